@@ -49,7 +49,7 @@ READ = _rules(
     *("get_kind", "list_presets", "get_preset", "preview_schedule", "get_storage", "get_planned_rate"),
     *("get_split", "get_experiment_schema"),
     *("get_superseded", "list_readings", "get_diagnosis", "get_autopsy_script", "list_diagnosis_rules"),
-    *("get_model", "get_model_file", "get_model_card", "get_predictions"),
+    *("get_model", "get_model_file", "get_model_card", "get_predictions", "get_prediction"),
     *(
         "list_verifications",
         "list_symptoms",
@@ -68,7 +68,7 @@ READ = _rules(
 )
 SUBMIT = _rules(
     Rule(Level.SUBMIT),
-    *("post_dataset", "post_experiment", "retry_run", "replay_run", "fork_run", "probe_run"),
+    *("post_dataset", "post_experiment", "retry_run", "replay_run", "fork_run", "probe_run", "predict"),
     *("confirm_comparison", "verify_finding", "post_comment", "edit_comment"),  # whose comment, the latter looks itself
 )
 OWN = {

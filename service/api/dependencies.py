@@ -85,11 +85,11 @@ async def _context(runtime: RuntimeDep, principal: PrincipalDep, connection: Con
 ContextDep = Annotated[Context, Depends(_context)]
 
 
-def body(model: type[M]) -> Callable[[bytes], M]:
+def body(model: type[M], limits: document.Limits = document.SETTINGS) -> Callable[[bytes], M]:
     """Return a dependency that parses the body as `model`, in a thread so that the event loop stays free."""
 
     def parse(raw: Annotated[bytes, Depends(raw_body)]) -> M:
-        return document.validate(model, document.read_json(raw))
+        return document.validate(model, document.read_json(raw, limits), limits)
 
     return parse
 

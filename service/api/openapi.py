@@ -34,6 +34,7 @@ from service.schemas.problems import ProblemDocument
 from service.schemas.requests import (
     ForkRequest,
     Labels,
+    PredictRequest,
     PriorityRequest,
     ProbeRequest,
     ReplayRequest,
@@ -51,7 +52,8 @@ OWN_SCHEMAS: tuple[type[BaseModel], ...] = (
     *(Acceptance, AccountChange, CurrentProject, InvitationToken, NewInvitation, NewProject, NewServiceMember),
     *(PasswordChange, RoleRequest, ProviderReturn),
     *(Experiment, SchedulePreview, Question, ConfirmRequest, ProblemDocument, SignIn),
-    *(PriorityRequest, RetryRequest, ForkRequest, ReplayRequest, ProbeRequest, VerifyRequest, Labels, NewKey),
+    *(PriorityRequest, RetryRequest, ForkRequest, ReplayRequest, ProbeRequest, VerifyRequest),
+    *(PredictRequest, Labels, NewKey),
     *(PersonQuota, ServerQuota, Rotation, NewChannel, ChannelChange),
     *(NewComment, EditedComment, OtherProject, ProjectChanges),
 )

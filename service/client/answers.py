@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from service.schemas.people.comments import CommentView
     from service.schemas.people.keys import MadeKey
     from service.schemas.people.sharing import BinView, ProjectSettingsView, ShareView
+    from service.schemas.predictions import PredictionView
     from service.schemas.probe_results import ReadingView
     from service.schemas.replays import ReplayView
     from service.schemas.run_split import SplitView
@@ -62,6 +63,7 @@ run: "Answer[RunView]" = Answer("runs:RunView")
 split: "Answer[SplitView]" = Answer("run_split:SplitView")
 replay: "Answer[ReplayView]" = Answer("replays:ReplayView")
 verification: "Answer[VerificationView]" = Answer("verifications:VerificationView")
+prediction: "Answer[PredictionView]" = Answer("predictions:PredictionView")
 reading: "Answer[ReadingView]" = Answer("probe_results:ReadingView")
 diagnosis: "Answer[DiagnosisView]" = Answer("diagnosis:DiagnosisView")
 checkpoint: "Answer[CheckpointView]" = Answer("checkpoints:CheckpointView")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -12,6 +13,7 @@ from service.client.admin import AdminClient
 from service.client.http import Http, Json
 from service.client.paths import flag, part
 from service.client.team import TeamClient
+from service.lifecycle import TERMINAL
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from service.schemas.datasets import DatasetView
     from service.schemas.diagnosis import DiagnosisView
     from service.schemas.experiments import ExperimentItem, ExperimentView, PostedExperiment
+    from service.schemas.predictions import PredictionView
     from service.schemas.probe_results import ReadingView
     from service.schemas.replays import ReplayView
     from service.schemas.run_split import SplitView
@@ -41,6 +44,7 @@ class Normalised(Protocol):
 
 
 Spec = Mapping[str, Any] | str | Path | Normalised
+PREDICTION_PAUSE_S = 1.0  # between two looks for an answer; the server itself waits for ten seconds
 
 
 class Client(TeamClient, AdminClient):
@@ -242,6 +246,19 @@ class Client(TeamClient, AdminClient):
     def probes(self, run_id: str) -> list[RunView]:
         """Return the probe jobs of the run."""
         return [answers.run(each) for each in self._items(f"/v1/runs/{part(run_id)}/probes")]
+
+    def predict(self, run_id: str, rows: Sequence[Any], weights: int | str = "last") -> PredictionView:
+        """Predict a few rows, given as they are in the data, with the kept weights of the run; wait for a worker.
+
+        `weights`: last, best, or the step of a checkpoint.
+        """
+        found = answers.prediction(
+            self._create(f"/v1/runs/{part(run_id)}/predict", {"rows": list(rows), "weights": weights})
+        )
+        while found.state not in TERMINAL:
+            time.sleep(PREDICTION_PAUSE_S)
+            found = answers.prediction(self.http.get(f"/v1/runs/{part(run_id)}/predictions/{part(found.id)}"))
+        return found
 
     def verify(self, run_id: str, finding: str, seeds: int = 1) -> VerificationView:
         """Try the remedy of a finding: train with and without it, each for this many seeds."""

@@ -61,16 +61,16 @@ def find_model(
         detail = "is evaluated with other weights than it is trained with, and a checkpoint has the latter"
         raise Conflict(f"A model of /optimizer/kind {spec.optimizer.kind} {detail}: download the checkpoint.")
     audit.record(connection, principal, "checkpoint.export", run_id, step=stored.step, file="model")
-    return TrainedModel(stored, spec, weights, _features(connection, principal, spec))
+    return TrainedModel(stored, spec, weights, feature_names(connection, principal, spec))
 
 
-def _features(connection: Connection, principal: Principal, spec: Experiment) -> list[str] | None:
-    """Return the names of the feature columns of an uploaded table, in order."""
+def feature_names(connection: Connection, principal: Principal, spec: Experiment) -> list[str] | None:
+    """Return the names of a table's feature columns, in order; None where they are not known."""
     dataset = spec.dataset
+    if named := getattr(dataset, "features", None):
+        return list(named)
     if not isinstance(dataset, Upload):
         return None
-    if dataset.features:
-        return list(dataset.features)
     try:
         return dataset.chosen(datasets.get(connection, principal, dataset.upload).report)
     except NotFound:

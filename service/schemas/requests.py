@@ -1,11 +1,12 @@
-"""Bodies of requests about runs and experiments: priority, retry, fork, probe, verify, replay, labels."""
+"""Bodies of requests about runs and experiments: priority, retry, fork, probe, predict, verify, replay, labels."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from service.spec.component import Count, Json, Part
 from service.spec.experiment import NewName
+from service.spec.prediction_rows import MAX_ROWS
 from service.spec.probe_jobs import ProbeTask
 from service.spec.text import normalise
 
@@ -39,6 +40,18 @@ class ProbeRequest(ProbeTask):
 
     step: Annotated[int, Field(ge=0, le=10**8)] | None = Field(
         None, description="of a kept checkpoint, or where the run began; null: the newest there is"
+    )
+
+
+class PredictRequest(Part):
+    """Rows to predict, and the weights that predict them."""
+
+    rows: Annotated[tuple[Any, ...], Field(min_length=1, max_length=MAX_ROWS)] = Field(
+        description="as they are in the data, before any preparation: of a table dictionaries by column or lists in "
+        "their order; of images files in base64; of a language texts or lists of tokens; else nested numbers"
+    )
+    weights: Literal["last", "best"] | Annotated[int, Field(ge=0, le=10**8)] = Field(
+        "last", description="of the newest kept checkpoint, of the best one, or of that of a step"
     )
 
 

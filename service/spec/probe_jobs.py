@@ -9,6 +9,7 @@ from service.errors import Problem
 from service.spec.component import Part, under
 from service.spec.probes import Probe
 
+PREDICTIONS = "predictions"  # the kind of reading of a job that predicts rows instead
 MAX_PROBES = 10  # of one job; a request to cancel takes effect between two of them
 
 

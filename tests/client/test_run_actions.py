@@ -126,7 +126,7 @@ def test_a_run_is_replayed_forked_and_its_weights_taken_home(
     assert saddle("model", "parent", tmp_path / "averaged", "--average") == 2
     assert saddle("predictions", "parent", "-o", tmp_path / "rows.parquet") == 0
     assert (tmp_path / "rows.parquet").read_bytes()[:4] == b"PAR1"
-    capsys.readouterr()
+    compare_predictions(saddle, capsys, tmp_path)
     assert saddle("predictions", "parent", "-o", tmp_path / "rows.parquet") == 2
     assert "is there already" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
@@ -134,6 +134,33 @@ def test_a_run_is_replayed_forked_and_its_weights_taken_home(
     assert capsys.readouterr().out.startswith("# parent\n")
     assert saddle("workers") == 0
     assert "idle" in capsys.readouterr().out
+
+
+def compare_predictions(saddle: Callable[..., int], capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """Rows of the validation part are predicted alike by a job, by load.py and in the Parquet file."""
+    import pyarrow.parquet as pq
+    from sklearn.datasets import load_digits
+
+    table = pq.read_table(folder / "rows.parquet").slice(0, 3).to_pydict()
+    rows = folder / "rows.json"
+    rows.write_text(json.dumps([[load_digits().images[at].tolist()] for at in table["row"]]))
+    capsys.readouterr()
+    assert saddle("predict", "parent", rows, "--weights", 40, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    code = f"import sys; sys.path.insert(0, {str(folder / 'model')!r}); import load, json, pathlib; "
+    code += f"print(json.dumps(load.predict(json.loads(pathlib.Path({str(rows)!r}).read_text()))))"
+    at_home = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found["predictions"] == json.loads(at_home.stdout)
+    for answer, prediction, likely in zip(
+        found["predictions"], table["prediction"], table["probabilities"], strict=True
+    ):
+        assert answer["class"] == str(prediction)
+        assert list(answer["probabilities"].values()) == pytest.approx(likely, rel=1e-5)
+    assert saddle("predict", "parent", rows) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 5, "where it is from, a head, a line a row"
+    rows.write_text("[[1]]")
+    assert saddle("predict", "parent", rows) == 2
+    assert "/rows/0/0: give numbers of the shape [8, 8]" in capsys.readouterr().err
 
 
 def test_what_is_deleted_is_named_first_and_gone_after(

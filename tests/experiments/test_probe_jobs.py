@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
+from service.api.routes import derived_runs as routes
 from service.db.access.principal import Principal
 from service.db.metrics.codec import pack
 from service.db.runs import endings, leases
@@ -273,3 +274,59 @@ def test_an_own_direction_that_does_not_fit_the_runs_model_is_refused(client: Te
     assert answer.status_code == 422
     (error,) = answer.json()["errors"]
     assert (error["pointer"], error["code"]) == ("/probes/1/along/layers.9.bias", "unknown_parameter")
+
+
+IRIS = {"rows": [[5.1, 3.5, 1.4, 0.2], ["6.0", 2, 4, 1]]}
+
+
+def test_rows_are_predicted_by_a_job_whose_answer_is_asked_for_later(
+    client: TestClient, submit: Submit, worker: Worker, monkeypatch: pytest.MonkeyPatch, stranger: dict[str, str]
+) -> None:
+    monkeypatch.setattr(routes, "PREDICT_WAIT_S", 0.0)
+    submit(dataset={"kind": "iris"})
+    run = trained(worker, 10, 20)
+    answer = client.post(f"/v1/runs/{run}/predict", json=IRIS | {"weights": 10}, headers={"Idempotency-Key": "once"})
+    job = answer.json()
+    assert (answer.status_code, job["state"], job["step"], job["predictions"]) == (202, "queued", 10, None)
+    location = answer.headers["Location"]
+    again = client.post(f"/v1/runs/{run}/predict", json=IRIS | {"weights": 10}, headers={"Idempotency-Key": "once"})
+    assert (again.json()["id"], again.headers["Idempotent-Replayed"]) == (job["id"], "true")
+    held = worker.claim()
+    assert (held.run_id, held.checkpoint and held.checkpoint.step) == (job["id"], 10)
+    assert held.task == {"probes": [], "rows": [[5.1, 3.5, 1.4, 0.2], [6.0, 2, 4, 1]]}, "texts are read as numbers"
+    with transaction(worker.engine) as connection:
+        leases.save_reading(connection, held, 10, "predictions", {"predictions": [{"class": "0"}, {"class": "1"}]}, {})
+    worker.finish(held)
+    found = client.get(location).json()
+    assert (found["state"], found["predictions"], found["error"]) == (
+        "succeeded",
+        [{"class": "0"}, {"class": "1"}],
+        None,
+    )
+    assert client.get(location, headers=stranger).status_code == 404
+    assert client.get(f"/v1/runs/{run}/predictions/{run}").status_code == 404
+    assert client.get(f"/v1/runs/{run}/probes").json()["items"] == [], "it looks with no instrument"
+    assert client.get(f"/v1/runs/{run}/readings").json()["items"] == [], "nor do readings of the run have it"
+    assert client.get(f"/v1/runs/{job['id']}").json()["task"] == {"probes": []}, "without the rows"
+
+
+def test_rows_that_do_not_fit_and_weights_that_are_not_kept_are_refused(
+    client: TestClient, submit: Submit, worker: Worker, stranger: dict[str, str]
+) -> None:
+    run = submit(dataset={"kind": "iris"})["runs"][0]["id"]
+    path = f"/v1/runs/{run}/predict"
+    assert "no kept checkpoint" in refused(client.post(path, json=IRIS))
+    trained(worker, 10)
+
+    def problems(**body: Any) -> list[tuple[str, str]]:
+        answer = client.post(path, json=IRIS | body)
+        assert answer.status_code == 422
+        return [(each["pointer"], each["code"]) for each in answer.json()["errors"]]
+
+    wrong = [[1, 2, 3], [1, 2, "three", 4], [1, 2, 3, None], {"a": 1}, 5]
+    shapes = [("/rows/0", "wrong_shape"), ("/rows/1/2", "not_a_number"), ("/rows/2/3", "not_a_number")]
+    assert problems(rows=wrong) == [*shapes, ("/rows/3", "wrong_shape"), ("/rows/4", "wrong_shape")]
+    assert problems(weights="best") == problems(weights=11) == [("/weights", "no_checkpoint")]
+    assert [pointer for rows in ([], [[1, 2, 3, 4]] * 101, {}) for pointer, _ in problems(rows=rows)] == ["/rows"] * 3
+    assert client.post(path, json=IRIS, headers=stranger).status_code == 404
+    assert client.get(f"/v1/runs/{run}/probes").json()["items"] == []

@@ -14,7 +14,7 @@ def model_rows(rows: list[Any], inputs: dict[str, Any]) -> Tensor:
     if inputs["vocabulary"]:
         return token_rows(rows, inputs)
     if inputs["preparation"]:
-        rows = [prepare_row(row, inputs) for row in rows]
+        rows = [prepare_row(row, at, inputs) for at, row in enumerate(rows)]
     elif rows and isinstance(rows[0], dict):
         rows = [[row[name] for name in inputs["features"]] for row in rows]
     x = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), *inputs["shape"])
@@ -23,15 +23,18 @@ def model_rows(rows: list[Any], inputs: dict[str, Any]) -> Tensor:
     return x if inputs["double"] else x.float()
 
 
-def prepare_row(row: Any, inputs: dict[str, Any]) -> list[float]:
+def prepare_row(row: Any, at: int, inputs: dict[str, Any]) -> list[float]:
     """A row by column, or values in the order of the columns, None where one is missing -> its features."""
     steps, names = inputs["preparation"]["steps"], inputs["preparation"]["features"]
     values = dict(row) if isinstance(row, dict) else dict(zip(inputs["features"], row, strict=True))
     for step in steps:
         for name, fitted in step["columns"].items():
-            values |= prepare_value(name, values[name], step, fitted)
+            try:
+                values |= prepare_value(name, values[name], step, fitted)
+            except ValueError as error:
+                raise ValueError(f"row {at}: {step['kind']} cannot take {values[name]!r} of {name!r}") from error
     if lacking := [name for name in names if values.get(name) is None]:
-        raise ValueError(f"the row has no value of {lacking[0]!r}")
+        raise ValueError(f"row {at} has no value of {lacking[0]!r}")
     return [float(values[name]) for name in names]
 
 

@@ -35,29 +35,40 @@ from worker.trainer.loop import Training
 from worker.trainer.probes.measurement import CheckpointWeights
 
 
-class ProbeJob:
-    """One attempt of a probe job."""
+class Job:
+    """One attempt of a job that trains nothing, at a saved state or at the beginning of a run."""
 
     def __init__(self, request: TrainRequest, training: Training, supervisor: SupervisorLink) -> None:
         self.request, self.training, self.supervisor = request, training, supervisor
-        self.probes = validate(ProbeTask, request.task).probes
-        self.has_saved = False  # at most one state is saved, because a step has one checkpoint
+        self.saved: dict[str, Any] = {}  # what the checkpoint holds beside tensors, if there is one
         self.environment = environment(training.device, request.threads, training.spec)
         started = self.environment | self._load()
         step, rows = training.step, training.spec.rows_per_step
         supervisor.send(Started(from_step=step, total_steps=step, rows_per_step=rows, environment=started))
 
     def _load(self) -> dict[str, Any]:
-        """Load the state to measure, unless it is the beginning; return how the environment differs."""
+        """Load the state, unless it is the beginning; return how the environment differs."""
         if not (resume := self.request.resume):
             return {}
         folder, sha256 = Path(resume["folder"]), resume["sha256"]
         if self.request.fork:
-            document = checkpoint.load_fork(folder, sha256, self.training)[0]
+            self.saved = checkpoint.load_fork(folder, sha256, self.training)[0]
         else:
-            document = checkpoint.load(folder, sha256, self.training)
-        differs = environment_differences(document["environment"], self.environment)
+            self.saved = checkpoint.load(folder, sha256, self.training)
+        differs = environment_differences(self.saved["environment"], self.environment)
         return {"reproducible": not differs} | ({"differs": differs} if differs else {})
+
+    def _end(self, outcome: Outcome) -> None:
+        self.supervisor.send(Ended(outcome=outcome, step=self.training.step))
+
+
+class ProbeJob(Job):
+    """A job that measures a state with instruments."""
+
+    def __init__(self, request: TrainRequest, training: Training, supervisor: SupervisorLink) -> None:
+        self.probes = validate(ProbeTask, request.task).probes
+        self.has_saved = False  # at most one state is saved, because a step has one checkpoint
+        super().__init__(request, training, supervisor)
 
     def run(self) -> None:
         """Run the probes and send the end; a stop request takes effect between two probes."""
@@ -67,9 +78,6 @@ class ProbeJob:
                 return
             self._measure(probe)
         self._end("succeeded")
-
-    def _end(self, outcome: Outcome) -> None:
-        self.supervisor.send(Ended(outcome=outcome, step=self.training.step))
 
     def _measure(self, probe: Probe) -> None:
         """Send a reading, which is the error if the probe fails; only the loss of the device ends the job."""

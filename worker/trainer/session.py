@@ -48,6 +48,7 @@ from worker.trainer.failures import describe_error, run_failure_of
 from worker.trainer.loop import Training, evaluate_start, prepare, train
 from worker.trainer.numerics import numerics, report_nondeterminism
 from worker.trainer.optim.schedule_free import eval_weights
+from worker.trainer.prediction_job import PredictionJob
 from worker.trainer.prepare.preparation import shorten
 from worker.trainer.probe_job import ProbeJob
 from worker.trainer.probes.runner import MAX_READING_BYTES
@@ -87,7 +88,7 @@ class NoOtherRanks:
 def run_request(
     request: TrainRequest, device: torch.device, supervisor: SupervisorLink, others: OtherRanks | None = None
 ) -> None:
-    """Handle a request: train, or run a probe job, to its end or a stop request; raise `RunFailure` if it fails."""
+    """Handle a request: train, probe or predict, to its end or a stop request; raise `RunFailure` if it fails."""
     torch.set_num_threads(request.threads)
     others, peak = others or NoOtherRanks(), PeakMemory(device)
     try:
@@ -97,7 +98,8 @@ def run_request(
     session = None
     try:
         if request.task is not None:
-            ProbeJob(request, training, supervisor).run()
+            job = PredictionJob if "rows" in request.task else ProbeJob
+            job(request, training, supervisor).run()
             return
         check_devices(training.spec, others.size)
         session = Session(request, training, supervisor, peak)

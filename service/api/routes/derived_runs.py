@@ -1,23 +1,48 @@
-"""Routes that derive a run from another: retry, fork, replay, probe."""
+"""Routes that derive a run from another: retry, fork, replay, probe, predict."""
 
-from typing import Annotated
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+import anyio
+from fastapi import APIRouter, Depends, Request, Response
 
-from service.api.dependencies import ConnectionDep, ContextDep, PrincipalDep, RunId, body, json_body, optional_body
+from service.api.dependencies import (
+    ConnectionDep,
+    ContextDep,
+    PrincipalDep,
+    RunId,
+    RuntimeDep,
+    body,
+    json_body,
+    open_transaction,
+    optional_body,
+    read_in_thread,
+)
 from service.api.replies import DRY_RUN, DryRun, IdempotencyKey, NotifyDep, created
+from service.db.access.principal import Principal
 from service.db.runs import runs
-from service.experiments import derived_runs
-from service.experiments.context import Made
+from service.experiments import derived_runs, predictions
+from service.experiments.context import Context, Made
 from service.experiments.run_answers import read_runs
-from service.lifecycle import Relation
+from service.lifecycle import TERMINAL, Relation
+from service.process.runtime import Runtime
 from service.schemas.experiments import PostedExperiment
+from service.schemas.predictions import PredictionView
 from service.schemas.replays import ReplaysView
-from service.schemas.requests import ForkRequest, ProbeRequest, ReplayRequest, RetryRequest
+from service.schemas.requests import ForkRequest, PredictRequest, ProbeRequest, ReplayRequest, RetryRequest
 from service.schemas.runs import ProbesView, RunView
+from service.spec.parse.document import DATA
 from service.verification.replays import replays_of
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
+PREDICT_WAIT_S = 10.0  # for a worker that has nothing else to do this is enough
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.05, 0.5  # between two looks
+LATER: dict[int | str, dict[str, Any]] = {
+    202: {"model": PredictionView, "description": "The job still waits or runs; `Location` has its answer later."}
+}
 
 
 @router.post(
@@ -96,4 +121,68 @@ def probe_run(
 def list_probes(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> ProbesView:
     """List the probe runs started for this run."""
     runs.get(connection, principal, run_id)
-    return ProbesView(items=read_runs(connection, runs.derived_from(connection, run_id, Relation.PROBE)))
+    found = runs.derived_from(connection, run_id, Relation.PROBE)
+    return ProbesView(items=read_runs(connection, [each for each in found if each.task and each.task["probes"]]))
+
+
+@router.post(
+    "/{run_id}/predict",
+    operation_id="predict",
+    response_model=PredictionView,
+    responses=LATER,
+    openapi_extra=json_body(PredictRequest),
+)
+async def predict(
+    run_id: RunId,
+    rows: Annotated[PredictRequest, Depends(body(PredictRequest, DATA))],
+    principal: PrincipalDep,
+    runtime: RuntimeDep,
+    request: Request,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> PredictionView:
+    """Predict a few rows, given as they are in the data, with the kept weights of a run.
+
+    A worker computes it as a job of its own. The answer is 200 if that ended within ten seconds, else 202.
+    """
+    with _counted_as_stream(runtime, principal):
+        async with open_transaction(runtime, request.state.reach) as connection:
+            context = Context(connection, principal, runtime.settings)
+            made = await anyio.to_thread.run_sync(predictions.ask, context, run_id, rows, idempotency_key)
+        for pool, count in made.queued:
+            await runtime.dispatcher.notify(pool, count)
+        found = made.answer
+        with request.state.visit.outside():
+            found = await _wait(runtime, principal, found)
+    response.headers["Location"] = made.location
+    if not made.new:
+        response.headers["Idempotent-Replayed"] = "true"
+    response.status_code = 200 if found.state in TERMINAL else 202
+    return found
+
+
+@contextmanager
+def _counted_as_stream(runtime: Runtime, principal: Principal) -> Iterator[None]:
+    """Count a request that waits among the streams of its key; raise `TooMany` for one more than allowed."""
+    runtime.stream_limits.take(principal.credential)
+    try:
+        yield
+    finally:
+        runtime.stream_limits.give_back(principal.credential)
+
+
+async def _wait(runtime: Runtime, principal: Principal, found: PredictionView) -> PredictionView:
+    """Return the job once it has ended, or as it is after `PREDICT_WAIT_S`."""
+    until, pause = time.monotonic() + PREDICT_WAIT_S, FIRST_PAUSE_S
+    look = partial(predictions.answer, principal=principal, run_id=found.run_id, job_id=found.id)
+    while found.state not in TERMINAL and time.monotonic() < until and not runtime.shutting_down.is_set():
+        await anyio.sleep(pause)
+        pause = min(2 * pause, MAX_PAUSE_S)
+        found = await read_in_thread(runtime, principal, look)
+    return found
+
+
+@router.get("/{run_id}/predictions/{job_id}", operation_id="get_prediction")
+def get_prediction(run_id: RunId, job_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> PredictionView:
+    """Return what a job that predicts rows has found so far."""
+    return predictions.answer(connection, principal, run_id, job_id)

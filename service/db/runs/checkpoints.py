@@ -124,7 +124,7 @@ def reference_checkpoints(connection: Connection, run_id: str, task: dict[str, A
 
 USABLE = text(
     """
-    SELECT DISTINCT ON (step) attempt, step FROM checkpoint
+    SELECT DISTINCT ON (step) attempt, step, reason FROM checkpoint
     WHERE run_id = :run_id AND NOT damaged AND removed_at IS NULL ORDER BY step DESC, attempt DESC
     """
 )
@@ -136,11 +136,12 @@ class CheckpointKey:
 
     attempt: int
     step: int
+    reason: str
 
 
 def usable(connection: Connection, run_id: str) -> list[CheckpointKey]:
     """Return the checkpoints that a run can start from, newest first."""
-    return [CheckpointKey(row.attempt, row.step) for row in connection.execute(USABLE, {"run_id": run_id})]
+    return [CheckpointKey(row.attempt, row.step, row.reason) for row in connection.execute(USABLE, {"run_id": run_id})]
 
 
 STATES = text(

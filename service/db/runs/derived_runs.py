@@ -1,8 +1,10 @@
-"""Derived runs: retries of failed or cancelled runs, forks from a checkpoint, replays, and probe jobs.
+"""Derived runs: retries of failed or cancelled runs, forks from a checkpoint, replays, and jobs that probe or predict.
 
 The parent's row is locked meanwhile. Checkpoints are retired under the same lock, so the origin cannot disappear.
 """
 
+import hashlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from sqlalchemy import Connection, text
@@ -150,6 +152,44 @@ def probe(
         chosen = _find_checkpoint(found, step, parent.origin_step)
         origin = Origin(run_id, Relation.PROBE, chosen.attempt, chosen.step)
     return _enqueue_derived(connection, principal, parent, origin, origin.step, request, task), True
+
+
+def predict(
+    connection: Connection,
+    principal: Principal,
+    run_id: str,
+    rows: Sequence[Any],
+    weights: int | Literal["last", "best"],
+    key: str | None = None,
+) -> tuple[str, bool]:
+    """Queue a job that predicts rows with kept weights; return its id, and whether this call created it."""
+    parent = runs.get(connection, principal, run_id, lock=True)
+    digest = hashlib.sha256(dumps(rows).encode()).hexdigest()
+    request = IdempotentRequest(key, f"predict {weights} {digest}") if key else None
+    if earlier := _find_earlier(connection, parent, request):
+        return earlier, False
+    if parent.relation is Relation.PROBE:
+        raise Conflict(f"The run is a probe job itself: predict with {parent.parent_run_id} instead.")
+    chosen = _find_weights(usable(connection, run_id), weights)
+    origin = Origin(run_id, Relation.PROBE, chosen.attempt, chosen.step)
+    task = {"probes": [], "rows": rows}
+    return _enqueue_derived(connection, principal, parent, origin, origin.step, request, task), True
+
+
+def _find_weights(found: list[CheckpointKey], weights: int | Literal["last", "best"]) -> CheckpointKey:
+    """Return the checkpoint that a prediction names; raise `Conflict` or `Invalid` where there is none."""
+    if not found:
+        raise Conflict("The run has no kept checkpoint: its weights can be used once the first one is written.")
+    for each in found:
+        if weights == "last" or each.step == weights or (weights == "best" and each.reason == "best"):
+            return each
+    steps = sorted(each.step for each in found)
+    if weights == "best":
+        detail = "the run keeps no best checkpoint, which /checkpoint/best of a spec asks for"
+    else:
+        detail = "there is no checkpoint at this step"
+    detail += f": choose last, or one of {', '.join(map(str, steps))}."
+    raise Invalid.of([Problem("/weights", "no_checkpoint", detail, steps)])
 
 
 def _enqueue_derived(

@@ -27,6 +27,7 @@ class StoredReading:
     at: datetime
 
 
+LOOKS = "relation = 'probe' AND (task -> 'rows') IS NULL"  # with instruments: it does not predict rows
 ADD = text(
     """
     INSERT INTO reading (run_id, attempt, step, kind, data)
@@ -36,22 +37,22 @@ ADD = text(
     """
 )
 OF_RUN = text(
-    """
+    f"""
     SELECT g.id, g.run_id, g.attempt, g.step, g.kind, g.data, g.at
     FROM reading g JOIN attempt a ON a.run_id = g.run_id AND a.attempt = g.attempt
-    WHERE g.run_id IN (SELECT id FROM run WHERE id = :run_id OR parent_run_id = :run_id AND relation = 'probe')
+    WHERE g.run_id IN (SELECT id FROM run WHERE id = :run_id OR parent_run_id = :run_id AND {LOOKS})
         AND g.id > :after AND (cast(:kind AS text) IS NULL OR g.kind = :kind)
         AND (a.cut_step IS NULL OR g.step <= a.cut_step AND a.cut_step > a.start_step)
     ORDER BY g.id LIMIT :limit
-    """
+    """  # noqa: S608  pieces of this file; every value is bound
 )
 
-OBSERVED = """
+OBSERVED = f"""
     WITH observed AS (
         SELECT id AS observed_id, id FROM run WHERE id = ANY(:run_ids)
         UNION ALL
-        SELECT parent_run_id, id FROM run WHERE parent_run_id = ANY(:run_ids) AND relation = 'probe')
-"""
+        SELECT parent_run_id, id FROM run WHERE parent_run_id = ANY(:run_ids) AND {LOOKS})
+"""  # noqa: S608  as above
 OF_RUNS = text(
     f"""
     {OBSERVED} SELECT o.observed_id, g.id, g.run_id, g.attempt, g.step, g.kind, g.data, g.at

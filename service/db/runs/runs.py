@@ -35,7 +35,7 @@ class StoredRun:
     parent_run_id: str | None
     relation: Relation | None
     origin_step: int
-    task: dict[str, Any] | None  # what a probe job does instead of training
+    task: dict[str, Any] | None  # what a probe job does instead of training, without its rows
     trained_s: float
     limit_s: float | None
     failure: dict[str, Any] | None
@@ -45,7 +45,9 @@ class StoredRun:
     finished_at: datetime | None
 
 
-COLUMNS = [run.c[name] for name in StoredRun.__dataclass_fields__]
+# without the rows that a job predicts, which can be many times as large as the rest
+SHOWN = {"task": run.c.task.op("-")("rows").label("task")}
+COLUMNS = [SHOWN.get(name, run.c[name]) for name in StoredRun.__dataclass_fields__]
 
 
 def stored(row: Mapping[Any, Any]) -> StoredRun:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -11,11 +11,23 @@ from service.spec.component import Json
 from service.spec.parse.kinds import with_kinds
 from service.spec.validation_errors import escape_key, problems_from, sanitise
 
-MAX_DEPTH, MAX_KEYS, MAX_VALUES, MAX_STRING, MAX_DIGITS = 32, 2_000, 10_000, 4_096, 20
+MAX_DEPTH, MAX_DIGITS = 32, 20
 M = TypeVar("M", bound=BaseModel)
 
 
-def read_json(raw: bytes) -> Any:
+class Limits(NamedTuple):
+    """What a document may hold, beside the bytes of its body."""
+
+    keys: int = 2_000
+    values: int = 10_000
+    string: int = 4_096  # characters of one
+
+
+SETTINGS = Limits()
+DATA = Limits(20_000, 150_000, 400_000)  # rows, of which a body's bytes are the limit
+
+
+def read_json(raw: bytes, limits: Limits = SETTINGS) -> Any:
     """Return the JSON value in `raw`; raise `Malformed` unless it is UTF-8 without BOM, finite, bounded and unique."""
     try:
         text = raw.decode("utf-8")
@@ -24,9 +36,9 @@ def read_json(raw: bytes) -> Any:
     if text.startswith("\ufeff"):
         raise Malformed("The body starts with a byte order mark; send plain UTF-8.")
     nesting = raw.count(b"[") + raw.count(b"{")
-    if raw.count(b",") + nesting > MAX_VALUES:  # counted before parsing, so those inside strings count too
-        raise _malformed("too_many_values", f"More than {MAX_VALUES} values.", "send less", MAX_VALUES)
-    keys = _KeyCounter()
+    if raw.count(b",") + nesting > limits.values:  # counted before parsing, so those inside strings count too
+        raise _malformed("too_many_values", f"More than {limits.values} values.", "send less", limits.values)
+    keys = _KeyCounter(limits.keys)
     try:
         document = json.loads(
             text,
@@ -70,16 +82,16 @@ def _check_depth(document: object) -> None:
 class _KeyCounter:
     """Build objects, and refuse repeated keys and too many keys."""
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, most: int) -> None:
+        self.count, self.most = 0, most
 
     def build(self, pairs: list[tuple[str, Any]]) -> Json:
         built = dict(pairs)
         if len(built) < len(pairs):
             raise _malformed("duplicate_key", "A key is repeated in one object.", "give each key once")
         self.count += len(pairs)
-        if self.count > MAX_KEYS:
-            raise _malformed("too_many_keys", f"More than {MAX_KEYS} keys.", "send less", MAX_KEYS)
+        if self.count > self.most:
+            raise _malformed("too_many_keys", f"More than {self.most} keys.", "send less", self.most)
         return built
 
 
@@ -100,9 +112,9 @@ def _int(digits: str) -> int:
     return int(digits)
 
 
-def validate(model: type[M], document: object) -> M:
+def validate(model: type[M], document: object, limits: Limits = SETTINGS) -> M:
     """Return `document` as a `model`, components by their kind alone too; raise `Invalid` with every problem."""
-    found = list(_string_problems(document, ""))
+    found = list(_string_problems(document, "", limits.string))
     if found:
         raise Invalid.of(found)
     try:
@@ -112,22 +124,22 @@ def validate(model: type[M], document: object) -> M:
         raise Invalid.of(problems_from(error, model)) from None
 
 
-def _string_problems(value: object, pointer: str) -> Iterator[Problem]:
+def _string_problems(value: object, pointer: str, most: int) -> Iterator[Problem]:
     """Yield strings that Postgres or a reader cannot take: surrogates, NUL, very long ones."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _text_problems(key, pointer, "a key")
-            yield from _string_problems(inner, f"{pointer}/{escape_key(key)}")
+            yield from _text_problems(key, pointer, "a key", most)
+            yield from _string_problems(inner, f"{pointer}/{escape_key(key)}", most)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             if isinstance(inner, str | dict | list):
-                yield from _string_problems(inner, f"{pointer}/{index}")
+                yield from _string_problems(inner, f"{pointer}/{index}", most)
     elif isinstance(value, str):
-        yield from _text_problems(value, pointer, "the text")
+        yield from _text_problems(value, pointer, "the text", most)
 
 
-def _text_problems(text: str, pointer: str, what: str) -> Iterator[Problem]:
-    if len(text) > MAX_STRING:
-        yield Problem(sanitise(pointer), "too_long", f"{what} is longer than {MAX_STRING} characters.", MAX_STRING)
+def _text_problems(text: str, pointer: str, what: str, most: int) -> Iterator[Problem]:
+    if len(text) > most:
+        yield Problem(sanitise(pointer), "too_long", f"{what} is longer than {most} characters.", most)
     elif "\x00" in text or (not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)):
         yield Problem(sanitise(pointer), "bad_character", f"{what} has a NUL or a lone surrogate: remove it.")

@@ -7,10 +7,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
 import torch
 
 from service.errors import RunFailure
+from service.storage.files import sha256_of_folder
 from worker.protocol import (
     Checkpoint,
     CheckpointFiles,
@@ -108,12 +110,12 @@ def request(spec: Any, folder: Path, *kinds: str, **more: Any) -> TrainRequest:
     return TrainRequest(spec=spec.normalised(), **(plain | more))
 
 
-def parent(spec: Any, folder: Path) -> CheckpointFiles:
+def parent(spec: Any, folder: Path, fitted: Any = None) -> CheckpointFiles:
     training = prepare(spec, 3, CPU)
     for step in train(training):
         if step.step == AT:
             break
-    saved = checkpoint.save(folder, training, {"environment": {}})
+    saved = checkpoint.save(folder, training, {"environment": {}} | (fitted or {}))
     return {"folder": str(saved.folder), "sha256": saved.sha256}
 
 
@@ -190,3 +192,32 @@ def test_a_damaged_checkpoint_is_told_as_of_any_run(experiment: Any, tmp_path: P
     with pytest.raises(RunFailure) as caught:
         run_request(request(spec, tmp_path, "sharpness", resume=resume), CPU, heard)
     assert (caught.value.kind, heard.frames) == ("checkpoint_damaged", [])
+
+
+def test_rows_are_predicted_by_a_checkpoint_as_the_model_itself_does(experiment: Any, tmp_path: Path) -> None:
+    spec, heard, rows = experiment(), Listening(), [[5.1, 3.5, 1.4, 0.2], [6.0, 2.2, 4.0, 1.0]]
+    task = {"probes": [], "rows": rows}
+    training = prepare(spec, 3, CPU)
+    run_request(request(spec, tmp_path, task=task, resume=parent(spec, tmp_path, training.fitted)), CPU, heard)
+    saved = next(iter(tmp_path.glob("step-*")))
+    checkpoint.load(saved, sha256_of_folder(saved), training)
+    assert [type(frame) for frame in heard.frames] == [Started, Reading, Ended]
+    scale = training.scales["features"]
+    x = torch.tensor((np.array(rows) - scale["shift"]) / scale["divisor"], dtype=torch.float32)
+    likely = training.model.eval()(x).double().softmax(1)
+    found = heard.readings["predictions"]["predictions"]
+    assert [list(each["probabilities"].values()) for each in found] == likely.tolist()
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"), [([[1.0, 2.0]], "invalid for input of size"), ([[1.0] * 4], "earlier release")]
+)
+def test_rows_that_cannot_be_predicted_are_answered_with_the_reason(
+    experiment: Any, tmp_path: Path, rows: Any, why: str
+) -> None:
+    spec, heard = experiment(), Listening()
+    fitted = prepare(spec, 3, CPU).fitted if "input" in why else {}
+    task = {"probes": [], "rows": rows}
+    run_request(request(spec, tmp_path, task=task, resume=parent(spec, tmp_path, fitted)), CPU, heard)
+    assert why in heard.readings["predictions"]["error"]
+    assert heard.of(Ended)[0].outcome == "succeeded"

@@ -25,6 +25,7 @@ from tests.worker.trainer.models.test_every_model import DIGITS, MODERN, SETTING
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.loop import Training, prepare, train
 from worker.trainer.models.source import bundle
+from worker.trainer.prediction_job import predict_rows
 
 CPU = torch.device("cpu")
 NO_OBJECTIVES = [setting for setting in SETTINGS if setting[1]]
@@ -111,12 +112,14 @@ def training_rows(training: Training, raw: Any) -> Tensor:
 
 def test_values_are_in_the_units_of_the_data(experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changes: dict[str, Any] = {"dataset": {"kind": "diabetes"}, "loss": {"kind": "gaussian_nll"}}
-    training = trained(experiment(**changes, optimizer={"kind": "adam", "lr": 0.01}, steps=300))
-    home = run_at_home(taken_home(training, tmp_path), monkeypatch)
     from sklearn.datasets import load_diabetes
 
+    training = trained(experiment(**changes, optimizer={"kind": "adam", "lr": 0.01}, steps=300))
+    asked = predict_rows(training, training.fitted, load_diabetes(scaled=False).data.tolist())
+    home = run_at_home(taken_home(training, tmp_path), monkeypatch)
     rows, wanted = load_diabetes(return_X_y=True, scaled=False)
     answers = home["predict"](rows.tolist())
+    assert answers == asked
     errors = [abs(each["value"] - y) for each, y in zip(answers, wanted, strict=True)]
     assert sum(errors) / len(errors) < 50  # the mean of all is off by 65
     assert 20 < sum(each["deviation"] for each in answers) / len(answers) < 100

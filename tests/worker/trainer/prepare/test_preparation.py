@@ -20,12 +20,14 @@ from service.ingest.upload_files import IncomingUpload
 from service.spec.datasets.uploaded import Upload
 from service.spec.experiment import Experiment
 from service.spec.model_inputs import model_inputs
+from service.spec.prediction_rows import read_rows
 from service.spec.preparation import PreparationStep
 from service.storage.uploads import FolderUploads
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.split import Splits, split_dataset
 from worker.trainer.loop import prepare, train
+from worker.trainer.prediction_job import predict_rows
 from worker.trainer.predictions import describe_outputs, model_rows
 from worker.trainer.probes.inline.sanity_checks import best_constant
 
@@ -327,6 +329,13 @@ def test_predictions_for_rows_of_the_table_prepare_them_as_the_training_did(enco
     np.testing.assert_allclose(values, untouched.validation.y, rtol=1e-4)
     with pytest.raises(ValueError, match="rank"):
         model_rows([documents[0] | {"rank": None}], inputs)
+    with pytest.raises(ValueError, match="row 0: log1p cannot take -2"):
+        model_rows([documents[0] | {"age": -32}], inputs)
+    given, problems = read_rows(dataset, None, documents)
+    assert problems == []
+    with torch.no_grad():
+        expected = describe_outputs(training.model.eval()(x), inputs)
+    assert predict_rows(training, training.fitted, given) == expected
 
 
 def test_an_uploaded_table_without_steps_is_stored_as_before(store: Any) -> None:

@@ -1,0 +1,88 @@
+"""A job that predicts rows with the weights of a checkpoint, and with what was fitted for them on the training part."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from service.nonfinite import dumps
+from service.spec.datasets.images import ImagesBase
+from service.spec.datasets.text import LanguageBase
+from service.spec.model_inputs import model_inputs
+from service.spec.probe_jobs import PREDICTIONS
+from worker.protocol import OUTCOMES, Reading
+from worker.trainer.data.text_codec import TextCodec
+from worker.trainer.failures import describe_error, loses_device
+from worker.trainer.loop import Training
+from worker.trainer.optim.schedule_free import eval_weights
+from worker.trainer.predictions import describe_outputs, model_rows
+from worker.trainer.probe_job import Job
+from worker.trainer.probes.runner import MAX_READING_BYTES
+
+
+class PredictionJob(Job):
+    """One attempt: the rows are in the task, the answers become a reading."""
+
+    def run(self) -> None:
+        """Predict and send the end, unless a stop request was first."""
+        if self.supervisor.stop is not None:
+            self._end(OUTCOMES[self.supervisor.stop])
+            return
+        assert self.request.task is not None
+        try:
+            found: dict[str, Any] = {"predictions": predict_rows(self.training, self.saved, self.request.task["rows"])}
+            if (size := len(dumps(found).encode())) > MAX_READING_BYTES:
+                raise ValueError(f"the answers have {size} bytes, at most {MAX_READING_BYTES}: ask for fewer rows")
+        except Exception as error:
+            if loses_device(error):
+                raise
+            found = {"error": str(error) if isinstance(error, ValueError) else describe_error(error)}
+        payload = dumps(found).encode()
+        self.supervisor.send(Reading(step=self.training.step, name=PREDICTIONS, payload=payload))
+        self._end("succeeded")
+
+
+def predict_rows(training: Training, saved: dict[str, Any], rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return an answer for each row; `saved` is the checkpoint's state.json. The model taken home answers alike."""
+    if "scales" not in saved:
+        raise ValueError("the checkpoint is of an earlier release, which did not store how rows are scaled")
+    inputs, model, dataset = model_inputs(training.spec, saved), training.model, training.spec.dataset
+    given = [_as_numbers(row, at, training) for at, row in enumerate(rows)]
+    blocks = [[row] for row in given] if isinstance(dataset, LanguageBase) else [given]  # texts differ in length
+    found: list[dict[str, Any]] = []
+    with eval_weights(training.optimizers), torch.no_grad():
+        model.eval()
+        for block in blocks:
+            found += describe_outputs(model(model_rows(block, inputs).to(training.device)), inputs)
+    return found
+
+
+def _as_numbers(row: Any, at: int, training: Training) -> Any:
+    """Return a text as its tokens, and an image as its bytes; other rows are numbers, or prepared as the model says."""
+    dataset = training.spec.dataset
+    try:
+        if isinstance(row, str) and isinstance(dataset, LanguageBase):
+            return _tokens(row, training.codec, dataset.context)
+        if isinstance(row, str) and isinstance(dataset, ImagesBase):
+            return _pixels(row, dataset)
+    except ValueError as error:
+        raise ValueError(f"row {at}: {error}") from error
+    return row
+
+
+def _tokens(text: str, codec: TextCodec | None, context: int) -> list[int]:
+    if codec is None:
+        raise ValueError("the tokenizer of this dataset is not known: give tokens")
+    tokens = codec.encode(text)
+    if len(tokens) > context:
+        raise ValueError(f"has {len(tokens)} tokens; the model sees {context}")
+    return tokens
+
+
+def _pixels(encoded: str, dataset: ImagesBase) -> Any:
+    """Return the bytes (C, H, W) of an image file, decoded as those of the training were."""
+    from service.ingest.images.decode import decode_image  # noqa: PLC0415  loads Pillow
+
+    channels, height, width = dataset.shape
+    return decode_image(base64.b64decode(encoded), channels, (height, width), dataset.resize).tolist()
