@@ -65,7 +65,8 @@ class Evaluation(Part):
     start: bool = Field(False, description="also before the first update, at step 0")
     train: bool = Field(
         False,
-        description="evaluate the whole training part too, not augmented, in evaluation mode: train/loss and metrics",
+        description="evaluate the whole training part too, not augmented, in evaluation mode: train/loss and metrics; "
+        "of an objective train/loss is its value after the update",
     )
 
 

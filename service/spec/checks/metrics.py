@@ -13,8 +13,6 @@ from service.spec.validation_errors import closest
 def problems(experiment: Experiment) -> Iterator[Problem]:
     """Yield metrics that do not fit the task, or that record the series of another."""
     facts = experiment.dataset.facts
-    if experiment.evaluate.train and facts.task == "objective":
-        yield Problem("/evaluate/train", "contradiction", "an objective has no training part: set this to false.")
     if experiment.predictions and facts.task in ("language", "objective"):
         detail = f"predictions are of classes or values, and /dataset is {facts.task}: set this to false."
         yield Problem("/predictions", "contradiction", detail)
@@ -40,7 +38,7 @@ def measured_series(experiment: Experiment) -> tuple[str, ...]:
     """Return the series that every evaluation records: of the validation part, also of averaged weights, and train/."""
     facts = experiment.dataset.facts
     if facts.task == "objective":
-        return ()
+        return ("train/loss",) if experiment.evaluate.train else ()
     accuracy = ("accuracy",) if facts.task in (*CLASS_TASKS, "language") else ()
     classes = facts.classes or facts.vocabulary
     own = (name for metric in experiment.metrics if facts.task in metric.tasks for name in metric.names(classes))
@@ -57,10 +55,10 @@ def series_problems(experiment: Experiment, pointer: str, series: str, loss: boo
     measured = ["loss"] * loss + list(measured_series(experiment))
     if series in measured:
         return
-    if experiment.dataset.facts.task == "objective":
-        detail = "it is never measured: an objective has no validation part."
-    elif series.startswith("train/") and not experiment.evaluate.train:
+    if series.startswith("train/") and not experiment.evaluate.train:
         detail = "it is never measured: set /evaluate/train to true."
+    elif experiment.dataset.facts.task == "objective":
+        detail = "it is never measured: an objective has no validation part; /evaluate/train measures train/loss."
     elif not experiment.dataset.validated:
         detail = "it is never measured: /dataset/validation is 0, and must be above it."
     elif series.startswith("average/") and experiment.average is None:

@@ -265,3 +265,14 @@ def test_the_point_of_an_objective_before_the_first_step_is_its_start(experiment
     nothing = {"dataset": {"kind": "none"}, "loss": {"kind": "objective"}, "batch_size": "full"}
     spec = experiment(model={"kind": "absolute", "start": (3.0,)}, evaluate={"start": True}, **nothing)
     assert {name: float(value) for name, value in evaluate_start(prepare(spec, 0, CPU)).items()} == {"x/0": 3.0}
+
+
+def test_the_value_of_an_objective_after_an_update_is_the_loss_of_the_next(experiment: Any) -> None:
+    nothing = {"dataset": {"kind": "none"}, "loss": {"kind": "objective"}, "batch_size": "full"}
+    asked = {"evaluate": {"every_steps": 1, "start": True, "train": True}, "epochs": None, "steps": 6} | nothing
+    training = prepare(experiment(model={"kind": "rosenbrock"}, optimizer={"kind": "sgd", "lr": 1e-4}, **asked), 0, CPU)
+    values = [float(evaluate_start(training)["train/loss"])]
+    steps = list(train(training))
+    values += [float(step.metrics["train/loss"]) for step in steps]
+    assert values[:-1] == [step.loss.item() for step in steps]
+    assert values[-1] == training.model(training.batches.x).item() != values[-2]
