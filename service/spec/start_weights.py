@@ -31,7 +31,7 @@ class StartWeights(Part):
         description="new: the model's last layer with parameters keeps its random initialisation, as for other "
         "classes; tensors of that name in the file are not used",
     )
-    resolved: FoundWeights | None = Field(None, description=READ_ONLY)
+    resolved: FoundWeights | None = Field(None, description=READ_ONLY, json_schema_extra={"readOnly": True})
 
     @property
     def found(self) -> FoundWeights:

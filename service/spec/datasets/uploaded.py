@@ -43,7 +43,7 @@ class UploadedBase(DatasetBase):
     stored = True
 
     upload: UploadId
-    resolved: Resolved | None = Field(None, description=READ_ONLY)
+    resolved: Resolved | None = Field(None, description=READ_ONLY, json_schema_extra={"readOnly": True})
 
     @property
     def found(self) -> Resolved:
