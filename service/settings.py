@@ -207,7 +207,7 @@ class Settings(BaseModel):
         3 * 2**29, ge=2**24, description="memory that reading an uploaded file may take; two are read at once"
     )
     dataset_folder: Path | None = Field(
-        None, description="a mounted folder of torchvision's and Hugging Face's datasets, read where they lie"
+        None, description="a mounted folder of datasets and of start weights (.safetensors), read where they lie"
     )
     project_bytes: int = Field(20 * 2**30, ge=1, description="all uploads of one project together")
     disk_reserve_bytes: int = Field(

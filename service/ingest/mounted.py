@@ -1,19 +1,27 @@
-"""Datasets in the mounted folder: what a spec says of their content, read from file headers."""
+"""Datasets and start weights in the mounted folder: what a spec says of their content, read from file headers."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from service.errors import Invalid, Problem
 from service.ingest import image_sets
 from service.ingest.fingerprint import fingerprint
 from service.ingest.text.token_files import describe_tokens
+from service.ingest.weights.mounted import describe_weights
+from service.spec.component import Part
 from service.spec.datasets import DatasetBase
 from service.spec.datasets.images import ImageFolder
 from service.spec.datasets.mounted import FolderContents, HuggingFace, MountedBase, TorchvisionSet
 from service.spec.datasets.text import TokenFiles
 from service.spec.experiment import Experiment
+from service.spec.parse.defaults import filled_layout
+
+P = TypeVar("P", bound=Part)
 
 NOT_MOUNTED = (
-    "this server mounts no folder of datasets: its operator sets SADDLE_DATASET_FOLDER, or /dataset/resolved says what "
+    "this server mounts no folder of datasets: its operator sets SADDLE_DATASET_FOLDER, or {part}/resolved says what "
     "a worker has (`python -m service.ingest` prints it there)."
 )
 
@@ -23,18 +31,28 @@ def resolve(root: Path | None, spec: Experiment) -> Experiment:
 
     Without a folder the spec is believed: a worker compares it with its own folder.
     """
-    wanted = spec.dataset
-    if not isinstance(wanted, MountedBase):
-        return spec
+    if isinstance(spec.dataset, MountedBase):
+        dataset = _resolved(root, spec.dataset, describe, "/dataset", "/dataset/kind")
+        spec = spec.model_copy(update={"dataset": dataset})
+    if spec.start is not None and spec.start.mounted is not None:
+        layout = filled_layout(spec)
+        start = _resolved(root, spec.start, partial(describe_weights, layout=layout), "/start", "/start/mounted")
+        spec = spec.model_copy(update={"start": start})
+    return spec
+
+
+def _resolved(root: Path | None, wanted: P, describe: Callable[[Path, P], object], part: str, pointer: str) -> P:
+    """Return a part of a spec with what `describe` finds in the folder; raise `Invalid` if it claims otherwise."""
+    claimed = getattr(wanted, "resolved", None)
     if root is None:
-        if wanted.resolved is None:
-            raise Invalid.of([Problem("/dataset/kind", "not_mounted", NOT_MOUNTED)])
-        return spec
+        if claimed is None:
+            raise Invalid.of([Problem(pointer, "not_mounted", NOT_MOUNTED.format(part=part))])
+        return wanted
     found = describe(root, wanted)
-    if wanted.resolved not in (None, found):
+    if claimed not in (None, found):
         detail = "is not what lies in the folder: leave it out, the server writes it."
-        raise Invalid.of([Problem("/dataset/resolved", "read_only", detail)])
-    return spec.model_copy(update={"dataset": wanted.model_copy(update={"resolved": found})})
+        raise Invalid.of([Problem(f"{part}/resolved", "read_only", detail)])
+    return wanted.model_copy(update={"resolved": found})
 
 
 def describe(root: Path, wanted: DatasetBase) -> FolderContents:

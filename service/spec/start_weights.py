@@ -1,4 +1,4 @@
-"""Weights that a training starts from: an uploaded safetensors file, checked against the model before anything runs."""
+"""Weights that a training starts from: an uploaded or mounted safetensors file, checked before anything runs."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
@@ -7,6 +7,7 @@ from pydantic import Field
 
 from service.errors import Invalid, Problem
 from service.spec.component import Part
+from service.spec.datasets.mounted import FolderPath
 from service.spec.datasets.report import Report
 from service.spec.datasets.uploaded import READ_ONLY, UploadId
 from service.spec.layout import Parameter
@@ -16,16 +17,22 @@ MAX_SHOWN = 5  # parameters that a problem names
 
 
 class FoundWeights(Part):
-    """The contents of the upload: what a worker needs to find and check it."""
+    """The contents of the file: what a worker needs to find and check it."""
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     tensors: Annotated[int, Field(ge=1, description="number of tensors in the file")]
 
 
 class StartWeights(Part):
-    """Start weights: every parameter and buffer of the model by torch's name, from an uploaded safetensors file."""
+    """Start weights: every parameter and buffer of the model by torch's name, from a safetensors file.
 
-    upload: UploadId
+    Give either `upload` or `mounted`.
+    """
+
+    upload: UploadId | None = Field(None, description="id of the upload")
+    mounted: FolderPath | None = Field(
+        None, description="path of a .safetensors file within the mounted folder SADDLE_DATASET_FOLDER"
+    )
     head: Literal["keep", "new"] = Field(
         "keep",
         description="new: the model's last layer with parameters keeps its random initialisation, as for other "
@@ -35,11 +42,21 @@ class StartWeights(Part):
 
     @property
     def found(self) -> FoundWeights:
-        """The contents of the upload; raises `Invalid` if it was not looked up."""
+        """The contents of the file; raises `Invalid` if it was not looked up."""
         if self.resolved is None:
-            detail = "the upload was not looked up: only a server that has it can say what is in it."
-            raise Invalid.of([Problem("/start/upload", "not_resolved", detail)])
+            detail = "the file was not looked up: only a server that has it can say what is in it."
+            raise Invalid.of([Problem(f"/start/{self.source}", "not_resolved", detail)])
         return self.resolved
+
+    @property
+    def source(self) -> str:
+        """The field that names the file."""
+        return "mounted" if self.upload is None and self.mounted is not None else "upload"
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield a problem unless exactly one file is named."""
+        if (self.upload is None) == (self.mounted is None):
+            yield Problem("", "contradiction", "give exactly one of upload and mounted.")
 
     def resolve(
         self, report: Report, sha256: str, layout: Sequence[Parameter] | None
@@ -50,7 +67,7 @@ class StartWeights(Part):
         """
         if report.format != "safetensors":
             detail = f"is {report.format}, and start weights are a safetensors file."
-            return None, [Problem("/upload", "wrong_format", detail)]
+            return None, [Problem(f"/{self.source}", "wrong_format", detail)]
         problems = [] if layout is None else [*self._misfits(report, layout)]
         return FoundWeights(sha256=sha256, tensors=len(report.columns)), problems
 
@@ -72,7 +89,7 @@ class StartWeights(Part):
             more = f", and {len(found) - MAX_SHOWN} more" if len(found) > MAX_SHOWN else ""
             fix = f' With {{"head": "new"}} the last layer, {head}, may differ.' if self.head == "keep" else ""
             detail = f"the model's parameters are not those of the file: {', '.join(found[:MAX_SHOWN])}{more}.{fix}"
-            yield Problem("/upload", "shape_mismatch", detail)
+            yield Problem(f"/{self.source}", "shape_mismatch", detail)
 
 
 def head_of(names: Sequence[str]) -> str:

@@ -1,7 +1,9 @@
 """Start weights over HTTP: uploaded, checked against the model when a spec is posted, and kept while it is used."""
 
+import hashlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +70,51 @@ def test_parameters_that_do_not_fit_are_named(client: TestClient) -> None:
     wider = new | {"model": {"kind": "mlp", "hidden": [9]}}
     detail = client.post("/v1/experiments?dry_run=true", json=wider).json()["errors"][0]["detail"]
     assert "layers.0.weight is [8, 4], not [9, 4]" in detail
+
+
+def refusal(client: TestClient, start: dict[str, Any]) -> dict[str, Any]:
+    answer = client.post("/v1/experiments?dry_run=true", json=SPEC | {"start": start})
+    assert answer.status_code == 422, answer.text
+    return dict(answer.json()["errors"][0])
+
+
+def test_mounted_weights_are_hashed_by_the_server_and_never_outside_the_folder(
+    settings: Settings, tmp_path: Path, key: str
+) -> None:
+    folder = tmp_path / "mounted"
+    (folder / "nets").mkdir(parents=True)
+    (folder / "nets" / "small.safetensors").write_bytes(weights())
+    (folder / "notes.safetensors").write_text("no weights")
+    (tmp_path / "secret.safetensors").write_bytes(weights())
+    (folder / "out.safetensors").symlink_to(tmp_path / "secret.safetensors")
+    kept = settings.model_copy(update={"data_dir": tmp_path / "data", "dataset_folder": folder})
+    with TestClient(create_app(kept), headers={"Authorization": f"Bearer {key}"}) as client:
+        given = {"mounted": "nets/small.safetensors"}
+        found = client.post("/v1/experiments?dry_run=true", json=SPEC | {"start": given}).json()
+        start = found["spec"]["start"]
+        assert start["resolved"] == {"sha256": hashlib.sha256(weights()).hexdigest(), "tensors": 4}
+        uploaded = {"upload": upload(client, weights())}
+        again = client.post("/v1/experiments?dry_run=true", json=SPEC | {"start": uploaded}).json()
+        assert again["hash"] == found["hash"]  # the same weights
+        for path in ("../secret.safetensors", "/etc/passwd", "nets/../../secret.safetensors", ".hidden"):
+            assert refusal(client, {"mounted": path})["pointer"] == "/start/mounted"
+        assert refusal(client, {"mounted": "out.safetensors"})["code"] == "not_found"
+        assert refusal(client, {"mounted": "nets/smal.safetensors"})["did_you_mean"] == "nets/small.safetensors"
+        assert refusal(client, {"mounted": "notes.safetensors"})["code"] == "wrong_format"
+        claimed = given | {"resolved": start["resolved"] | {"sha256": "0" * 64}}
+        assert refusal(client, claimed)["code"] == "read_only"
+        assert refusal(client, given | uploaded)["code"] == refusal(client, {})["code"] == "contradiction"
+        wider = SPEC | {"start": given, "model": {"kind": "mlp", "hidden": [9]}}
+        (problem,) = client.post("/v1/experiments?dry_run=true", json=wider).json()["errors"]
+        assert (problem["pointer"], problem["code"]) == ("/start/mounted", "shape_mismatch")
+
+
+def test_a_server_without_the_folder_needs_the_hash(client: TestClient) -> None:
+    given: dict[str, Any] = {"mounted": "small.safetensors"}
+    assert refusal(client, given)["code"] == "not_mounted"
+    given["resolved"] = {"sha256": "0" * 64, "tensors": 4}
+    answer = client.post("/v1/experiments?dry_run=true", json=SPEC | {"start": given})
+    assert (answer.status_code, answer.json()["spec"]["start"]["resolved"]) == (200, given["resolved"])
 
 
 def test_tables_and_weights_are_not_taken_for_each_other(client: TestClient, stranger: dict[str, str]) -> None:

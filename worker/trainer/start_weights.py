@@ -1,4 +1,4 @@
-"""The weights that a run starts from, loaded from an uploaded safetensors file."""
+"""The weights that a run starts from, loaded from an uploaded or mounted safetensors file."""
 
 from pathlib import Path
 
@@ -7,11 +7,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from service.errors import RunFailure
+from service.errors import Invalid, RunFailure
+from service.ingest.weights.mounted import weights_file
 from service.spec.experiment import Experiment
 from service.spec.start_weights import MAX_SHOWN, StartWeights, head_of, is_in
 from worker.trainer.data.dataset_folders import DatasetFolders
-from worker.trainer.data.uploads import verify_upload
+from worker.trainer.data.mounted import mounted_root
+from worker.trainer.data.uploads import check_sha256, verify_upload
 
 
 def load_start(model: nn.Module, spec: Experiment, files: DatasetFolders) -> None:
@@ -21,7 +23,7 @@ def load_start(model: nn.Module, spec: Experiment, files: DatasetFolders) -> Non
     """
     if spec.start is None:
         return
-    given = _read(verify_upload(files, spec.start.found.sha256))
+    given = _read(_verified(spec.start, files))
     own = model.state_dict()
     kept = _kept(spec.start, model)
     problems = [f"{name} is not in the model" for name in given if name not in own and not is_in(name, kept)]
@@ -34,11 +36,23 @@ def load_start(model: nn.Module, spec: Experiment, files: DatasetFolders) -> Non
             problems.append(f"{name} is {list(given[name].shape)} in the file, not {list(tensor.shape)}")
     if problems:
         more = f", and {len(problems) - MAX_SHOWN} more" if len(problems) > MAX_SHOWN else ""
-        raise RunFailure("spec_cannot_build", f"/start/upload: {', '.join(problems[:MAX_SHOWN])}{more}")
+        raise RunFailure("spec_cannot_build", f"/start/{spec.start.source}: {', '.join(problems[:MAX_SHOWN])}{more}")
     with torch.no_grad():
         for name, tensor in own.items():  # the model's own tensors, not copies
             if not (kept and is_in(name, kept)):
                 tensor.copy_(given[name])
+
+
+def _verified(start: StartWeights, files: DatasetFolders) -> Path:
+    """Return the file; raise `RunFailure` if it is missing or not what it was."""
+    if start.mounted is None:
+        return verify_upload(files, start.found.sha256)
+    try:
+        path = weights_file(mounted_root(files), start.mounted)
+    except Invalid as error:
+        raise RunFailure("dataset_missing", error.problems[0].detail) from error
+    check_sha256(path, start.found.sha256, f"the mounted file {start.mounted}")
+    return path
 
 
 def _kept(start: StartWeights, model: nn.Module) -> str:

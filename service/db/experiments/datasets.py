@@ -29,7 +29,7 @@ from service.spec.datasets.resolved import Resolved
 from service.spec.datasets.text import Text
 from service.spec.datasets.uploaded import Upload, UploadedBase
 from service.spec.experiment import Experiment
-from service.spec.parse.defaults import fill_defaults
+from service.spec.parse.defaults import fill_defaults, filled_layout
 from service.storage.uploads import UploadStore
 
 
@@ -221,14 +221,12 @@ def _check_weights(spec: Experiment, stored: StoredDataset, uploads: UploadStore
 
 
 def resolve_start(connection: Connection, principal: Principal, spec: Experiment) -> Experiment:
-    """The spec, whose dataset is resolved, with what its start weights are; `Invalid` as in `resolve`."""
+    """The spec, whose dataset is resolved, with what its uploaded start weights are; `Invalid` as in `resolve`."""
     wanted = spec.start
-    if wanted is None:
+    if wanted is None or wanted.upload is None:
         return spec
     stored = _named(connection, principal, wanted.upload, "/start")
-    filled, _ = fill_defaults(spec)  # a model may have its vocabulary from the dataset
-    layout = None if filled.model_problems() else filled.layout
-    resolved, problems = wanted.resolve(stored.report, stored.sha256, layout)
+    resolved, problems = wanted.resolve(stored.report, stored.sha256, filled_layout(spec))
     _check(wanted.resolved, resolved, problems, "/start")
     return spec.model_copy(update={"start": wanted.model_copy(update={"resolved": resolved})})
 

@@ -48,7 +48,7 @@ def _names(experiment: Experiment) -> Iterator[Problem]:
 
 
 def _parts(experiment: Experiment) -> Iterator[Problem]:
-    for name in ("dataset", "model", "loss", "optimizer", "schedule", "clip", "stop"):
+    for name in ("dataset", "model", "start", "loss", "optimizer", "schedule", "clip", "stop"):
         part = getattr(experiment, name)
         if part is not None:
             yield from under(f"/{name}", part.problems())

@@ -7,6 +7,7 @@ from service.errors import Problem
 from service.spec.checks import normalisation
 from service.spec.component import Default, Part
 from service.spec.experiment import Experiment
+from service.spec.layout import Parameter
 
 USUAL_BATCH = 32  # rows
 P = TypeVar("P", bound=Part)
@@ -26,6 +27,12 @@ def fill_defaults(spec: Experiment) -> tuple[Experiment, list[Problem]]:
         patience = _fitted(spec.stop.patience, _training_loss, "/stop/patience", notes)
         spec = spec.model_copy(update={"stop": spec.stop.model_copy(update={"patience": patience})})
     return _fitted(spec, _batch_size, "", notes), notes
+
+
+def filled_layout(spec: Experiment) -> tuple[Parameter, ...] | None:
+    """Return the model's parameters, once its defaults follow from the dataset; None if only the worker knows them."""
+    filled, _ = fill_defaults(spec)
+    return None if filled.model_problems() else filled.layout
 
 
 def _fitted(part: P, inferred: Callable[[P], Iterator[Default]], pointer: str, notes: list[Problem]) -> P:

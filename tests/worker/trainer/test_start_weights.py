@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,31 @@ def test_a_file_that_does_not_fit_fails_before_any_step(
     spec = started({name: value for name, value in given.items() if value is not None}, **NORMED)
     with pytest.raises(RunFailure, match=said):
         prepare(spec, 0, CPU, files)
+
+
+def test_a_mounted_file_is_the_start_and_its_change_is_told(
+    experiment: Any, started: Start, files: DatasetFolders, tmp_path: Path
+) -> None:
+    spec = started(weights_of(experiment(), 5))
+    assert spec.start is not None
+    assert files.folder is not None
+    content = files.folder / spec.start.found.sha256 / "content"
+    mounted = replace(files, folder=None, mounted=tmp_path / "nets")
+    (tmp_path / "nets").mkdir()
+    path = tmp_path / "nets" / "five.safetensors"
+    path.write_bytes(content.read_bytes())
+    start = spec.start.model_copy(update={"upload": None, "mounted": "five.safetensors"})
+    own = spec.model_copy(update={"start": start})
+    assert own.hash == spec.hash
+    assert first_loss(prepare(own, 0, CPU, mounted)) == first_loss(prepare(spec, 0, CPU, files))
+    path.write_bytes(content.read_bytes()[:-1] + b"x")
+    with pytest.raises(RunFailure, match=r"the mounted file five.safetensors is not what it was"):
+        prepare(own, 0, CPU, mounted)
+    path.unlink()
+    with pytest.raises(RunFailure, match=r"the mounted folder has no file five.safetensors"):
+        prepare(own, 0, CPU, mounted)
+    with pytest.raises(RunFailure, match="mounts no folder"):
+        prepare(own, 0, CPU, files)
 
 
 def test_a_changed_or_missing_file_is_told(experiment: Any, started: Start, files: DatasetFolders) -> None:

@@ -59,11 +59,16 @@ def verify_upload(files: DatasetFolders, sha256: str) -> Path:
     """Return the file of this hash; raise a permanent `RunFailure` if it is missing or changed."""
     if files.folder is None or not (content := files.folder / sha256 / "content").is_file():
         raise RunFailure("dataset_missing", f"the uploaded file {sha256[:12]} is not in this worker's data folder")
-    with content.open("rb") as file:
+    check_sha256(content, sha256, f"the uploaded file {sha256[:12]}")
+    return content
+
+
+def check_sha256(path: Path, sha256: str, named: str) -> None:
+    """Raise a permanent `RunFailure` unless the file has this hash."""
+    with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
-        raise RunFailure("dataset_changed", f"the uploaded file {sha256[:12]} is not what it was: its sha256 differs")
-    return content
+        raise RunFailure("dataset_changed", f"{named} is not what it was: its sha256 differs")
 
 
 def collect_blocks(
