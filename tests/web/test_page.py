@@ -173,7 +173,8 @@ def test_a_winner_is_confirmed_by_fresh_seeds_and_the_address_keeps_what_they_sa
     page.get_by_label("seeds per group").fill("3")
     confirm.click()
     result = page.locator("section", has=page.get_by_role("heading", name="Confirmation with fresh seeds"))
-    expect(result).to_contain_text("Confirmed. On fresh seeds alone: fast is better than slow, paired over 3 seeds.")
+    confirmed = "Confirmed. On fresh seeds alone: fast is better than slow, paired over 3 seeds."
+    expect(result).to_contain_text(confirmed, timeout=120_000)  # six runs are trained meanwhile
     expect(result).to_contain_text("Seeds 3–5")
     page.reload()
     expect(result.get_by_role("link", name="fast")).to_be_visible()

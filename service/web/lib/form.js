@@ -75,7 +75,7 @@ function ListField({ kind, name, hint, ...rest }) {
   const items = Array.isArray(value) ? value : [];
   const { tag, kinds, schema } = kind.item;
   const replace = (index, changed) => set(items.map((each, other) => (other === index ? changed : each)));
-  return html`<${Head} ...${rest} name=${name} hint=${hint} label=${t("form.add", { name })} options=${[null, ...(kinds ? Object.keys(kinds) : [t("form.one")])]} none=${t("form.another")} value=${null}
+  return html`<${Head} ...${rest} name=${name} hint=${hint} label=${t("form.add", { name })} options=${[null, ...(kinds ? Object.keys(kinds) : [t("form.more")])]} none=${t("form.another")} value=${null}
       choose=${(chosen) => chosen && set([...items, kinds ? { [tag]: chosen } : {}])}/>
     ${items.map((item, index) => html`<${Inner} key=${index} schema=${kinds ? resolve(kinds[item?.[tag]], defs) : schema} defs=${defs} value=${item || {}} at=${`${at}/${index}`} problems=${problems} set=${(changed) => replace(index, changed)}>
       <p class="item"><strong>${shown(item?.[tag] ?? `${name} ${index + 1}`)}</strong> <button type="button" aria-label=${t("form.remove", { name: `${name} ${index + 1}` })} onClick=${() => set(items.filter((_, other) => other !== index))}>×</button></p></${Inner}>`)}`;

@@ -243,7 +243,7 @@ export const en = {
   "fork.of": "Fork from step {step}",
   "form.add": "add to {name}",
   "form.another": "add …",
-  "form.one": "one more",
+  "form.more": "one more",
   "form.remove": "remove {name}",
   "form.set": "set",
   "ghost": "{name}, superseded (attempt {attempt})",

@@ -238,7 +238,7 @@ export const zh = {
   "fork.of": "从第 {step} 步分支",
   "form.add": "添加到 {name}",
   "form.another": "添加…",
-  "form.one": "再加一个",
+  "form.more": "再加一个",
   "form.remove": "移除 {name}",
   "form.set": "设置",
   "ghost": "{name}，已被取代（第 {attempt} 次尝试）",
