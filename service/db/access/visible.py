@@ -5,7 +5,7 @@ Every statement that finds an experiment or run by its id restricts it by one of
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import Boolean, ColumnElement, and_, bindparam, or_, select
 
 from service.db.access.principal import Principal
 from service.db.tables import share
@@ -17,8 +17,18 @@ SIGHT = """
 """
 
 
+def bound_sight(project_id: ColumnElement[str], experiment_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return the condition of `in_sight` with the parameters of `sight_values`, for a statement compiled once."""
+    project = bindparam("project", type_=project_id.type)
+    shared = select(share.c.experiment_id).where(share.c.project_id == project)
+    return or_(
+        project_id == project,
+        and_(bindparam("reads", type_=Boolean), project_id.is_not(None), experiment_id.in_(shared)),
+    )
+
+
 def sight_values(principal: Principal) -> dict[str, Any]:
-    """Return the parameters of `SIGHT`."""
+    """Return the parameters of `SIGHT` and of `bound_sight`."""
     return {"project": principal.project_id, "reads": principal.only_reads}
 
 

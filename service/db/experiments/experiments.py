@@ -1,15 +1,16 @@
 """Experiments and their runs: added, listed, read; always within one project."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import ARRAY, Connection, Text, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from service.db.access.principal import Principal
-from service.db.access.visible import in_sight
+from service.db.access.visible import bound_sight, sight_values
+from service.db.driver import Statement
 from service.db.experiments import bin
 from service.db.runs import runs
 from service.db.runs.queue import NewRun, Origin, enqueue
@@ -156,21 +157,33 @@ def _earlier(
     connection: Connection, principal: Principal, key: str | None, request_hash: str | None
 ) -> AddedExperiment:
     """Return the experiment that was posted with this idempotency key."""
-    row = connection.execute(_query(principal).where(experiment.c.idempotency_key == key)).mappings().one()
-    if row["request_hash"] != request_hash:
+    ((*row, hashed),) = _OURS_BY_KEY.rows(connection, key=key, project=principal.project_id)
+    if hashed != request_hash:
         raise Conflict("This Idempotency-Key was used for another request: send a new key with a new request.")
-    return AddedExperiment(_stored(row), runs.all_of_experiments(connection, [row["id"]]), False)
+    found = _of_tuple(row)
+    return AddedExperiment(found, runs.all_of_experiments(connection, [found.id]), False)
 
 
-def _query(principal: Principal) -> Any:
-    """Experiments this principal may see."""
-    shared = (experiment.c.project_id != principal.project_id).label("shared")
-    return (
-        select(experiment, member.c.name.label("owner"), project.c.name.label("project"), shared)
-        .join(member, member.c.id == experiment.c.owner_id)
-        .join(project, project.c.id == experiment.c.project_id)
-        .where(in_sight(principal, experiment.c.project_id, experiment.c.id))
+_COLUMNS = dict(experiment.c.items()) | {
+    "owner": member.c.name,
+    "project": project.c.name,
+    "shared": experiment.c.project_id != bindparam("project"),
+}
+_ROWS = (
+    select(*(_COLUMNS[name] for name in StoredExperiment.__dataclass_fields__))
+    .join(member, member.c.id == experiment.c.owner_id)
+    .join(project, project.c.id == experiment.c.project_id)
+)
+_BY_ID = _ROWS.where(
+    experiment.c.id == func.any(bindparam("ids", type_=ARRAY(Text))),
+    bound_sight(experiment.c.project_id, experiment.c.id),
+)
+_FIND, _LOCK = Statement(_BY_ID), Statement(_BY_ID.with_for_update(of=experiment, key_share=True))
+_OURS_BY_KEY = Statement(
+    _ROWS.add_columns(experiment.c.request_hash).where(
+        experiment.c.project_id == bindparam("project"), experiment.c.idempotency_key == bindparam("key")
     )
+)
 
 
 def _stored(row: Mapping[Any, Any]) -> StoredExperiment:
@@ -178,21 +191,22 @@ def _stored(row: Mapping[Any, Any]) -> StoredExperiment:
     return StoredExperiment(**(known | {"tags": tuple(row["tags"])}))
 
 
+def _of_tuple(row: Iterable[Any]) -> StoredExperiment:
+    return _stored(dict(zip(StoredExperiment.__dataclass_fields__, row, strict=True)))
+
+
 def get(connection: Connection, principal: Principal, experiment_id: str, lock: bool = False) -> StoredExperiment:
     """Return one experiment; `NotFound` also for another project's. `lock` keeps others from changing it."""
-    query = _query(principal).where(experiment.c.id == experiment_id)
-    if lock:
-        query = query.with_for_update(of=experiment, key_share=True)
-    row = connection.execute(query).mappings().one_or_none()
-    if row is None:
+    found = (_LOCK if lock else _FIND).rows(connection, ids=[experiment_id], **sight_values(principal))
+    if not found:
         raise NotFound(bin.describe(connection, principal, experiment_id))
-    return _stored(row)
+    return _of_tuple(found[0])
 
 
 def find(connection: Connection, principal: Principal, ids: Collection[str]) -> dict[str, StoredExperiment]:
     """Return those of these experiments that exist, by id."""
-    rows = connection.execute(_query(principal).where(experiment.c.id.in_(ids))).mappings()
-    return {row["id"]: _stored(row) for row in rows}
+    rows = _FIND.rows(connection, ids=list(ids), **sight_values(principal))
+    return {each.id: each for each in map(_of_tuple, rows)}
 
 
 def get_many(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredExperiment]:
@@ -219,22 +233,24 @@ class ExperimentProgress:
         return min(self.steps / self.total, 1.0) if self.total else 0.0
 
 
-STANDINGS = text(
-    """
-    SELECT experiment_id, state, count(*) AS n, sum(total_steps) AS total, max(step) AS longest,
-        sum(CASE WHEN state = 'succeeded' THEN total_steps ELSE least(step, total_steps) END) AS steps
-    FROM run WHERE experiment_id = ANY(:ids) GROUP BY 1, 2
-    """
+PROGRESS = Statement(
+    text(
+        """
+        SELECT experiment_id, state, count(*), sum(total_steps)::bigint, max(step),
+            sum(CASE WHEN state = 'succeeded' THEN total_steps ELSE least(step, total_steps) END)::bigint
+        FROM run WHERE experiment_id = ANY(:ids) GROUP BY 1, 2
+        """
+    )
 )
 
 
 def read_progress(connection: Connection, experiment_ids: Sequence[str]) -> dict[str, ExperimentProgress]:
     """Return the progress of each experiment."""
     found = {experiment_id: ExperimentProgress() for experiment_id in experiment_ids}
-    for row in connection.execute(STANDINGS, {"ids": list(experiment_ids)}):
-        standing = found[row.experiment_id]
-        standing.counts[row.state] = row.n
-        standing.steps += int(row.steps)
-        standing.total += int(row.total)
-        standing.longest = max(standing.longest, row.longest)
+    for experiment_id, state, count, total, longest, steps in PROGRESS.rows(connection, ids=list(experiment_ids)):
+        standing = found[experiment_id]
+        standing.counts[state] = count
+        standing.steps += steps
+        standing.total += total
+        standing.longest = max(standing.longest, longest)
     return found

@@ -27,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy import case as when
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
+from service.db.driver import Statement
 from service.db.metrics.result_sql import INCOMPLETE, figure, finite, has_diverged, is_counted, may_be_counted, mean
 from service.db.states import OPEN_STATES
 from service.db.tables import experiment, experiment_figure, run, series
@@ -35,11 +36,13 @@ from service.spec.measures import RANKED_SERIES, better_direction, default_serie
 BATCH_EXPERIMENTS = 500  # experiments of one transaction
 MAX_SQUARED = 1e150  # the square of a greater value could overflow
 MAXIMISED = [name for name in RANKED_SERIES if better_direction(name) == "max"]
-FOLDS = text(
-    """
-    SELECT id, cast(spec -> 'dataset' ->> 'folds' AS int) AS folds FROM experiment
-    WHERE id = ANY(:ids) AND spec -> 'dataset' ->> 'folds' IS NOT NULL
-    """
+FOLDS = Statement(
+    text(
+        """
+        SELECT id, cast(spec -> 'dataset' ->> 'folds' AS int) FROM experiment
+        WHERE id = ANY(:ids) AND spec -> 'dataset' ->> 'folds' IS NOT NULL
+        """
+    )
 )
 UNSETTLE = text("UPDATE experiment SET settled = false WHERE id = :id AND settled")
 
@@ -99,15 +102,15 @@ def unsettle(connection: Connection, experiment_id: str) -> None:
 def of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> dict[str, ExperimentSummary]:
     """Return the summary of each experiment's default series; experiments without points are left out."""
     found: dict[str, dict[str, Any]] = {}
-    for row in connection.execute(_READ, {"ids": list(experiment_ids)}):
+    for row in _READ.rows(connection, ids=list(experiment_ids)):
         found.setdefault(row[0], {})[row[1]] = row
     if others := [each for each in experiment_ids if each not in found]:
-        for row in connection.execute(_COMPUTE, {"ids": others}):
+        for row in _COMPUTE.rows(connection, ids=others):
             found.setdefault(row[0], {})[row[1]] = row
     chosen = {each: by_name[default_series(by_name)] for each, by_name in found.items()}
     made = {each: ExperimentSummary(*row[1:]) for each, row in chosen.items()}
-    for row in connection.execute(FOLDS, {"ids": list(made)}) if made else ():
-        made[row.id] = replace(made[row.id], folds=row.folds)
+    for experiment_id, folds in FOLDS.rows(connection, ids=list(made)) if made else ():
+        made[experiment_id] = replace(made[experiment_id], folds=folds)
     return made
 
 
@@ -202,5 +205,5 @@ NOT_COMPUTED = ("series", "folds")
 _NAMES = (name for name in ExperimentSummary.__dataclass_fields__ if name not in NOT_COMPUTED)
 _SUMMARY = ("experiment_id", "name", *_NAMES)
 _COLUMNS = tuple(column.name for column in experiment_figure.columns)
-_READ, _COMPUTE = _stored(), _summarise(_SUMMARY, RANKED_SERIES)
+_READ, _COMPUTE = Statement(_stored()), Statement(_summarise(_SUMMARY, RANKED_SERIES))
 _STORE = experiment_figure.insert().from_select(list(_COLUMNS), _summarise(_COLUMNS, None))

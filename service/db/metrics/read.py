@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import ARRAY, ColumnElement, Connection, Text, bindparam, func, select
 
 from service.analysis.arrays import Steps, Values
 from service.analysis.reduce import level_for
+from service.db.driver import Statement
 from service.db.metrics import range_query
 from service.db.metrics.codec import unpack, unpack_between
 from service.db.metrics.range_query import SeriesKey
@@ -66,6 +67,15 @@ class SeriesSummary:
     final_from: int | None = None
 
 
+def _given(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    return column == func.any(bindparam(name, type_=ARRAY(Text)))
+
+
+_OF_RUNS = select(series.c.run_id, *(series.c[each] for each in SeriesSummary.__dataclass_fields__))
+_OF_RUNS = _OF_RUNS.where(_given(series.c.run_id, "runs")).order_by(series.c.run_id, series.c.name)
+_SUMMARIES, _NAMED_SUMMARIES = Statement(_OF_RUNS), Statement(_OF_RUNS.where(_given(series.c.name, "names")))
+
+
 def curves(
     connection: Connection, run_ids: Sequence[str], names: Sequence[str], first: int = 0, last: int = LAST_STEP
 ) -> dict[str, dict[str, Curve]]:
@@ -118,11 +128,11 @@ def summaries(
     connection: Connection, run_ids: Sequence[str], names: Sequence[str] | None = None
 ) -> dict[str, list[SeriesSummary]]:
     """Return the summaries of every series of these runs, or of those with one of these names, by run."""
-    columns = [series.c[each] for each in SeriesSummary.__dataclass_fields__]
-    query = select(series.c.run_id, *columns).where(series.c.run_id.in_(run_ids))
-    if names is not None:
-        query = query.where(series.c.name.in_(names))
     found: dict[str, list[SeriesSummary]] = {run_id: [] for run_id in run_ids}
-    for run_id, *fields in connection.execute(query.order_by(series.c.run_id, series.c.name)).all():
+    if names is None:
+        rows = _SUMMARIES.rows(connection, runs=list(run_ids))
+    else:
+        rows = _NAMED_SUMMARIES.rows(connection, runs=list(run_ids), names=list(names))
+    for run_id, *fields in rows:
         found[run_id].append(SeriesSummary(*fields))
     return found

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, bindparam, func, select, text
 
+from service.db.driver import Statement
 from service.db.tables import event
 from service.lifecycle import State
 from service.nonfinite import dumps
@@ -35,6 +36,9 @@ ADD = text(
 )
 
 
+_LAST_ID = Statement(select(func.max(event.c.id)).where(event.c.run_id == bindparam("run_id")))
+
+
 def add(connection: Connection, run_id: str, kind: str, data: dict[str, Any], *, by: str, why: str) -> None:
     """Add an event, in the transaction of the change; `by` is a member, a worker or the reaper."""
     add_many(connection, [run_id], kind, data, by=by, why=why)
@@ -56,7 +60,7 @@ def after(connection: Connection, run_ids: Sequence[str], last: int, limit: int 
 
 def last_id(connection: Connection, run_id: str) -> int:
     """Return the id of the newest event of a run; 0 if there is none."""
-    return connection.execute(select(func.max(event.c.id)).where(event.c.run_id == run_id)).scalar_one() or 0
+    return int(_LAST_ID.rows(connection, run_id=run_id)[0][0] or 0)
 
 
 def record_state(connection: Connection, run_id: str, state: State, data: dict[str, Any], *, by: str, why: str) -> None:

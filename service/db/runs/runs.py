@@ -1,14 +1,15 @@
 """Queries of runs and attempts, and the choice of the runs of an experiment that count."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ARRAY, Connection, Text, bindparam, func, select
 
 from service.db.access.principal import Principal
-from service.db.access.visible import in_sight
+from service.db.access.visible import bound_sight, sight_values
+from service.db.driver import Statement
 from service.db.tables import attempt, run
 from service.errors import NotFound
 from service.lifecycle import ASIDE, DesiredState, Relation, State
@@ -48,6 +49,12 @@ class StoredRun:
 # without the rows that a job predicts, which can be many times as large as the rest
 SHOWN = {"task": run.c.task.op("-")("rows").label("task")}
 COLUMNS = [SHOWN.get(name, run.c[name]) for name in StoredRun.__dataclass_fields__]
+IDS = func.any(bindparam("ids", type_=ARRAY(Text)))
+_SEEN = select(*COLUMNS).where(run.c.id == IDS, bound_sight(run.c.project_id, run.c.experiment_id))
+_GET, _LOCK = Statement(_SEEN), Statement(_SEEN.with_for_update())
+_OF_EXPERIMENTS = Statement(
+    select(*COLUMNS).where(run.c.experiment_id == IDS).order_by(run.c.experiment_id, run.c.seed, run.c.id)
+)
 
 
 def stored(row: Mapping[Any, Any]) -> StoredRun:
@@ -58,20 +65,23 @@ def stored(row: Mapping[Any, Any]) -> StoredRun:
     )
 
 
+def _of_tuple(row: Iterable[Any]) -> StoredRun:
+    """Convert a row that has no names."""
+    return stored(dict(zip(StoredRun.__dataclass_fields__, row, strict=True)))
+
+
 def get(connection: Connection, principal: Principal, run_id: str, lock: bool = False) -> StoredRun:
     """Return a run of the principal's project, or raise `NotFound`."""
-    query = select(*COLUMNS).where(run.c.id == run_id, in_sight(principal, run.c.project_id, run.c.experiment_id))
-    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
-    if row is None:
+    found = (_LOCK if lock else _GET).rows(connection, ids=[run_id], **sight_values(principal))
+    if not found:
         raise NotFound(f"There is no run {run_id}.")
-    return stored(row)
+    return _of_tuple(found[0])
 
 
 def get_many(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredRun]:
     """Return these runs in this order; raise `NotFound` for the first that is missing."""
-    seen = in_sight(principal, run.c.project_id, run.c.experiment_id)
-    query = select(*COLUMNS).where(run.c.id.in_(ids), seen)
-    found = {row["id"]: stored(row) for row in connection.execute(query).mappings()}
+    rows = _GET.rows(connection, ids=list(ids), **sight_values(principal))
+    found = {each.id: each for each in map(_of_tuple, rows)}
     for run_id in ids:
         if run_id not in found:
             raise NotFound(f"There is no run {run_id}.")
@@ -80,12 +90,7 @@ def get_many(connection: Connection, principal: Principal, ids: Sequence[str]) -
 
 def all_of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> list[StoredRun]:
     """Return every run of these experiments, by seed; the caller checks access."""
-    query = (
-        select(*COLUMNS)
-        .where(run.c.experiment_id.in_(experiment_ids))
-        .order_by(run.c.experiment_id, run.c.seed, run.c.id)
-    )
-    return [stored(row) for row in connection.execute(query).mappings().all()]
+    return [_of_tuple(row) for row in _OF_EXPERIMENTS.rows(connection, ids=list(experiment_ids))]
 
 
 def lock_of_experiment(connection: Connection, experiment_id: str) -> list[StoredRun]:

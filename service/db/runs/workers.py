@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from service.db.access.principal import Principal
+from service.db.driver import Statement
 from service.nonfinite import dumps
 
 
@@ -51,13 +52,15 @@ BEAT = text(
     WHERE name = :name RETURNING drain_since IS NOT NULL
     """
 )
-LISTING = text(
-    """
-    SELECT worker.name, worker.pool, host, pid, version, device, packages, worker.state, detail, own.id AS run_id,
-        worker.started_at, greatest(0, extract(epoch FROM clock_timestamp() - beat_at))::float8 AS beat_s, drain_since
-    FROM worker LEFT JOIN run AS own ON own.id = worker.run_id AND own.project_id = :project_id
-    ORDER BY worker.pool, worker.name
-    """
+LISTING = Statement(
+    text(
+        """
+        SELECT worker.name, worker.pool, host, pid, version, device, packages, worker.state, detail, own.id,
+            worker.started_at, greatest(0, extract(epoch FROM clock_timestamp() - beat_at))::float8, drain_since
+        FROM worker LEFT JOIN run AS own ON own.id = worker.run_id AND own.project_id = :project_id
+        ORDER BY worker.pool, worker.name
+        """
+    )
 )
 
 
@@ -88,5 +91,4 @@ def beat(connection: Connection, name: str, state: str, run_id: str | None = Non
 
 def list_all(connection: Connection, principal: Principal) -> list[StoredWorker]:
     """Return every worker that has ever registered, by pool and name, without the runs of other projects."""
-    found = connection.execute(LISTING, {"project_id": principal.project_id})
-    return [StoredWorker(**row) for row in found.mappings()]
+    return [StoredWorker(*row) for row in LISTING.rows(connection, project_id=principal.project_id)]

@@ -100,26 +100,46 @@ def describe(answers: Sequence[Answer]) -> str:
     return text + (f"; others {dict(others)}" if others else "")
 
 
+def count_good(answers: Sequence[Answer]) -> int:
+    """Return how many were answered as asked."""
+    return sum(200 <= each.status < 400 for each in answers)
+
+
 class Meter:
     """Processor time of the API and of this process, and the client's delay, over a while."""
 
     def __init__(self, api: int, lags: list[float]) -> None:
         self._api, self._lags = api, lags
+        self._streams = 0.0  # of a core, for the readers
         self._begin()
 
     def _begin(self) -> None:
         self._lags.clear()
-        self._started = time.perf_counter(), self._ticks(), time.process_time()
+        self._started = time.perf_counter(), self.processor_s(), time.process_time()
 
-    def _ticks(self) -> float:
+    def processor_s(self) -> float:
+        """Seconds of processor time that the API has used."""
         fields = Path(f"/proc/{self._api}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / 100
 
-    def read(self) -> str:
-        """Return the figures since the last time."""
+    async def weigh_messages(self, readers: Readers, seconds: float) -> str:
+        """Measure what the readers alone cost, so that the rest is what requests cost."""
+        used, heard, began = self.processor_s(), readers.heard["messages"], time.perf_counter()
+        await asyncio.sleep(seconds)
+        used, heard = self.processor_s() - used, readers.heard["messages"] - heard
+        self._streams = used / (time.perf_counter() - began)
+        return f"readers alone: API {self._streams:.0%} of a core, {used / max(heard, 1) * 1e3:.3f} ms a message"
+
+    def _per_request(self, used: float, spent: float, answered: int) -> str:
+        return f", {(used - self._streams * spent) / answered * 1e3:.1f} ms a request" if answered else ""
+
+    def read(self, answered: int = 0) -> str:
+        """Return the figures since the last time, in which so many requests were answered."""
         at, api, own = self._started
         spent = time.perf_counter() - at
-        text = f"API {(self._ticks() - api) / spent:.0%} of a core, client {(time.process_time() - own) / spent:.0%}, "
+        used = self.processor_s() - api
+        text = f"API {used / spent:.0%} of a core{self._per_request(used, spent, answered)}, "
+        text += f"client {(time.process_time() - own) / spent:.0%}, "
         text += f"its delay p99 {percentile(self._lags, 0.99) * 1e3:.0f} ms"
         self._begin()
         return text
@@ -174,12 +194,13 @@ async def measure(arguments: argparse.Namespace) -> None:
         print(f"{len(requests)} kinds of requests, {readers.heard['opened 200']} streams", flush=True)
         meter = Meter(at.processes[0].pid, lags)
         await offer(pool, requests, 20, 2, 0)
+        print(await meter.weigh_messages(readers, arguments.seconds), flush=True)
         highest, before = 0, readers.heard["messages"]
         began = time.perf_counter()
         for rate in arguments.rates or RATES:
             meter.read()
             answers = await offer(pool, requests, rate, arguments.seconds, rate)
-            print(f"{rate}/s: {describe(answers)}; {meter.read()}", flush=True)
+            print(f"{rate}/s: {describe(answers)}; {meter.read(count_good(answers))}", flush=True)
             good = all(each.status < 400 and each.status for each in answers)
             if good and percentile([each.took for each in answers], 0.99) <= GOAL_S:
                 highest = rate
