@@ -19,12 +19,12 @@ from service.nonfinite import dumps
 from service.spec.component import Json
 from service.spec.datasets.uploaded import Upload
 from service.spec.experiment import Experiment
-from service.spec.model_inputs import model_inputs
+from service.spec.model_inputs import TOKENIZER, model_inputs
 from service.spec.optimizers import library
 from service.storage.files import STATE, TENSORS
 from service.storage.store import Store
 
-FileName = Literal["model.safetensors", "spec.json", "inputs.json", "load.py"]
+FileName = Literal["model.safetensors", "spec.json", "inputs.json", "load.py", "tokenizer.json"]
 Weights = Literal["model", "average"]
 AVERAGED = ("ema", "swa")  # kinds of averages that a checkpoint has
 PREFIXES: dict[Weights, str] = {"model": "model/", "average": "mechanics/average/module."}
@@ -102,7 +102,8 @@ def text_files(model: TrainedModel, state: Json) -> dict[str, bytes]:
         raise Conflict("The checkpoint is of an earlier release, which did not store what rebuilds the model.")
     script = load_script(model.stored.run_id, model.stored.step, source, inputs)
     documents: dict[str, Any] = {"spec.json": model.spec.normalised(), "inputs.json": inputs}
-    return {"load.py": script.encode()} | {name: (dumps(each) + "\n").encode() for name, each in documents.items()}
+    found = {"load.py": script.encode()} | {name: (dumps(each) + "\n").encode() for name, each in documents.items()}
+    return found | ({TOKENIZER: state["tokenizer"].encode()} if inputs["tokenizer"] else {})
 
 
 def archive_files(store: Store, model: TrainedModel, card: str) -> Iterable[tuple[str, Iterator[bytes]]]:

@@ -5,6 +5,7 @@ from typing import Any
 from service.spec.component import Json
 from service.spec.experiment import Experiment
 
+TOKENIZER = "tokenizer.json"
 SOFTMAX = ("cross_entropy", "kl_div", "nll", "softmax_mse")  # losses whose outputs are logits of all classes
 SIGMOID = ("bce_with_logits", "soft_margin")  # of the second of two
 
@@ -26,6 +27,7 @@ def model_inputs(spec: Experiment, fitted: Json) -> Json:
         "double": spec.precision == "fp64",
         "vocabulary": facts.vocabulary,
         "characters": resolved.get("characters", ""),
+        "tokenizer": TOKENIZER if fitted.get("tokenizer") else None,  # a file beside
         "classes": list(resolved.get("classes", ())) or [str(number) for number in range(facts.classes)],
         "probabilities": _link(spec),
         "mean": _mean(spec),

@@ -85,7 +85,8 @@ class Training:
     @property
     def fitted(self) -> dict[str, Any]:
         """What was fitted on the training part, as stored with every checkpoint."""
-        found = {"preparation": self.preparation, "target": self.target, "class_weights": self.class_weights}
+        found: dict[str, Any] = {"preparation": self.preparation, "target": self.target}
+        found |= {"class_weights": self.class_weights, "tokenizer": self.codec and self.codec.document}
         return {"scales": self.scales} | {name: value for name, value in found.items() if value}
 
     def use_eager_gradients(self) -> None:

@@ -55,6 +55,9 @@ def predict_rows(training: Training, saved: dict[str, Any], rows: Sequence[Any])
         model.eval()
         for block in blocks:
             found += describe_outputs(model(model_rows(block, inputs).to(training.device)), inputs)
+    if training.codec is not None and training.codec.document is not None:
+        for each in [each for answer in found for each in answer["next"]]:
+            each["text"] = training.codec.decode([each["token"]])
     return found
 
 

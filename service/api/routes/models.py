@@ -11,6 +11,7 @@ from service.api.dependencies import ConnectionDep, PrincipalDep, RunId, Runtime
 from service.api.routes.checkpoints import BYTES
 from service.db.session import Connection
 from service.diagnosis.model_card import card_of
+from service.errors import NotFound
 from service.experiments import model_files, prediction_files
 from service.experiments.checkpoint_files import verified_size
 from service.experiments.model_files import FileName, TrainedModel, Weights
@@ -28,6 +29,7 @@ TYPES: dict[FileName, str] = {
     "spec.json": "application/json",
     "inputs.json": "application/json",
     "load.py": "text/x-python",
+    "tokenizer.json": "application/json",
 }
 OfStep = Annotated[
     int | None, Query(ge=0, le=2**53, description="the checkpoint of this step; omitted: the newest kept one")
@@ -62,7 +64,8 @@ async def get_model(found: FoundDep, runtime: RuntimeDep) -> Response:
     """Download a trained model as a zip archive that needs no Saddle.
 
     `model.safetensors` holds the weights, `load.py` rebuilds the model and predicts, `inputs.json` says how rows are
-    scaled and what the classes are called, `spec.json` is the spec, `card.md` the model card.
+    scaled and what the classes are called, `spec.json` is the spec, `card.md` the model card; of a language in byte
+    pairs `tokenizer.json` is the tokenizer.
     """
     model, card = found
     store = open_store(runtime.settings)
@@ -144,7 +147,9 @@ def _open(store: Store, model: TrainedModel, file: FileName) -> tuple[int, Itera
     verified_size(store, model.stored, TENSORS)
     if file == "model.safetensors":
         return model_files.open_weights(store, model)
-    text = model_files.text_files(model, model_files.read_state(store, model))[file]
+    text = model_files.text_files(model, model_files.read_state(store, model)).get(file)
+    if text is None:
+        raise NotFound(f"The model of {model.stored.run_id} has no {file}: its rows are not of a tokenizer's tokens.")
     return len(text), iter((text,))
 
 

@@ -16,12 +16,12 @@ SCRIPT = Template(
 
     python load.py rows.json             predictions for a list of rows, as JSON
     python load.py --export model.pt2    the model as a torch.export program, for any number of rows
-
+$usage
     from load import load, predict
     model = load()                       a torch.nn.Module, to evaluate or to train on
     predict(rows)                        rows as they are in the data: they are scaled here as in the training
 
-A row is a list of numbers$shape$columns. $needs
+A row is $row. $needs
 """
 
 import json
@@ -46,10 +46,7 @@ def load(folder=FOLDER):
     return model.eval()
 
 
-def predict(rows, model=None):
-    """Return a dictionary for each row: its class with probabilities, its value, or the next tokens."""
-    with torch.no_grad():
-        return describe_outputs((model or load())(model_rows(rows, INPUTS)), INPUTS)
+$predict
 
 
 def export(path, model=None):
@@ -62,7 +59,7 @@ def export(path, model=None):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3 and sys.argv[1] == "--export":
+    ${command}if len(sys.argv) == 3 and sys.argv[1] == "--export":
         export(sys.argv[2])
     elif len(sys.argv) == 2:
         print(json.dumps(predict(json.loads(Path(sys.argv[1]).read_text())), indent=2))
@@ -72,16 +69,83 @@ if __name__ == "__main__":
 )
 
 
+ROWS = '''def predict(rows, model=None):
+    """Return a dictionary for each row: its class with probabilities, or its value."""
+    with torch.no_grad():
+        return describe_outputs((model or load())(model_rows(rows, INPUTS)), INPUTS)'''
+TEXTS = '''def tokenizer():
+    """Return the tokenizer of the training; raise ValueError where the tokens are those of characters, or of nobody."""
+    if not INPUTS["tokenizer"]:
+        raise ValueError("the tokenizer of these tokens is not known: give a list of tokens")
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(FOLDER / INPUTS["tokenizer"]))
+
+
+def encode(text):
+    """Return the tokens of a text."""
+    known = INPUTS["characters"]
+    if not known:
+        return tokenizer().encode(text, add_special_tokens=False).ids
+    if unknown := sorted({each for each in text if each not in known}):
+        raise ValueError(f"the training text has no {unknown[0]!r}")
+    return [known.index(each) for each in text]
+
+
+def decode(tokens):
+    """Return the text of tokens; bytes that are no UTF-8 become U+FFFD."""
+    known = INPUTS["characters"]
+    return "".join(known[each] for each in tokens) if known else tokenizer().decode(tokens, skip_special_tokens=False)
+
+
+def predict(rows, model=None):
+    """Return the most likely next tokens for each row, a text or a list of tokens."""
+    model, found = model or load(), []
+    for row in rows:
+        tokens = encode(row) if isinstance(row, str) else row
+        with torch.no_grad():
+            found += describe_outputs(model(model_rows([tokens], INPUTS)), INPUTS)
+    for each in [each for answer in found for each in answer["next"] if INPUTS["tokenizer"]]:
+        each["text"] = decode([each["token"]])
+    return found
+
+
+def generate(prompt, length=200, temperature=1.0, top_k=None, seed=0, model=None):
+    """Return what follows a text, or a list of tokens, each token drawn from what the model predicts."""
+    model, draw = model or load(), torch.Generator().manual_seed(seed)
+    tokens = given = encode(prompt) if isinstance(prompt, str) else list(prompt)
+    for _ in range(length):
+        with torch.no_grad():
+            logits = model(torch.tensor([tokens[-INPUTS["shape"][0] :]]))[0, -1].double()
+        if top_k is not None and top_k < len(logits):
+            logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], -torch.inf)
+        likely = (logits / temperature).softmax(0) if temperature else None
+        drawn = logits.argmax() if likely is None else torch.multinomial(likely, 1, generator=draw)
+        tokens = [*tokens, int(drawn)]
+    written = tokens[len(given) :]
+    return decode(written) if isinstance(prompt, str) else written'''
+USAGE = """    python load.py --text "To be"         a text, and how the model goes on
+"""
+COMMAND = """if len(sys.argv) == 3 and sys.argv[1] == "--text":
+        print(sys.argv[2] + generate(sys.argv[2]))
+    el"""  # goes on as elif
+
+
 def load_script(run_id: str, step: int, source: Json, inputs: Json) -> str:
     """Return the program; `source` is what the checkpoint says that rebuilds the model."""
-    others = "".join(f", {name}" for name in source["needs"])
+    texts = bool(inputs["vocabulary"])
+    others = "".join(f", {name}" for name in (*source["needs"], *(("tokenizers",) if inputs["tokenizer"] else ())))
+    shape = f" of shape {inputs['shape']}" if len(inputs["shape"]) > 1 else ""
+    columns = ", or a dictionary by column" if inputs["features"] else ""
     return SCRIPT.substitute(
         run=run_id,
         step=int(step),
-        shape=f" of shape {inputs['shape']}" if len(inputs["shape"]) > 1 else "",
-        columns=", or a dictionary by column" if inputs["features"] else "",
+        usage=USAGE if texts else "",
+        row="a text, or a list of tokens" if texts else f"a list of numbers{shape}{columns}",
         needs=f"Needs torch and safetensors{others}.",
         source=source["text"].strip(),
         arguments=repr(dumps(source["arguments"])),
         call=source["call"],
+        predict=TEXTS if texts else ROWS,
+        command=COMMAND if texts else "",
     )

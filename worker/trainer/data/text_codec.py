@@ -6,6 +6,8 @@ from typing import Any, Protocol
 class TextCodec(Protocol):
     """What writes a text as tokens, and reads tokens as a text."""
 
+    document: str | None  # the tokenizer as the library `tokenizers` reads it; None: a table of characters
+
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text; raise `ValueError` for a character without one."""
         ...
@@ -17,6 +19,8 @@ class TextCodec(Protocol):
 
 class CharacterCodec:
     """A token for each of these characters, in order."""
+
+    document: str | None = None
 
     def __init__(self, characters: str) -> None:
         self.characters = characters
@@ -38,6 +42,7 @@ class TokenizerCodec:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
+        self.document: str | None = tokenizer.to_str(pretty=False)
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens, without special ones around them."""

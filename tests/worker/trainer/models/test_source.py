@@ -21,8 +21,10 @@ from service.experiments.model_files import TrainedModel, Weights
 from service.export.model.archive import zip_files
 from service.spec.experiment import Experiment
 from service.storage.folder import FolderStore
+from tests.harness.texts import language_spec, store_text
 from tests.worker.trainer.models.test_every_model import DIGITS, MODERN, SETTINGS, experiment, ids
 from worker.trainer.checkpoints import checkpoint
+from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.loop import Training, prepare, train
 from worker.trainer.models.source import bundle
 from worker.trainer.prediction_job import predict_rows
@@ -48,7 +50,7 @@ def trained(spec: Experiment) -> Training:
 
 def taken_home(training: Training, folder: Path, features: list[str] | None = None, weights: Weights = "model") -> Path:
     """The files of the archive, as the API makes them from a checkpoint."""
-    saved = checkpoint.save(folder / "run_x/a1-00000000", training, {"scales": training.scales})
+    saved = checkpoint.save(folder / "run_x/a1-00000000", training, training.fitted)
     kept = StoredCheckpoint("run_x", 1, training.step, "end", None, str(saved.folder), "", 0, False, NOW, None)
     model = TrainedModel(kept, training.spec, weights, features)
     archive = b"".join(zip_files(model_files.archive_files(FolderStore(folder), model, "# card"), NOW))
@@ -158,12 +160,50 @@ def test_a_process_without_saddle_predicts(experiment: Any, tmp_path: Path) -> N
     training = trained(experiment())
     home = taken_home(training, tmp_path)
     (tmp_path / "rows.json").write_text("[[5.1, 3.5, 1.4, 0.2]]")
+    assert json.loads(run_without_saddle(home, tmp_path / "rows.json"))[0]["class"] == "0"
+
+
+def run_without_saddle(home: Path, *arguments: object) -> str:
+    """What load.py prints in a process of its own."""
     lines = ["import runpy, sys", "sys.modules['service'] = sys.modules['worker'] = None  # not to be imported"]
-    lines += [f"sys.argv = {[str(home / 'load.py'), str(tmp_path / 'rows.json')]}"]
+    lines += [f"sys.argv = {[str(home / 'load.py'), *map(str, arguments)]}"]
     code = "\n".join([*lines, "runpy.run_path(sys.argv[0], None, '__main__')"])
     done = subprocess.run([sys.executable, "-I", "-c", code], cwd="/", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)[0]["class"] == "0"
+    return done.stdout
+
+
+@pytest.mark.parametrize("tokens", [None, {"kind": "bpe", "vocabulary": 280}], ids=["characters", "byte pairs"])
+def test_a_language_model_at_home_reads_and_writes_texts(
+    tokens: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = DatasetFolders(tmp_path / "datasets")
+    fields = {"kind": "text", "context": 8} | ({"tokens": tokens} if tokens else {})
+    dataset = store_text(files, "the cat sat on the mat, and the rat sat on the cat. " * 40, fields)
+    training = prepare(language_spec(dataset, steps=30, probes=()), 0, CPU, files)
+    list(train(training))
+    assert training.codec is not None
+    text, prompts = "the cat sat on a mat", ["the c", "on the mat"[: 8 if tokens is None else 10]]
+    expected, answers = training.codec.encode(text), predict_rows(training, training.fitted, prompts)
+    context = training.codec.encode("the ")
+    for _ in range(20):
+        context.append(int(outputs(training, torch.tensor([context[-8:]]))[0, -1].argmax()))
+    written = training.codec.decode(context)
+    home = taken_home(training, tmp_path)
+    assert (home / "tokenizer.json").exists() == (tokens is not None)
+    if tokens:
+        assert run_without_saddle(home, "--text", "the ").startswith("the ")
+        assert "text" in answers[0]["next"][0]
+    found = run_at_home(home, monkeypatch)
+    assert (found["encode"](text), found["decode"](expected)) == (expected, text)
+    assert found["predict"](prompts) == answers
+    assert "the " + found["generate"]("the ", 20, temperature=0) == written
+    drawn = [found["generate"]("the ", 20, top_k=5, seed=seed) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(found["generate"](found["encode"]("the "), 20)) == 20
+    if tokens is None:
+        with pytest.raises(ValueError, match="no 'X'"):
+            found["encode"]("X")
 
 
 def test_two_definitions_of_one_name_are_refused() -> None:
