@@ -31,6 +31,7 @@ def describe_table(root: Path, wanted: HuggingFace) -> FolderContents:
         shape=train.shape(features[0]) or (len(features),),
         classes=_classes(parts, wanted.predict) if wanted.task == "classification" else (),
         aside=aside,
+        columns=tuple(features) if wanted.prepare and not train.shape(features[0]) else (),
     )
 
 

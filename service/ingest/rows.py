@@ -71,7 +71,7 @@ class Selection:
             x = self._features([batch[name] for name in features])
             y = self._targets([batch[name] for name in self.predict])
             missing = y < 0 if self.task == "classification" else rows_with_nan(y)
-            needed = x[:, ~np.array(self.filled)] if any(self.filled) else x
+            needed = x[:, ~np.resize(self.filled, x.shape[1])] if any(self.filled) else x
             yield x, y, ~(missing | rows_with_nan(needed))
 
     def _features(self, arrays: Sequence[Any]) -> npt.NDArray[Any]:

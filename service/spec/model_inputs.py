@@ -3,6 +3,7 @@
 from typing import Any
 
 from service.spec.component import Json
+from service.spec.datasets.base import TableBase
 from service.spec.experiment import Experiment
 
 TOKENIZER = "tokenizer.json"
@@ -15,12 +16,14 @@ def model_inputs(spec: Experiment, fitted: Json) -> Json:
     facts, dataset = spec.dataset.facts, spec.dataset.model_dump(mode="json")
     resolved: Json = dataset.get("resolved") or {}
     preparation = fitted.get("preparation")
-    columns = [source["name"] for source in resolved.get("columns", ())] or dataset.get("features")
+    columns: list[str] | None = dataset.get("features")
+    if preparation and isinstance(spec.dataset, TableBase):
+        columns = [feature.name for feature in spec.dataset.features_read]
     return {
         "shape": list(facts.shape),
         "outputs": spec.outputs,
         "task": facts.task,
-        "features": columns,  # columns in order; null: not named in the spec
+        "features": columns,  # columns, or positions in an array; null: not named in the spec
         "preparation": preparation,  # steps with what was fitted, and the features that they make; null: none
         "target": fitted.get("target"),  # transform of the values to predict
         "scales": fitted.get("scales", {}),  # (row - shift) / divisor

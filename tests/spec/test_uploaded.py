@@ -152,7 +152,7 @@ def test_the_shape_after_a_preparation_is_known_from_the_report() -> None:
         ((MEAN, HOT), {}, [("/features/2", "missing_values")]),
         ((MEAN, MODE), {}, [("/features/2", "not_a_number")]),
         ((MODE, HOT), {"features": ("size", "many")}, [("/prepare", "too_many_categories")]),
-        ((HOT,), {"features": ("size", "image")}, [("/prepare", "wrong_shape")]),
+        ((HOT,), {"features": ("size", "image")}, [("/features", "wrong_shape")]),
         ((MEAN, MODE, HOT | {"columns": ("tag",)}), {}, [("/prepare/2/columns/0", "no_such_column")]),
         ((MEAN | {"columns": ("tags",)}, MODE, HOT), {}, [("/prepare/0/columns/0", "unsuitable_column")]),
         (

@@ -24,9 +24,9 @@ def model_rows(rows: list[Any], inputs: dict[str, Any]) -> Tensor:
 
 
 def prepare_row(row: Any, at: int, inputs: dict[str, Any]) -> list[float]:
-    """A row by column, or values in the order of the columns, None where one is missing -> its features."""
+    """A row by column, or values in the order of the columns or of an array, None if missing -> its features."""
     steps, names = inputs["preparation"]["steps"], inputs["preparation"]["features"]
-    values = dict(row) if isinstance(row, dict) else dict(zip(inputs["features"], row, strict=True))
+    values = dict(row) if isinstance(row, dict) else dict(zip(inputs["features"], flat_values(row), strict=True))
     for step in steps:
         for name, fitted in step["columns"].items():
             try:
@@ -36,6 +36,11 @@ def prepare_row(row: Any, at: int, inputs: dict[str, Any]) -> list[float]:
     if lacking := [name for name in names if values.get(name) is None]:
         raise ValueError(f"row {at} has no value of {lacking[0]!r}")
     return [float(values[name]) for name in names]
+
+
+def flat_values(row: Any) -> list[Any]:
+    """The values of nested lists, one after the other."""
+    return [value for part in row for value in flat_values(part)] if isinstance(row, list | tuple) else [row]
 
 
 def prepare_value(name: str, value: Any, step: dict[str, Any], fitted: dict[str, Any]) -> dict[str, Any]:

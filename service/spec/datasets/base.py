@@ -1,5 +1,6 @@
 """What every dataset declares: its shape and task before any data are read, and how rows are split and scaled."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
@@ -7,12 +8,16 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Component, Default, Json
+from service.spec.component import Component, Default, Json, under
 from service.spec.losses.base import Task
+from service.spec.preparation import PreparationSteps
+from service.spec.preparation.base import Feature, number_features
+from service.spec.preparation.plan import PlannedStep, plan_steps
 
 Scaling = Literal["standardise", "minmax", "none"]
 SCALING = "fitted on the training part. standardise: mean 0, standard deviation 1; minmax: 0 to 1; none: unchanged"
 MAX_CELLS = 2 * 10**8  # numbers in a generated dataset, at most
+MAX_FEATURES = 65_536  # of a row that is prepared, before and after
 Rows = Annotated[int, Field(ge=10, le=10**7, description="number of rows, before the split")]
 Noise = Annotated[float, Field(ge=0, le=1e3, description="standard deviation of the noise")]
 DataSeed = Annotated[
@@ -152,6 +157,9 @@ class TableBase(DatasetBase):
         "on the fold that is its seed modulo `folds`; null: all runs validate on the same rows",
     )
     scaling: Scaling = Field("standardise", description=f"scaling of the features, {SCALING}")
+    prepare: PreparationSteps = Field(
+        (), description="preparation of the features, in order: fitted on the training rows, before `scaling`"
+    )
     shuffled_targets: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="share of the rows whose targets are shuffled among them, so that they are random"
     )
@@ -166,6 +174,23 @@ class TableBase(DatasetBase):
         validation = -(-(rows - test) // self.folds)
         return rows - test - validation, validation, test + self.reserved_test_rows
 
+    @property
+    def features_read(self) -> tuple[Feature, ...]:
+        """The features before the first step of the preparation, in order."""
+        return number_features(math.prod(self.stored_shape))
+
+    @property
+    def planned(self) -> list[PlannedStep]:
+        """The steps of the preparation, with the features before and after each."""
+        return plan_steps(self.prepare, self.features_read)[0] if self.prepare else []
+
+    def warnings(self) -> Iterator[Problem]:
+        """Yield steps of the preparation that change nothing."""
+        yield from super().warnings()
+        for at, each in enumerate(self.planned):
+            if not each.taken:
+                yield Problem(f"/prepare/{at}", "no_effect", "there is no feature that this step is for.")
+
     def inferred_defaults(self, counts: bool) -> Iterator[Default]:
         """Yield the usual defaults, and with folds their share."""
         if self.folds is None:
@@ -174,13 +199,31 @@ class TableBase(DatasetBase):
             yield Default("validation", 1 / self.folds, f"1/{self.folds}: each of the /folds is one part.")
 
     def problems(self) -> Iterator[Problem]:
-        """Yield problems of the parts, and of folds."""
+        """Yield problems of the preparation, of the parts, and of folds."""
+        yield from self._preparation_problems()
         if self.folds is None:
             yield from super().problems()
             return
         for problem in super().problems():  # folds stand for the share
             yield replace(problem, pointer="/folds") if problem.pointer == "/validation" else problem
         yield from self._fold_problems(self.folds)
+
+    def _preparation_problems(self) -> Iterator[Problem]:
+        """Yield why steps do not fit rows whose shape alone is known."""
+        if not self.prepare:
+            return
+        if self.of_bytes:
+            detail = "the rows are images of bytes, which /scaling and /augment change: leave it out."
+            yield Problem("/prepare", "wrong_dataset", detail)
+        elif (before := math.prod(self.stored_shape)) > MAX_FEATURES:
+            detail = f"a row has {before} numbers; steps take at most {MAX_FEATURES}: leave it out."
+            yield Problem("/prepare", "too_large", detail, MAX_FEATURES)
+        else:
+            planned, problems = plan_steps(self.prepare, self.features_read)
+            yield from under("/prepare", problems)
+            if not problems and len(planned[-1].after) != math.prod(self.facts.shape):
+                detail = f"makes {len(planned[-1].after)} features of {before}, and this dataset keeps its shape"
+                yield Problem("/prepare", "wrong_shape", f"{detail}: only tables of columns may change it.")
 
     def _fold_problems(self, folds: int) -> Iterator[Problem]:
         if self.validation != 1 / folds:

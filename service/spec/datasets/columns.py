@@ -19,7 +19,8 @@ def gaps(column: Column, rows: int, is_feature: bool = False) -> str:
     fill = "or fill them and upload again"
     if is_feature:
         strategy = ', "strategy": "most_frequent"' if column.type == "text" else ""
-        fill = f'or add {{"kind": "impute", "columns": ["{column.name}"]{strategy}}} to /dataset/prepare'
+        named = "" if column.shape else f', "columns": ["{column.name}"]'
+        fill = f'or add {{"kind": "impute"{named}{strategy}}} to /dataset/prepare'
     return f"the column {column.name} has {what}: set /missing to drop to leave them out, {fill}."
 
 

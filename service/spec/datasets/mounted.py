@@ -9,6 +9,7 @@ from service.errors import Invalid, Problem
 from service.spec.component import Part
 from service.spec.datasets.base import DatasetBase, Facts, RegressionBase, TableBase
 from service.spec.datasets.uploaded import READ_ONLY, ColumnName, left_aside
+from service.spec.preparation.base import Feature
 
 # Segments begin with a letter, a digit or _: no path leads up, and none to a hidden file.
 FolderPath = Annotated[
@@ -33,6 +34,7 @@ class FolderContents(Part):
     shape: Annotated[tuple[int, ...], Field(max_length=4)]
     classes: tuple[str, ...] = Field((), description="names of the classes, by class number")
     aside: tuple[str, ...] = Field((), description="columns that are not used as features unless `features` names them")
+    columns: tuple[str, ...] = Field((), description="feature columns of single numbers; only where there are steps")
 
 
 class MountedBase(DatasetBase):
@@ -103,8 +105,15 @@ class HuggingFace(RegressionBase, MountedBase):
         found = self.found
         return Facts(found.rows, found.shape, self.task, len(found.classes))
 
+    @property
+    def features_read(self) -> tuple[Feature, ...]:
+        """The columns, or the numbers of the one array."""
+        columns = self.found.columns
+        return tuple(Feature(name) for name in columns) if columns else super().features_read
+
     def warnings(self) -> Iterator[Problem]:
-        """Yield columns that are left out."""
+        """Yield columns that are left out, and steps that change nothing."""
+        yield from super().warnings()
         yield from left_aside(self.found.aside)
 
     def problems(self) -> Iterator[Problem]:

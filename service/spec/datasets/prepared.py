@@ -1,21 +1,23 @@
 """The feature columns of an upload as its preparation needs them read, judged from the file's report alone."""
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from service.errors import Problem
 from service.spec.component import under
+from service.spec.datasets.base import MAX_FEATURES
 from service.spec.datasets.columns import class_names, gaps, number
 from service.spec.datasets.report import MAX_CLASSES, Column
 from service.spec.preparation import StepBase
-from service.spec.preparation.base import Feature, Source
+from service.spec.preparation.base import Feature, Source, number_features
 from service.spec.preparation.plan import encoded_names, plan_steps
-
-MAX_FEATURES = 65_536  # after the preparation
 
 
 def read_sources(steps: Sequence[StepBase], columns: Sequence[Column]) -> tuple[Source, ...]:
     """Return how each column is read: as numbers, or as categories if a step encodes it."""
     encoded = encoded_names(steps, [column.name for column in columns if column.type == "text"])
+    encoded -= {column.name for column in columns if column.shape}  # an array is of numbers
     return tuple(
         Source(
             name=column.name,
@@ -26,30 +28,51 @@ def read_sources(steps: Sequence[StepBase], columns: Sequence[Column]) -> tuple[
     )
 
 
-def features_of(sources: Sequence[Source], columns: Sequence[Column] = ()) -> tuple[Feature, ...]:
-    """Return the features before the first step; their range is known if their columns are given."""
+def features_of(
+    sources: Sequence[Source], shape: tuple[int, ...], columns: Sequence[Column] = ()
+) -> tuple[Feature, ...]:
+    """Return the features before the first step: columns, whose range is known if they are given, or an array's.
+
+    `shape` is that of a row as it is read.
+    """
+    if shape != (len(sources),):
+        (array,) = sources
+        return number_features(math.prod(shape), array.blanks)
     ranges = {column.name: (column.min, column.max) for column in columns}
     return tuple(Feature(each.name, each.categories, each.blanks, *ranges.get(each.name, ())) for each in sources)
 
 
 def filled_names(steps: Sequence[StepBase], columns: Sequence[Column]) -> set[str]:
     """Return the columns with missing values that some step fills."""
-    planned, _ = plan_steps(steps, features_of(read_sources(steps, columns)))
-    return {each.before[at].name for each in planned if each.step.fills for at in each.taken}
+    if len(columns) > 1 and any(column.shape for column in columns):
+        return set()  # which is refused
+    sources, shape = read_sources(steps, columns), row_shape(columns)
+    planned, _ = plan_steps(steps, features_of(sources, shape))
+    filled = {each.before[at].name for each in planned if each.step.fills for at in each.taken}
+    return filled if shape == (len(sources),) else {each.name for each in sources if filled}
+
+
+def row_shape(columns: Sequence[Column]) -> tuple[int, ...]:
+    """Return the shape of a row of these columns: single values side by side, or one array."""
+    return columns[0].shape if len(columns) == 1 and columns[0].shape else (len(columns),)
 
 
 def preparation_problems(
     steps: Sequence[StepBase], columns: Sequence[Column], given: tuple[str, ...] | None, rows: int
 ) -> Iterator[Problem]:
     """Yield why the preparation does not fit the columns, or leaves some that no model takes."""
-    if steps and (wide := [column.name for column in columns if column.shape]):
-        detail = f"{', '.join(wide[:3])} has several values a row: steps take columns of single values."
-        yield Problem("/prepare", "wrong_shape", detail)
+    if steps and len(columns) > 1 and any(column.shape for column in columns):
+        return  # which is refused
+    shape, sources = row_shape(columns), read_sources(steps, columns)
+    if steps and math.prod(shape) > MAX_FEATURES:
+        detail = f"a row has {math.prod(shape)} numbers; steps take at most {MAX_FEATURES}: leave it out."
+        yield Problem("/prepare", "too_large", detail, MAX_FEATURES)
         return
-    sources = read_sources(steps, columns)
-    planned, problems = plan_steps(steps, features_of(sources, columns))
+    planned, problems = plan_steps(steps, features_of(sources, shape, columns) if steps else ())
     yield from under("/prepare", problems)
     left = {feature.name: feature for feature in (planned[-1].after if planned else ())}
+    if planned and shape != (len(columns),):
+        left = {columns[0].name: replace(left["0"], blanks=any(feature.blanks for feature in left.values()))}
     for index, (column, source) in enumerate(zip(columns, sources, strict=True)):
         pointer = "/features" if given is None else f"/features/{index}"
         blanks = left[column.name].blanks if column.name in left else column.missing and not steps
@@ -62,6 +85,9 @@ def preparation_problems(
     if planned and not problems and len(planned[-1].after) > MAX_FEATURES:
         detail = f"makes {len(planned[-1].after)} features of {len(columns)} columns; at most {MAX_FEATURES}."
         yield Problem("/prepare", "too_large", detail, MAX_FEATURES)
+    if planned and not problems and len(shape) > 1 and len(planned[-1].after) != math.prod(shape):
+        detail = f"makes {len(planned[-1].after)} features of rows of shape {list(shape)}, which no shape fits"
+        yield Problem("/prepare", "wrong_shape", f"{detail}: leave out steps and indicators that add features.")
 
 
 def encoding_advice(column: Column) -> str:

@@ -37,5 +37,5 @@ class Resolved(Part):
     coarse: tuple[str, ...] = Field((), description="unscaled columns whose values float32 can hardly distinguish")
     split: ResolvedSplit | None = Field(None, description="the parts, where a column decides them")
     columns: tuple[Source, ...] = Field((), description="feature columns as they are read; only where there are steps")
-    inputs: Annotated[int, Field(ge=0, description="number of features after the steps; 0: there are none")] = 0
+    inputs: Annotated[int, Field(ge=0, description="number of features after the steps; 0: as before")] = 0
     tokenized: Tokenized | None = Field(None, description="the tokens of a text; null: its characters")

@@ -1,5 +1,6 @@
 """Datasets from uploaded files. The server looks the upload up and writes its contents into the spec as `resolved`."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -19,12 +20,18 @@ from service.spec.datasets.columns import (
     weight_column,
 )
 from service.spec.datasets.precision import MIN_SPACINGS, is_coarse
-from service.spec.datasets.prepared import features_of, filled_names, preparation_problems, read_sources
+from service.spec.datasets.prepared import (
+    features_of,
+    filled_names,
+    preparation_problems,
+    read_sources,
+    row_shape,
+)
 from service.spec.datasets.report import MAX_CLASSES, Column, Report
 from service.spec.datasets.resolved import Resolved
 from service.spec.datasets.splits import ColumnSplit, GroupSplit, RandomSplit, Split
-from service.spec.preparation import PreparationSteps
-from service.spec.preparation.plan import PlannedStep, plan_steps
+from service.spec.preparation.base import Feature
+from service.spec.preparation.plan import plan_steps
 from service.spec.validation_errors import closest
 
 UploadId = Annotated[str, Field(pattern="^dat_[0-9a-hjkmnp-tv-z]{26}$", description="id of the upload")]
@@ -33,7 +40,7 @@ TargetTransformKind = Literal["log1p", "power"]
 TableTask = Literal["classification", "distribution", "regression"]
 MAX_VOCABULARY = 4_096
 MIN_ROWS = 2
-NOT_LOADED = ("split", "weights", "prepare", "prepare_target")  # fields that the loader does without
+NOT_LOADED = ("split", "weights", "prepare_target")  # fields that the loader does without
 READ_ONLY = "set by the server; omit it in requests, or repeat it unchanged"
 
 
@@ -86,9 +93,6 @@ class Upload(RegressionBase, UploadedBase):
         None,
         description="column of weights of the rows, 0 or above, for the sampler `weighted`; no feature. null: none",
     )
-    prepare: PreparationSteps = Field(
-        (), description="preparation of the feature columns, in order: fitted on the training rows, before `scaling`"
-    )
     prepare_target: TargetTransformKind | None = Field(
         None,
         description="transform of a regression's targets before `target_scaling`, undone for metrics: log1p, or the "
@@ -112,9 +116,9 @@ class Upload(RegressionBase, UploadedBase):
         return self.found.shape
 
     @property
-    def planned(self) -> list[PlannedStep]:
-        """The steps of the preparation, with the features before and after each."""
-        return plan_steps(self.prepare, features_of(self.found.columns))[0] if self.prepare else []
+    def features_read(self) -> tuple[Feature, ...]:
+        """The columns, or the numbers of the one array."""
+        return features_of(self.found.columns, self.found.shape)
 
     @property
     def reserved_test_rows(self) -> int:
@@ -207,7 +211,7 @@ class Upload(RegressionBase, UploadedBase):
             problems.append(Problem("/upload", "too_small", f"has 1 row; at least {MIN_ROWS}.", MIN_ROWS))
         if problems:
             return None, problems
-        shape = chosen[0].shape if len(chosen) == 1 and chosen[0].shape else (len(chosen),)
+        shape = row_shape(chosen)
         name_classes = {"classification": class_names, "distribution": share_names, "regression": no_classes}
         found = Resolved(
             sha256=sha256,
@@ -222,8 +226,9 @@ class Upload(RegressionBase, UploadedBase):
         )
         if self.prepare:
             sources = read_sources(self.prepare, chosen)
-            planned, _ = plan_steps(self.prepare, features_of(sources))
-            found = found.model_copy(update={"columns": sources, "inputs": len(planned[-1].after)})
+            planned, _ = plan_steps(self.prepare, features_of(sources, shape))
+            inputs = 0 if len(planned[-1].after) == math.prod(shape) and len(shape) > 1 else len(planned[-1].after)
+            found = found.model_copy(update={"columns": sources, "inputs": inputs})
         return found, []
 
     def _coarse(self, chosen: list[Column], predicted: list[Column]) -> tuple[str, ...]:
@@ -237,9 +242,7 @@ class Upload(RegressionBase, UploadedBase):
         """Yield columns and rows that are left out, and columns that float32 cannot resolve unless they are scaled."""
         named = (self.split_column, self.weights)
         yield from left_aside(tuple(name for name in self.found.aside if name not in named))
-        for at, each in enumerate(self.planned):
-            if not each.taken:
-                yield Problem(f"/prepare/{at}", "no_effect", "there is no column that this step is for.")
+        yield from super().warnings()
         if self.found.dropped:
             count = "1 row is" if self.found.dropped == 1 else f"{self.found.dropped} rows are"
             detail = f"{count} left out, because a column that is trained on has no value there."

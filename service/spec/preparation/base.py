@@ -33,13 +33,21 @@ class Feature:
     is_binary: bool = False  # 0 or 1: never scaled
 
 
+def number_features(count: int, blanks: bool = False) -> tuple[Feature, ...]:
+    """Return the features of an array of `count` numbers a row, named by their positions in it, from 0."""
+    return tuple(Feature(str(at), blanks=blanks) for at in range(count))
+
+
 class StepBase(Component):
     """A step of the preparation, fitted on the training part; it acts on each of its columns by itself."""
 
     encodes: ClassVar[bool] = False  # takes columns of categories and makes numbers of them
     fills: ClassVar[bool] = False  # takes columns with blanks and fills them
 
-    columns: Columns = Field(None, description="columns of the file; null: all that the step is for")
+    columns: Columns = Field(
+        None,
+        description="columns of the file, or features of an array by position (0, 1, ...); null: all that it is for",
+    )
 
     def kwargs(self) -> dict[str, Any]:
         """Return the arguments of the target, which is told its columns when it is fitted."""

@@ -16,9 +16,9 @@ class EncoderBase(StepBase):
     encodes = True
 
     def refusal(self, feature: Feature) -> str:
-        """Return why a column is not encoded: it is encoded already, or has blanks."""
+        """Return why a feature is not encoded: it has no categories, or has blanks."""
         if feature.categories is None:
-            return "is encoded by an earlier step"
+            return "is of numbers, or encoded by an earlier step"
         return (
             "has blanks: fill them by an earlier step impute with strategy most_frequent or constant" * feature.blanks
         )

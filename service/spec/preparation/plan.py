@@ -1,6 +1,6 @@
 """The plan of a preparation: which features each step takes and leaves, known from the file's report alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from service.errors import Problem
@@ -21,7 +21,7 @@ def plan_steps(steps: Sequence[StepBase], features: Sequence[Feature]) -> tuple[
     """Return the steps in order, and what is wrong with them; pointers start at the list of steps."""
     planned: list[PlannedStep] = []
     problems: list[Problem] = []
-    names = [feature.name for feature in features]
+    names = dict.fromkeys(feature.name for feature in features)
     for at, step in enumerate(steps):
         found = [*step.problems(), *_choose_problems(step, names, tuple(features))]
         problems += [problem.under(f"/{at}") for problem in found]
@@ -44,23 +44,23 @@ def encoded_names(steps: Sequence[StepBase], texts: Sequence[str]) -> set[str]:
 
 def _taken(steps: Sequence[StepBase], at: int, features: Sequence[Feature]) -> Iterator[int]:
     """Yield the positions of the features that a step takes; by default none that another encoder names."""
-    step = steps[at]
+    step, named = steps[at], {*(steps[at].columns or ())}
     others = {name for other in steps if step.encodes and other.encodes for name in other.columns or ()}
     for position, feature in enumerate(features):
         if feature.derived:
             continue
         chosen = step.suits(feature) and feature.name not in others if step.columns is None else None
-        if chosen or (step.columns and feature.name in step.columns and not step.refusal(feature)):
+        if chosen or (feature.name in named and not step.refusal(feature)):
             yield position
 
 
-def _choose_problems(step: StepBase, names: Sequence[str], features: tuple[Feature, ...]) -> Iterator[Problem]:
+def _choose_problems(step: StepBase, names: Collection[str], features: tuple[Feature, ...]) -> Iterator[Problem]:
     """Yield columns that a step names and cannot take."""
     present = {feature.name: feature for feature in features if not feature.derived}
     for index, name in enumerate(step.columns or ()):
         pointer = f"/columns/{index}"
         if name not in names:
-            yield Problem(pointer, "no_such_column", "is no feature of the upload.", None, closest(name, names))
+            yield Problem(pointer, "no_such_column", "is no feature of /dataset.", None, closest(name, names))
         elif name in (step.columns or ())[:index]:
             yield Problem(pointer, "repeated", "give each column once.")
         elif name not in present:

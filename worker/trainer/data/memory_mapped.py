@@ -50,7 +50,7 @@ class MappedRows:
     ) -> None:
         self.source, self.rows, self.scale, self.device = source, rows, scale, device
         self.preparation = preparation
-        shape = source.shape[1:] if preparation is None else (len(preparation.names),)
+        shape = source.shape[1:] if preparation is None else preparation.shape
         self.shape = torch.Size((len(rows), *shape))
         self._scale = DeviceScale(scale, device) if device.type != "cpu" else None
 
@@ -67,10 +67,11 @@ class MappedRows:
         return rows if self.preparation is None else self.preparation.apply(rows)
 
     def columns(self, chosen: Sequence[int]) -> npt.NDArray[Any]:
-        """Return some columns of all rows as stored, as doubles (N, len(chosen)); all columns may not fit in memory."""
+        """Return some numbers of all rows as stored, as doubles (N, len(chosen)); all of them may not fit in memory."""
         found = np.empty((len(self), len(chosen)), np.float64)
         for piece in pieces(self.source.shape, 0, len(self)):
-            found[piece] = self.source[self.rows[piece]][:, list(chosen)]
+            rows = self.source[self.rows[piece]]
+            found[piece] = rows.reshape(len(rows), -1)[:, list(chosen)]
         return found
 
     def prepared(self, preparation: Preparation) -> "MappedRows":

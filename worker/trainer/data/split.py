@@ -115,7 +115,7 @@ def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS, fold
     targets = _select_rows(y, [target_rows[rows] for rows in chosen])
     train, validation, test = map(Split, _select_rows(x, chosen), targets)
     splits = Splits(train, validation, test, {}, {})
-    if isinstance(dataset, Upload) and dataset.prepare:
+    if isinstance(dataset, TableBase) and dataset.prepare:
         splits = _prepare_splits(splits, dataset, files)
     if isinstance(dataset, Upload) and dataset.prepare_target is not None:
         splits = _transform_targets(splits, dataset)
@@ -131,11 +131,11 @@ def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS, fold
     return splits._replace(train=train, validation=validation, test=test)
 
 
-def _prepare_splits(splits: Splits, dataset: Upload, files: DatasetFolders) -> Splits:
+def _prepare_splits(splits: Splits, dataset: TableBase, files: DatasetFolders) -> Splits:
     """Apply the steps of `prepare`, fitted on the training rows: at once, unless the result is too large for memory."""
     rows = splits.train.x
     mapped = rows if isinstance(rows, MappedRows) else MappedRows(rows, np.arange(len(rows)))
-    fitted = Preparation.fit(dataset.planned, mapped.columns, len(rows))
+    fitted = Preparation.fit(dataset.planned, mapped.columns, len(rows), mapped.source.shape[1:])
     size = sum(len(part.x) for part in splits[:3]) * len(fitted.names) * prepared_type(mapped.source.dtype).itemsize
     in_memory = not isinstance(rows, MappedRows) and size <= files.resident_bytes
     train, validation, test = (part._replace(x=_prepare(fitted, part.x, in_memory)) for part in splits[:3])
@@ -157,7 +157,7 @@ def _prepare(fitted: Preparation, rows: Values, in_memory: bool) -> Values:
         return rows.prepared(fitted)
     if not in_memory:
         return MappedRows(rows, np.arange(len(rows))).prepared(fitted)
-    prepared = np.empty((len(rows), len(fitted.names)), prepared_type(rows.dtype))
+    prepared = np.empty((len(rows), *fitted.shape), prepared_type(rows.dtype))
     for piece in pieces(prepared.shape, 0, len(rows)):
         prepared[piece] = fitted.apply(rows[piece])
     return prepared

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from service.errors import RunFailure
 from service.spec.preparation.base import Feature
 from service.spec.preparation.plan import PlannedStep
 from worker.trainer.build import build
@@ -28,6 +29,9 @@ class FittedStep:
 
     def apply(self, rows: Rows) -> Rows:
         """Return the rows (n, D) after the step, (n, width)."""
+        if self.step.above is not None:
+            for at in self.planned.taken:
+                check_range(self.step, self.planned, self.planned.before[at].name, rows[:, at])
         out = np.zeros((len(rows), self.width), rows.dtype)
         out[:, self._after] = rows[:, self._before]
         self.step.apply(rows, out, self.places, self.fitted)
@@ -45,37 +49,39 @@ class FittedStep:
 class Preparation:
     """All steps of a dataset, in order."""
 
-    def __init__(self, steps: Sequence[FittedStep]) -> None:
+    def __init__(self, steps: Sequence[FittedStep], shape: tuple[int, ...]) -> None:
         self.steps = steps
         features = steps[-1].planned.after
         self.names = [feature.name for feature in features]
-        self.unscaled = np.array([feature.is_binary for feature in features])  # (D,)
+        same = len(features) == len(steps[0].planned.before)
+        self.shape = shape if same else (len(features),)  # of a row once it is prepared
+        self.unscaled = np.array([feature.is_binary for feature in features]).reshape(self.shape)
 
     @classmethod
-    def fit(cls, planned: Sequence[PlannedStep], read: ReadColumns, rows: int) -> "Preparation":
-        """Fit the steps on `rows` training rows."""
+    def fit(cls, planned: Sequence[PlannedStep], read: ReadColumns, rows: int, shape: tuple[int, ...]) -> "Preparation":
+        """Fit the steps on `rows` training rows of this shape."""
         steps = [build(each.step) for each in planned]
         fitted: list[dict[str, Fitted]] = [{} for _ in planned]
         columns = range(len(planned[0].before))
+        taken = [{each.before[at].name: each.before[at] for at in each.taken} for each in planned]
         size = max(1, FIT_BYTES // (8 * rows))
         for start in range(0, len(columns), size):
             group = columns[start : start + size]
             block = read(group)
             for at, column in enumerate(group):
-                _fit_column(planned, steps, planned[0].before[column].name, block[:, at : at + 1], fitted)
-        return cls(
-            [
-                FittedStep(each, step, [known[each.before[at].name] for at in each.taken])
-                for each, step, known in zip(planned, steps, fitted, strict=True)
-            ]
-        )
+                _fit_column(planned, taken, steps, planned[0].before[column].name, block[:, at : at + 1], fitted)
+        steps_fitted = [
+            FittedStep(each, step, [known[each.before[at].name] for at in each.taken])
+            for each, step, known in zip(planned, steps, fitted, strict=True)
+        ]
+        return cls(steps_fitted, shape)
 
     def apply(self, rows: Rows) -> Rows:
-        """Return the prepared rows, (n, features)."""
-        rows = rows.astype(prepared_type(rows.dtype), copy=False)
+        """Return the prepared rows, (n, *shape)."""
+        rows = rows.reshape(len(rows), -1).astype(prepared_type(rows.dtype), copy=False)
         for step in self.steps:
             rows = step.apply(rows)
-        return rows
+        return rows.reshape(-1, *self.shape)
 
     def as_json(self) -> dict[str, Any]:
         """Return what was fitted, and the names of the features that a model gets."""
@@ -104,18 +110,27 @@ def shorten(preparation: Mapping[str, Any]) -> dict[str, Any]:
     return {"steps": steps, "features": preparation["features"][:SHOWN_FEATURES]}
 
 
+def check_range(step: Step, planned: PlannedStep, name: str, values: Rows) -> None:
+    """Raise `RunFailure` for values of a feature that the step cannot take; a table's report has told of them."""
+    if step.above is not None and (values <= step.above).any():
+        takes = f"/dataset/prepare: {planned.step.kind} takes values above {step.above:g}"
+        detail = f"{takes}, and the feature {name} of a row is {np.nanmin(values):g}"
+        raise RunFailure("spec_cannot_build", f"{detail}: use power with yeo_johnson, or name other /columns")
+
+
 def _fit_column(
     planned: Sequence[PlannedStep],
+    taken: Sequence[Mapping[str, Feature]],
     steps: Sequence[Step],
     name: str,
     column: npt.NDArray[Any],
     fitted: list[dict[str, Fitted]],
 ) -> None:
-    """Fit on one column every step that takes it, each on what the earlier ones made of it."""
-    for each, step, known in zip(planned, steps, fitted, strict=True):
-        feature = next((each.before[at] for at in each.taken if each.before[at].name == name), None)
-        if feature is None:
+    """Fit on one column every step that has it in `taken`, each on what the earlier ones made of it."""
+    for each, features, step, known in zip(planned, taken, steps, fitted, strict=True):
+        if (feature := features.get(name)) is None:
             continue
+        check_range(step, each, name, column)
         known[name] = step.fit(column, feature)
         if each.step.encodes and len(each.step.outputs(feature)) != 1:
             return  # no later step takes it

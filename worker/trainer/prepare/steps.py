@@ -28,6 +28,8 @@ class Places(NamedTuple):
 class Step(Protocol):
     """A step of the preparation."""
 
+    above: float | None  # what every value must be above; None: any value will do
+
     def fit(self, column: Rows, feature: Feature) -> Fitted:
         """Return what the step needs to know of a column of training rows (n, 1)."""
 
@@ -37,6 +39,8 @@ class Step(Protocol):
 
 class Impute:
     """Fill NaN with one value for each column."""
+
+    above: float | None = None
 
     def __init__(self, strategy: str = "mean", value: float | str | None = None, indicator: bool = False) -> None:
         self.strategy, self.value = strategy, value
@@ -69,6 +73,8 @@ class Impute:
 class Transform:
     """What steps that change numbers one by one have in common."""
 
+    above: float | None = None
+
     def fit(self, column: Rows, feature: Feature) -> Fitted:
         """Return nothing: the values alone decide."""
         return {}
@@ -85,6 +91,8 @@ class Transform:
 
 class Log1p(Transform):
     """log(1 + x)."""
+
+    above = -1.0
 
     def change(self, values: Doubles, fitted: Sequence[Fitted]) -> Doubles:
         """Return the logarithms."""
@@ -107,6 +115,7 @@ class Power(Transform):
 
     def __init__(self, method: Literal["yeo_johnson", "box_cox"] = "yeo_johnson") -> None:
         self.method = method
+        self.above = 0.0 if method == "box_cox" else None
 
     def fit(self, column: Rows, feature: Feature) -> Fitted:
         """Return the exponent of greatest likelihood; 1 for a column without two different values."""
@@ -136,6 +145,8 @@ def _power(logarithms: Doubles, exponents: Doubles) -> Doubles:
 
 class Encoder:
     """What encoders have in common: the categories, and how many training rows each has."""
+
+    above: float | None = None
 
     def fit(self, column: Rows, feature: Feature) -> Fitted:
         """Return the categories by position, with their counts."""
