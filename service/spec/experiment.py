@@ -49,11 +49,14 @@ ADDED_TO_MODELS: Json = {"activation_checkpointing": False}
 ADDED_TO_RULES: Json = {"unfreeze_at": None, "norm_statistics": "train"}  # of /groups
 ADDED_TO_RESOLVED: Json = {
     **{"reading": {"rules": 1, "header": True}, "test": 0, "dropped": 0, "aside": [], "validation": 0},
-    **{"split": None, "columns": [], "inputs": 0, "tokenized": None},
+    **{"split": None, "columns": [], "inputs": 0, "tokenized": None, "coded": []},
 }
-ADDED_TO_TRANSFORMER: Json = {
-    **{"positions": "learned", "rotary_base": 10_000.0, "feedforward": "mlp"},
-    **{"hidden": None, "kv_heads": None, "bias": True},
+ADDED_TO_KINDS: dict[str, Json] = {  # of models
+    "mlp": {"embeddings": []},
+    "transformer": {
+        **{"positions": "learned", "rotary_base": 10_000.0, "feedforward": "mlp"},
+        **{"hidden": None, "kv_heads": None, "bias": True},
+    },
 }
 REMARKS = {"coarse"}  # fields of a resolved dataset that only warn
 
@@ -248,7 +251,7 @@ class Experiment(Part):
     def model_problems(self) -> list[Problem]:
         """Return why the model does not fit the rows; only a model that fits has leaves and a layout."""
         facts = self.dataset.facts
-        found = [*self.model.task_problems(facts.task, facts.vocabulary)]
+        found = [*self.model.task_problems(facts.task, facts.vocabulary), *self.model.code_problems(facts.coded)]
         return [*found, *self.model.shape_problems(facts.shape, self.outputs)]
 
     @property
@@ -300,7 +303,7 @@ class Experiment(Part):
                 del document["evaluate"][name]
         for name in RETENTION:  # which checkpoints are kept does not affect the training
             del document["checkpoint"][name]
-        added = ADDED_TO_MODELS | (ADDED_TO_TRANSFORMER if self.model.kind == "transformer" else {})
+        added = ADDED_TO_MODELS | ADDED_TO_KINDS.get(self.model.kind, {})
         document["model"] = {k: v for k, v in document["model"].items() if v != added.get(k, ...)}
         document["dataset"] = data_identity(document["dataset"])
         if "groups" in document:

@@ -1,7 +1,16 @@
-"""A model's layout: its trainable parameters by torch's own names, known without torch."""
+"""A model's layout: its trainable parameters by torch's own names, known without torch; and what it must embed."""
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class CodedFeature(NamedTuple):
+    """A number of a row that stands for a category, 0 to codes - 1, so that a model must embed it."""
+
+    position: int  # among the numbers of a row, from 0
+    codes: int
+    name: str
 
 
 @dataclass(frozen=True)

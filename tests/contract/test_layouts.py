@@ -19,6 +19,7 @@ MLPS: list[dict[str, Any]] = [
     for bias in (True, False)
     for dropout in (0.0, 0.1)
 ]
+EMBEDDINGS = ({"position": 2, "codes": 5, "width": 3}, {"position": 0, "codes": 2, "width": 1})
 CNNS: list[dict[str, Any]] = [
     {"channels": channels, "kernel_size": kernel, "pool": pool, "hidden": hidden, "norm": norm, "groups": 2}
     | {"dropout": dropout}
@@ -36,6 +37,7 @@ CASES: list[Case] = [
         for outputs in (1, 3)
     ),
     *((mlp, shape, 3) for mlp in MLPS for shape in FLAT),
+    *((mlp | {"embeddings": EMBEDDINGS}, (4,), 3) for mlp in MLPS),
     *(({"kind": "cnn"} | cnn, shape, 3) for cnn in CNNS for shape in ((1, 8, 8), (3, 9, 7))),
     *(({"kind": "cnn1d"} | cnn, shape, 3) for cnn in CNNS for shape in ((20,), (3, 9))),
 ]
@@ -156,7 +158,9 @@ def name_of(case: Any) -> str | None:
 
 
 def rows(document: dict[str, Any], shape: tuple[int, ...]) -> torch.Tensor:
-    """Three rows: token ids where the model embeds its input."""
+    """Three rows: token ids where the model embeds its input, and codes where it embeds some of its numbers."""
+    if document.get("embeddings"):
+        return torch.randint(0, 2, (3, *shape)).float()
     if document.get("vocabulary") or "Embedding" in str(document):
         return torch.randint(0, 11, (3, *shape))
     return torch.randn(3, *shape)

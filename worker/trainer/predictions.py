@@ -51,13 +51,14 @@ def prepare_value(name: str, value: Any, step: dict[str, Any], fitted: dict[str,
         return {name: filled} | ({f"{name} missing": value is None} if step["indicator"] else {})
     if value is None:
         return {name: None}
-    if kind in ("one_hot", "ordinal"):
+    if kind in ("one_hot", "ordinal", "embed"):
         label = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
         label = label.lower() if isinstance(value, bool) else label
         known = [category for category, count in zip(fitted["categories"], fitted["counts"], strict=True) if count]
         if kind == "one_hot":
             return {f"{name}={each}": each == label and each in known for each in fitted["categories"]}
-        return {name: fitted["numbers"][fitted["categories"].index(label)] if label in known else -1}
+        unknown = 0 if kind == "embed" else -1
+        return {name: fitted["numbers"][fitted["categories"].index(label)] if label in known else unknown}
     if kind == "divide":
         return {name: value / step["by"]}
     return {name: transform_value(float(value), kind, step.get("method"), fitted.get("lambda"))}

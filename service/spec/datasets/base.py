@@ -9,6 +9,7 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Component, Default, Json, under
+from service.spec.layout import CodedFeature
 from service.spec.losses.base import Task
 from service.spec.preparation import PreparationSteps
 from service.spec.preparation.base import Feature, number_features
@@ -36,6 +37,7 @@ class Facts:
     unit: str = ""
     vocabulary: int = 0  # number of tokens; above 0 a row is (length,) token ids
     targets: int = 1  # values to predict for each row of a regression
+    coded: tuple[CodedFeature, ...] = ()  # numbers of a row that are codes of categories
 
 
 class DatasetBase(Component):

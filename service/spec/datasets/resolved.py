@@ -20,6 +20,14 @@ class ResolvedSplit(Part):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="hash of the part of each row")]
 
 
+class Coded(Part):
+    """A feature that the step `embed` makes of a column."""
+
+    position: Annotated[int, Field(ge=0, description="among the features after the steps, from 0")]
+    codes: Annotated[int, Field(ge=2, description="number of codes: 0 for unknown categories, and one for each")]
+    column: str
+
+
 class Resolved(Part):
     """The contents of the upload: what a worker needs to read and check it."""
 
@@ -38,4 +46,5 @@ class Resolved(Part):
     split: ResolvedSplit | None = Field(None, description="the parts, where a column decides them")
     columns: tuple[Source, ...] = Field((), description="feature columns as they are read; only where there are steps")
     inputs: Annotated[int, Field(ge=0, description="number of features after the steps; 0: as before")] = 0
+    coded: tuple[Coded, ...] = Field((), description="features that are codes of categories, for the model to embed")
     tokenized: Tokenized | None = Field(None, description="the tokens of a text; null: its characters")

@@ -28,8 +28,9 @@ from service.spec.datasets.prepared import (
     row_shape,
 )
 from service.spec.datasets.report import MAX_CLASSES, Column, Report
-from service.spec.datasets.resolved import Resolved
+from service.spec.datasets.resolved import Coded, Resolved
 from service.spec.datasets.splits import ColumnSplit, GroupSplit, RandomSplit, Split
+from service.spec.layout import CodedFeature
 from service.spec.preparation.base import Feature
 from service.spec.preparation.plan import plan_steps
 from service.spec.validation_errors import closest
@@ -108,7 +109,8 @@ class Upload(RegressionBase, UploadedBase):
         found = self.found
         shape = (found.inputs,) if found.inputs else found.shape
         targets = len(self.predicted) if self.task == "regression" else 1
-        return Facts(found.rows, shape, self.task, len(found.classes), targets=targets)
+        coded = tuple(CodedFeature(each.position, each.codes, each.column) for each in found.coded)
+        return Facts(found.rows, shape, self.task, len(found.classes), targets=targets, coded=coded)
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -228,7 +230,9 @@ class Upload(RegressionBase, UploadedBase):
             sources = read_sources(self.prepare, chosen)
             planned, _ = plan_steps(self.prepare, features_of(sources, shape))
             inputs = 0 if len(planned[-1].after) == math.prod(shape) and len(shape) > 1 else len(planned[-1].after)
-            found = found.model_copy(update={"columns": sources, "inputs": inputs})
+            named = enumerate(planned[-1].after)
+            coded = tuple(Coded(position=at, codes=each.codes, column=each.name) for at, each in named if each.codes)
+            found = found.model_copy(update={"columns": sources, "inputs": inputs, "coded": coded})
         return found, []
 
     def _coarse(self, chosen: list[Column], predicted: list[Column]) -> tuple[str, ...]:

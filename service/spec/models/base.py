@@ -9,7 +9,7 @@ from pydantic import Field
 from service.errors import Problem
 from service.spec.component import Component, Default, Json, under
 from service.spec.inits import Init, TorchDefault
-from service.spec.layout import Parameter
+from service.spec.layout import CodedFeature, Parameter
 from service.spec.models.leaf import Leaf, count_activations, count_with_recomputation
 
 ActivationCheckpointing = Annotated[
@@ -70,6 +70,19 @@ class ModelBase(Component):
         elif task == "language" or vocabulary:
             detail = (
                 f"rows of /dataset are token ids, which {self.kind} does not embed: choose transformer, gru or lstm."
+            )
+            yield Problem("/kind", "contradiction", detail)
+
+    def code_defaults(self, coded: tuple[CodedFeature, ...]) -> Iterator[Default]:
+        """Yield defaults of the fields that embed codes of categories."""
+        yield from ()
+
+    def code_problems(self, coded: tuple[CodedFeature, ...]) -> Iterator[Problem]:
+        """Yield why the model does not embed these features of a row, which are codes of categories."""
+        if coded:
+            detail = (
+                f"the feature {coded[0].name} of /dataset is a code that the step embed makes, and {self.kind} takes "
+                "numbers: choose mlp, or one_hot in place of embed."
             )
             yield Problem("/kind", "contradiction", detail)
 

@@ -1,6 +1,7 @@
 """Defaults that fit the rest of a document: an omitted field never causes a refusal, and a note says its value."""
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TypeVar
 
 from service.errors import Problem
@@ -19,7 +20,12 @@ def fill_defaults(spec: Experiment) -> tuple[Experiment, list[Problem]]:
     dataset = _fitted(spec.dataset, lambda part: part.inferred_defaults(spec.loss.count_data), "/dataset", notes)
     facts = dataset.facts
     model = _fitted(
-        spec.model, lambda part: part.inferred_defaults(facts.shape, facts.task, facts.vocabulary), "/model", notes
+        spec.model,
+        lambda part: chain(
+            part.inferred_defaults(facts.shape, facts.task, facts.vocabulary), part.code_defaults(facts.coded)
+        ),
+        "/model",
+        notes,
     )
     schedule = _fitted(spec.schedule, lambda part: part.inferred_defaults(), "/schedule", notes)
     spec = spec.model_copy(update={"dataset": dataset, "model": model, "schedule": schedule})

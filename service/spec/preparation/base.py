@@ -31,6 +31,7 @@ class Feature:
     high: float | None = None
     derived: bool = False  # made by an encoder or as an indicator: no later step takes it
     is_binary: bool = False  # 0 or 1: never scaled
+    codes: int = 0  # above 0: numbers 0 to codes - 1 that stand for categories, for a model to embed; never scaled
 
 
 def number_features(count: int, blanks: bool = False) -> tuple[Feature, ...]:

@@ -39,6 +39,21 @@ class OneHot(EncoderBase):
         )
 
 
+class Embed(EncoderBase):
+    """Codes that the model embeds: 1, 2, ... for the categories in order; 0 for one that the training part lacks."""
+
+    target = "worker.trainer.prepare.steps:Embed"
+
+    kind: Literal["embed"] = "embed"
+    min_rows: Annotated[int, Field(ge=1, le=10**6)] = Field(
+        1, description="training rows that a category needs for a code of its own; rarer ones share the code 0"
+    )
+
+    def outputs(self, feature: Feature) -> tuple[Feature, ...]:
+        """Return the feature as codes."""
+        return (replace(feature, categories=None, derived=True, codes=len(feature.categories or ()) + 1),)
+
+
 class Ordinal(EncoderBase):
     """Numbers 0, 1, 2, ... for the categories in order; -1 for one that the training part lacks."""
 

@@ -55,7 +55,7 @@ class Preparation:
         self.names = [feature.name for feature in features]
         same = len(features) == len(steps[0].planned.before)
         self.shape = shape if same else (len(features),)  # of a row once it is prepared
-        self.unscaled = np.array([feature.is_binary for feature in features]).reshape(self.shape)
+        self.unscaled = np.array([feature.is_binary or feature.codes > 0 for feature in features]).reshape(self.shape)
 
     @classmethod
     def fit(cls, planned: Sequence[PlannedStep], read: ReadColumns, rows: int, shape: tuple[int, ...]) -> "Preparation":

@@ -166,6 +166,23 @@ class OneHot(Encoder):
             out[chosen, place.after + positions[chosen]] = 1
 
 
+class Embed(Encoder):
+    """A code for each category, for a model to embed."""
+
+    def __init__(self, min_rows: int = 1) -> None:
+        self.min_rows = min_rows
+
+    def fit(self, column: Rows, feature: Feature) -> Fitted:
+        """Return also the code of each position, 0 for one that too few training rows have."""
+        found = super().fit(column, feature)
+        codes = [at if count >= self.min_rows else 0 for at, count in enumerate(found["counts"], 1)]
+        return {**found, "numbers": codes}
+
+    def apply(self, rows: Rows, out: Rows, places: Sequence[Places], fitted: Sequence[Fitted]) -> None:
+        """Write the codes."""
+        write_numbers(rows, out, places, fitted)
+
+
 class Ordinal(Encoder):
     """A number for each category."""
 
@@ -182,5 +199,10 @@ class Ordinal(Encoder):
 
     def apply(self, rows: Rows, out: Rows, places: Sequence[Places], fitted: Sequence[Fitted]) -> None:
         """Write the numbers."""
-        for place, known in zip(places, fitted, strict=True):
-            out[:, place.after] = np.array(known["numbers"])[rows[:, place.before].astype(np.intp)]
+        write_numbers(rows, out, places, fitted)
+
+
+def write_numbers(rows: Rows, out: Rows, places: Sequence[Places], fitted: Sequence[Fitted]) -> None:
+    """Write the number of each row's category."""
+    for place, known in zip(places, fitted, strict=True):
+        out[:, place.after] = np.array(known["numbers"])[rows[:, place.before].astype(np.intp)]

@@ -20,6 +20,7 @@ from service.ingest.upload_files import IncomingUpload
 from service.spec.datasets.uploaded import Upload
 from service.spec.experiment import Experiment
 from service.spec.model_inputs import model_inputs
+from service.spec.parse.defaults import fill_defaults
 from service.spec.prediction_rows import read_rows
 from service.spec.preparation import PreparationStep
 from service.storage.uploads import FolderUploads
@@ -222,7 +223,7 @@ def test_a_training_takes_what_each_step_makes(member: Any, store: Any) -> None:
         "optimizer": {"kind": "sgd", "lr": 0.01},
         "steps": 30,
     }
-    training = prepare(Experiment.model_validate(document), 0, CPU, files)
+    training = prepare(fill_defaults(Experiment.model_validate(document))[0], 0, CPU, files)
     losses = [float(step.loss) for step in train(training)]
     assert np.isfinite(losses).all()
     assert training.fitted["preparation"]["features"]
@@ -292,7 +293,7 @@ def test_targets_are_transformed_for_the_loss_and_measured_in_their_own_unit(kin
     assert float(last.metrics["val/mae"]) == pytest.approx(error, rel=1e-4)
 
 
-@pytest.mark.parametrize("encoder", ["one_hot", "ordinal"])
+@pytest.mark.parametrize("encoder", ["one_hot", "ordinal", "embed"])
 def test_predictions_for_rows_of_the_table_prepare_them_as_the_training_did(encoder: str, store: Any) -> None:
     table = frame()
     table["rank"] = np.arange(len(table)) % 3
