@@ -106,11 +106,14 @@ class Training:
         optimizers, schedule = [each.state_dict() for each in self.optimizers], self.rates.document()
         pipeline = {"tensors": self.pipeline.tensors(), "document": self.pipeline.document()}
         parts = {"optimizers": optimizers, "schedule": schedule, "mechanics": pipeline}
+        parts["loss"] = self.criterion.state_dict()
         return {"step": self.step, "model": self.model.state_dict(), "evaluations": self.evaluations} | parts
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from a `state()` of the same spec and seed."""
         self.model.load_state_dict(state["model"])
+        if state["loss"]:  # not in checkpoints of early releases
+            self.criterion.load_state_dict(state["loss"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             load_optimizer(optimizer, saved)
         self.evaluations = state["evaluations"]

@@ -3,7 +3,8 @@
     step-120/tensors.safetensors   model/<name>, optimizer/<parameter>/<name> (further ones: optimizer-1/...),
                                    random/cpu, random/cuda:0 (of a GPU run, the generator of its device),
                                    random/rank-1/cpu, ... (the same of the further ranks of a run on several devices),
-                                   mechanics/clipped, mechanics/average/<name>
+                                   mechanics/clipped, mechanics/average/<name>,
+                                   loss/<name> of a loss with buffers
     step-120/predictions.parquet   of the validation part, in the last one of a run whose spec asks for it
     step-120/state.json            step, seed, spec and its hash, environment, which optimizer steps what, its plain
                                    values, a plateau's state, what precision, stop rules and the best so far remember,
@@ -196,6 +197,7 @@ def _named_state(training: Training) -> tuple[Tensors, dict[str, Any]]:
     state = training.state()
     tensors = {f"model/{name}": tensor for name, tensor in state["model"].items()}
     tensors |= {f"mechanics/{name}": tensor for name, tensor in state["mechanics"]["tensors"].items()}
+    tensors |= {f"loss/{name}": tensor for name, tensor in state["loss"].items()}
     optimizers = {part_of(at): each for at, each in enumerate(state["optimizers"])}
     document: dict[str, Any] = {
         "step": state["step"],
@@ -234,6 +236,7 @@ def restore(training: Training, tensors: Tensors, document: dict[str, Any]) -> N
     optimizers = [optimizer_state.unflatten_state(document[name], name, tensors) for name in names]
     parts = {"model": model, "optimizers": optimizers, "schedule": document.get("schedule")}
     parts["evaluations"] = document.get("evaluations", 0)
+    parts["loss"] = under("loss", tensors)
     parts["mechanics"] = {"tensors": mechanics, "document": document.get("mechanics")}
     training.load({"step": document["step"]} | parts)
     _restore_random_states(training, tensors, document)

@@ -41,6 +41,11 @@ def restore_fork(training: Training, tensors: Tensors, document: dict[str, Any])
     _load_weights(training, under("model", tensors))
     training.step, training.evaluations = document["step"], document.get("evaluations", 0)
     taken: Taken = {"model": True}
+    if loss := under("loss", tensors):
+        equal = all(parent.get(part) == own[part] for part in ("loss", "dataset"))  # balanced weights are of the data
+        taken["loss"] = equal or "the parent had another loss, or other data"
+        if equal:
+            training.criterion.load_state_dict(loss)
     found = [_restore_optimizer(training, at, tensors, document) for at in range(len(training.optimizers))]
     taken["optimizer"] = next((each for each in found if each is not True), True)
     if training.rates.plateau is not None:

@@ -22,22 +22,21 @@ def changed_attributes(before: Training, after: Training) -> list[str]:
         *zip(before.criterion.modules(), after.criterion.modules(), strict=True),
         *zip(before.optimizers, after.optimizers, strict=True),
     ]
-    loss = set(before.criterion.modules())
     found = [
         f"{type(old).__name__}.{name}"
         for old, new in pairs
-        for name, value in _values(new, everything=old in loss)
-        if not _equal(dict(_values(old, everything=True)).get(name), value)
+        for name, value in _values(new)
+        if not _equal(dict(_values(old)).get(name), value)
     ]
     return list(dict.fromkeys(found))
 
 
-def _values(part: Holder, everything: bool) -> Iterator[tuple[str, Any]]:
-    """Yield attributes that state_dict() leaves out; `everything`: its buffers too, which no one saves of a loss."""
+def _values(part: Holder) -> Iterator[tuple[str, Any]]:
+    """Yield attributes that state_dict() leaves out."""
     yield from ((name, value) for name, value in vars(part).items() if name not in SAVED)
     if isinstance(part, nn.Module):
         left_out = part._non_persistent_buffers_set
-        yield from ((name, value) for name, value in part._buffers.items() if everything or name in left_out)
+        yield from ((name, value) for name, value in part._buffers.items() if name in left_out)
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -17,6 +17,7 @@ from service.spec.augmentations import AugmentationBase
 from service.spec.component import Component
 from service.spec.datasets import DatasetBase
 from service.spec.experiment import Experiment
+from service.spec.losses import LossBase
 from service.spec.models import ModelBase
 from service.spec.probes import ProbeBase
 from service.spec.schedules import ScheduleBase
@@ -29,6 +30,7 @@ from worker.trainer.plugin_check.fault import Fault
 from worker.trainer.plugin_check.images import augmentation_of, check_augmentation
 from worker.trainer.plugin_check.specs import STEPS, NoSpec, spec_with
 from worker.trainer.plugin_check.targets import target_faults
+from worker.trainer.step.evaluation import UNTRAINED_LOSS
 
 CPU = torch.device("cpu")
 Run = tuple[Training, resume_check.Trace]  # one that has ended
@@ -90,6 +92,8 @@ def _check_alone(component: Component, spec: Experiment) -> None:
         _check_model(component, spec)
     elif isinstance(component, DatasetBase):
         _check_dataset(component)
+    elif isinstance(component, LossBase):
+        _check_loss(component, spec)
     elif isinstance(component, ScheduleBase) and component.pure:
         _check_schedule(component)
 
@@ -112,6 +116,19 @@ def _check_model(component: ModelBase, spec: Experiment) -> None:
             told = f"{wrong[0]} and {wrong[1]}" if wrong else f"{len(ours)} parameters and {len(theirs)}"
             raise Fault(f"has leaves() that do not describe what is built, in torch's order: {told}")
     _check_outputs(model, spec)
+
+
+def _check_loss(component: LossBase, spec: Experiment) -> None:
+    """Raise `Fault` for parameters, and for buffers that change outside of training."""
+    if name := next((name for name, _ in build(component).named_parameters()), None):
+        raise Fault(f"has the parameter {name}, {UNTRAINED_LOSS}")
+    training = prepare(spec, 0, CPU)
+    before = {name: value.clone() for name, value in training.criterion.state_dict().items()}
+    x, y = training.batches.batch(1)
+    training.criterion(training.model.eval()(x), y)
+    after = training.criterion.state_dict()
+    if changed := next((name for name, value in before.items() if not torch.equal(value, after[name])), None):
+        raise Fault(f"changes {changed} in evaluation mode, in which probes call it too: change it if self.training")
 
 
 def _check_outputs(model: nn.Module, spec: Experiment) -> None:
@@ -207,7 +224,7 @@ def _without_readings(run: Run) -> Run:
 
 
 def _remedy(component: Component) -> str:
-    if isinstance(component, ModelBase):
+    if isinstance(component, ModelBase | LossBase):
         return "keep it in a buffer (register_buffer), and draw from torch's default generator"
     if component.target and hasattr(resolve(component.target), "zero_grad") and hasattr(component, "lr"):
         return "keep it in self.state or self.param_groups"

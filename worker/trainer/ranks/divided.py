@@ -28,6 +28,11 @@ def stream_seed(seed: int, rank: int) -> int:
     return seed if rank == 0 else int.from_bytes(digest[:8], "big") >> 1
 
 
+def state_tensors(training: Training) -> list[Tensor]:
+    """Return what must be the same on every rank: parameters and buffers of the model and of the loss."""
+    return [*training.model.state_dict().values(), *training.criterion.state_dict().values()]
+
+
 def digest(tensors: Iterable[Tensor]) -> int:
     """Return a number that differs if a bit of the tensors differs; computed on their device."""
     found = 0

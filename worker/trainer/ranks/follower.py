@@ -19,7 +19,7 @@ from worker.trainer.device_memory import give_back
 from worker.trainer.failures import describe_error, run_failure_of
 from worker.trainer.loop import Training, descend
 from worker.trainer.optim.schedule_free import train_mode
-from worker.trainer.ranks.divided import digest, divide, stream_seed
+from worker.trainer.ranks.divided import digest, divide, state_tensors, stream_seed
 from worker.trainer.ranks.group import Group
 from worker.trainer.session import prepare_request
 
@@ -88,4 +88,4 @@ def take_steps(training: Training, link: LeaderLink) -> None:
         elif isinstance(command, SendStates):
             states = checkpoint.random_states(training.device)
             payload = pack_tensors({name.removeprefix("random/"): state for name, state in states.items()})
-            link.send(RankStates(digest=digest(training.model.state_dict().values()), payload=payload))
+            link.send(RankStates(digest=digest(state_tensors(training)), payload=payload))

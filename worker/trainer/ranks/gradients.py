@@ -40,7 +40,7 @@ class RankGradients(Gradients):
         batch = self.batches.batch(step)
         self.model.zero_grad(set_to_none=True)
         whole = loss_denominator(self.criterion, batch[1])
-        with over_ranks(self.group):
+        with over_ranks(self.group), self.training_loss():
             losses = [self._compute_share(piece, whole) for piece in split_batch(batch, self.pieces)]
         loss = torch.stack(losses).sum()
         self.group.add_up([loss, *self._gradients()])

@@ -21,7 +21,7 @@ from service.errors import RunFailure
 from worker.pipe import read_frame, write_frame
 from worker.protocol import Failed, Frame, NextStep, RankStates, RunOver, SendStates, TrainRequest
 from worker.trainer.loop import Training
-from worker.trainer.ranks.divided import digest, divide
+from worker.trainer.ranks.divided import digest, divide, state_tensors
 from worker.trainer.ranks.group import Group
 
 NOTICE_S = 0.5  # in which the ends of other ranks follow from the first one
@@ -100,7 +100,7 @@ class Leader:
         """Return the random states of the others, for a checkpoint; raise if their weights are not rank 0's."""
         assert self.training is not None
         self._send(SendStates())
-        own, states = digest(self.training.model.state_dict().values()), dict[str, Tensor]()
+        own, states = digest(state_tensors(self.training)), dict[str, Tensor]()
         for member in self.members:
             reply = member.replies.get()
             assert isinstance(reply, RankStates)

@@ -61,6 +61,8 @@ class CompiledGradients(Gradients):
 
     def __init__(self, model: nn.Module, criterion: nn.Module, batches: Batches, precision: Precision) -> None:
         super().__init__(model, criterion, batches, precision, pieces=1)
+        if self.switches_loss and [*criterion.buffers()]:
+            raise RunFailure("spec_cannot_build", f"{CANNOT_COMPILE}: the loss keeps buffers")
         try:
             get_cpp_compiler()  # code for a GPU has a C++ part too
         except InvalidCxxCompiler as error:
@@ -93,7 +95,7 @@ class CompiledGradients(Gradients):
     def compute(self, step: int) -> Tensor:
         """Compute the gradients of update `step`; return the mean loss of the batch, detached."""
         x, y = self.batches.batch(step)
-        with torch.no_grad():
+        with torch.no_grad(), self.training_loss():
             inputs = [x, y, *self.trained.values(), *self.statistics.values(), *self.fixed.values()]
             if (code := self.codes.get(len(x))) is None:
                 code = self.codes[len(x)] = compile_function(self._loss_and_gradients, inputs)

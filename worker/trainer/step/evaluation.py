@@ -52,6 +52,11 @@ def to_device(rows: Split, loss: LossBase, device: torch.device) -> tuple[RowTen
     return x.to(device), y.to(device)
 
 
+UNTRAINED_LOSS = (
+    "which no optimizer trains: keep what does not learn in a buffer (register_buffer), and what learns in the model"
+)
+
+
 class PerPosition(nn.Module):
     """A loss averaged over all positions: logits (B, T, V) against tokens (B, T)."""
 
@@ -66,9 +71,15 @@ class PerPosition(nn.Module):
 
 
 def build_criterion(spec: Experiment, device: torch.device, loss: LossBase) -> nn.Module:
-    """Build the spec's loss with its balanced weights as numbers, at every position if the task is a language."""
+    """Build the spec's loss with its balanced weights as numbers, at every position if the task is a language.
+
+    It is in evaluation mode, so that only the gradients of an update, which switch it, change buffers of a plug-in's.
+    """
     criterion: nn.Module = build(loss).to(device)
-    return PerPosition(criterion) if spec.dataset.facts.task == "language" else criterion
+    if name := next((name for name, _ in criterion.named_parameters()), None):
+        detail = f"/loss: {loss.kind} has the parameter {name}, {UNTRAINED_LOSS}"
+        raise RunFailure("spec_cannot_build", detail)
+    return (PerPosition(criterion) if spec.dataset.facts.task == "language" else criterion).eval()
 
 
 class Validation:

@@ -180,10 +180,28 @@ class Rowwise(LossBase):
     kind: Literal["rowwise"] = "rowwise"
 
 class Running(LossBase):
-    """It keeps a mean, which nobody saves."""
+    """It changes its mean outside of training too."""
     target = "ours.criteria:Running"
     tasks = ("classification",)
     kind: Literal["running"] = "running"
+
+class Learning(LossBase):
+    """It has a parameter."""
+    target = "ours.criteria:Learning"
+    tasks = ("classification",)
+    kind: Literal["learning"] = "learning"
+
+class Counting(LossBase):
+    """It counts outside of its buffers."""
+    target = "ours.criteria:Counting"
+    tasks = ("classification",)
+    kind: Literal["counting"] = "counting"
+
+class Steady(LossBase):
+    """It keeps a mean in a buffer, and changes it in training only."""
+    target = "ours.criteria:Steady"
+    tasks = ("classification",)
+    kind: Literal["steady"] = "steady"
 '''
 CRITERIA = """
 import torch
@@ -201,6 +219,28 @@ class Running(nn.Module):
     def forward(self, logits, y):
         loss = nn.functional.cross_entropy(logits, y)
         if torch.is_grad_enabled():
+            self.mean = 0.9 * self.mean + 0.1 * loss.detach()
+        return loss / self.mean
+
+class Learning(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, logits, y):
+        return nn.functional.cross_entropy(self.scale * logits, y)
+
+class Counting(nn.Module):
+    calls = 0
+
+    def forward(self, logits, y):
+        self.calls += self.training
+        return nn.functional.cross_entropy(logits, y) / (1 + self.calls)
+
+class Steady(Running):
+    def forward(self, logits, y):
+        loss = nn.functional.cross_entropy(logits, y)
+        if self.training:
             self.mean = 0.9 * self.mean + 0.1 * loss.detach()
         return loss / self.mean
 """
@@ -441,7 +481,7 @@ KINDS = {
     "augmentations": ("inverted", "floating", "wavering"),
     "metrics": ("computeless", "share"),
     "models": ("misdescribed", "unfillable", "filled", "sequences", "tunable"),
-    "losses": ("rowwise", "running"),
+    "losses": ("rowwise", "running", "learning", "counting", "steady"),
     "optimizers": ("stepless", "counter", "stateful"),
     "schedules": ("whimsical", "negative", "halving"),
     "datasets": ("drawn", "short", "listed", "fixed"),

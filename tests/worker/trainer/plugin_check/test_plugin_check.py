@@ -31,7 +31,9 @@ FAULTS = {
     "model.sequences": "fits no spec that was tried (/model: rows of shape [4] have 1 dimensions; needed: 4.)",
     "model.tunable": "names ours.modules:Right, which does not take the row's shape and the number of outputs, then",
     "loss.rowwise": "has a loss of shape [16, 1]: needed is a scalar, the mean over the batch",
-    "loss.running": "differs after a resume (step 4): Running.mean changed while it trained",
+    "loss.running": "changes mean in evaluation mode, in which probes call it too: change it if self.training",
+    "loss.learning": "has the parameter scale, which no optimizer trains: keep what does not learn in a buffer",
+    "loss.counting": "differs after a resume (step 4): Counting.calls changed while it trained",
     "optimizer.stepless": "names ours.updates:Stepless, which lacks the method step",
     "optimizer.counter": "Counter.steps changed while it trained, and no checkpoint holds it; keep it in self.state",
     "schedule.whimsical": "gives another rate when asked again: the rate must depend on s and total only",
@@ -48,6 +50,7 @@ FAULTS = {
 }
 RIGHT = {
     *("model.right", "model.counted", "model.torchrandom", "model.filled"),
+    "loss.steady",
     *("optimizer.stateful", "schedule.halving", "dataset.fixed", "probe.largest", "metric.share"),
 }
 
