@@ -1,11 +1,13 @@
 """Start weights: a run begins exactly there, a new head apart, and a file that does not fit fails before any step."""
 
 import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -13,8 +15,11 @@ from torch import Tensor, nn
 
 from service.errors import RunFailure
 from service.ingest import inspect_file
+from service.ingest.upload_files import IncomingUpload
+from service.spec.datasets.uploaded import Upload
 from service.spec.experiment import Experiment
 from service.spec.start_weights import StartWeights
+from service.storage.uploads import FolderUploads
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.loop import Training, prepare, train
@@ -193,3 +198,107 @@ def test_a_changed_or_missing_file_is_told(experiment: Any, started: Start, file
     content.unlink()
     with pytest.raises(RunFailure, match="is not in this worker's data folder"):
         prepare(spec, 0, CPU, files)
+
+
+RATES = {"head": 0.01, "last": 0.003, "middle": 0.001, "first": 0.0003}  # each a fraction of the next one's
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "head", "channels"), [("torchvision", "resnet18", "fc", 3), ("timm", "resnet10t", "fc", 1)]
+)
+def test_a_library_model_is_fine_tuned_with_rates_by_layer_as_by_hand(
+    kind: str, name: str, head: str, channels: int, started: Start, files: DatasetFolders
+) -> None:
+    dataset = small_images(files, channels)
+    model = {"kind": kind, "name": name}
+    rules: list[dict[str, Any]] = [
+        {"match": {"name": f"{head}.*"}, "name": "head"},
+        {"match": {"name": "layer4.*"}, "name": "last", "lr": RATES["last"]},
+        {"match": {"name": "layer[23].*"}, "name": "middle", "lr": RATES["middle"], "norm_statistics": "frozen"},
+        {"match": {"name": "*"}, "name": "first", "lr": RATES["first"], "norm_statistics": "frozen"},
+    ]
+    rules[2] |= {"freeze": True, "unfreeze_at": 4}
+    rules[3] |= {"freeze": True, "unfreeze_at": 6}
+    given = pretrained(kind, name, channels)
+    changes = {
+        "dataset": dataset,
+        "model": model,
+        "groups": tuple(rules),
+        "optimizer": {"kind": "adamw", "lr": RATES["head"]},
+    }
+    training = prepare(started(given, head="new", steps=8, batch_size=12, **changes), 0, CPU, files)
+    torch.manual_seed(0)
+    own = library_model(kind, name, channels, classes=4)
+    own.load_state_dict({n: v for n, v in given.items() if not n.startswith(f"{head}.")}, strict=False)
+    losses = fine_tuned(own, training, head)
+    assert [step.loss.item() for step in train(training)] == losses
+    for (known, ours), (_, theirs) in zip(training.model.state_dict().items(), own.state_dict().items(), strict=True):
+        assert torch.equal(ours, theirs), known
+
+
+def small_images(files: DatasetFolders, channels: int) -> Upload:
+    """An upload of 60 digits of four classes, as images of 16 x 16."""
+    from sklearn.datasets import load_digits
+
+    rows, digits = load_digits(return_X_y=True)
+    rows, digits = rows[digits > 5][:60], digits[digits > 5][:60]
+    image = np.kron(rows.reshape(-1, 1, 8, 8) / 16, np.ones((1, channels, 2, 2))).astype(np.float32)
+    sink = io.BytesIO()
+    np.savez(sink, image=image, digit=digits)
+    assert files.folder is not None
+    incoming = IncomingUpload(files.folder)
+    incoming.write(sink.getvalue())
+    incoming.close()
+    report = inspect_file(incoming.path, None)
+    incoming.keep(FolderUploads(files.folder))
+    made = Upload(upload=ID, predict="digit", features=("image",), task="classification", scaling="none")
+    resolved, problems = made.resolve(report, incoming.sha256)
+    assert problems == []
+    return made.model_copy(update={"resolved": resolved})
+
+
+def library_model(kind: str, name: str, channels: int, classes: int) -> nn.Module:
+    if kind == "torchvision":
+        made: nn.Module = import_optional("torchvision").models.get_model(name, weights=None, num_classes=classes)
+    else:
+        made = import_optional("timm").create_model(name, pretrained=False, num_classes=classes, in_chans=channels)
+    return made
+
+
+def pretrained(kind: str, name: str, channels: int) -> dict[str, Tensor]:
+    """Weights after a few updates on other images, of six classes."""
+    torch.manual_seed(7)
+    model = library_model(kind, name, channels, classes=6).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for _ in range(3):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(torch.rand(12, channels, 16, 16)), torch.arange(12) % 6).backward()
+        optimizer.step()
+    return model.state_dict()
+
+
+def fine_tuned(model: nn.Module, training: Training, head: str) -> list[float]:
+    """Train by hand: the head and the last stage at once, the middle at update 4, the rest at 6."""
+    stages = {"head": [head], "last": ["layer4"], "middle": ["layer2", "layer3"]}
+    of = {n: next((k for k, v in stages.items() if n.split(".")[0] in v), "first") for n, _ in model.named_modules()}
+    groups: dict[str, list[nn.Parameter]] = {name: [] for name in RATES}
+    for name, parameter in model.named_parameters():
+        groups[of[name.rpartition(".")[0]]].append(parameter.requires_grad_(of[name.rpartition(".")[0]] in "head last"))
+    optimizer = torch.optim.AdamW([{"params": groups[k], "lr": RATES[k]} for k in ("head", "last")], fused=True)
+    losses = []
+    for step in range(1, 9):
+        for name, at in (("middle", 4), ("first", 6)):
+            if step == at:
+                trained = [parameter.requires_grad_(True) for parameter in groups[name]]
+                optimizer.add_param_group({"params": trained, "lr": RATES[name]})
+        model.train()
+        for name, module in model.named_modules():
+            if isinstance(module, nn.BatchNorm2d) and of[name] in ("middle", "first"):
+                module.eval()
+        x, y = training.batches.batch(step)
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
