@@ -16,26 +16,33 @@ from tests.harness.product import ROOT, Product, product
 
 SLOWEST = 1.1  # the aim is 1.0; a shared machine is noisy
 LONGEST_S = 600  # of a run
+SPEC = "spec.json"
 Result = dict[str, float]
 
 
-def compare(recipe: str, file: str, content: bytes, series: str, figure: str) -> None:
+def compare(
+    recipe: str, file: str, content: bytes, series: str, figure: str, pretrain: tuple[str, bytes] | None = None
+) -> None:
     """Upload `content`, train examples/`recipe` both ways with three seeds, and print and check what came out.
 
-    The last value of `series` is compared with what plain.py prints as `figure`.
+    The last value of `series` is compared with what plain.py prints as `figure`. With a file `pretrain`, both start
+    from the weights that pretrain.json yields on it.
     """
     folder = ROOT / "examples" / recipe
     with tempfile.TemporaryDirectory() as temporary, product() as running:
-        (path := Path(temporary) / file).write_bytes(content)
-        answer = running.http.post(f"/v1/datasets?name={file}", content=content)
-        assert answer.status_code == 201, answer.text
-        upload = answer.json()["id"]
-        _trained(running, folder, upload, 99, series)  # the first run loads libraries, and encodes a text once
+        files = {"dataset": (file, content)}
+        if pretrain is not None:
+            files["start"] = ("pretrained.safetensors", _pretrained(running, folder, *pretrain))
+        uploads = {part: _uploaded(running, *each) for part, each in files.items()}
+        paths = [Path(temporary) / name for name, _ in files.values()]
+        for path, (_, written) in zip(paths, files.values(), strict=True):
+            path.write_bytes(written)
+        _trained(running, folder / SPEC, uploads, 99, series)  # the first run loads libraries, and encodes a text once
         ours, theirs = list[Result](), list[Result]()
         for seed in range(3):
-            found, threads = _trained(running, folder, upload, seed, series)
+            found, threads = _trained(running, folder / SPEC, uploads, seed, series)
             ours.append(found)
-            theirs.append(_plain(folder, path, seed, threads))
+            theirs.append(_plain(folder, paths, seed, threads))
             print(f"seed {seed}: Saddle {ours[-1]}, plain {theirs[-1]}, {threads} threads", flush=True)
     values = [each["value"] for each in ours], [each[figure] for each in theirs]
     ratio = statistics.median(one["seconds"] / other["seconds"] for one, other in zip(ours, theirs, strict=True))
@@ -46,21 +53,44 @@ def compare(recipe: str, file: str, content: bytes, series: str, figure: str) ->
     assert ratio <= SLOWEST
 
 
-def _trained(running: Product, folder: Path, upload: str, seed: int, series: str) -> tuple[Result, int]:
-    """The result of the recipe with one seed, and the threads that it had."""
-    spec: dict[str, Any] = json.loads((folder / "spec.json").read_text())
-    spec["dataset"]["upload"], spec["seeds"] = upload, [seed]
-    run_id = running.post("/v1/experiments", spec)["runs"][0]["id"]
-    run = running.wait_for_end(run_id, LONGEST_S)
+def _uploaded(running: Product, file: str, content: bytes) -> str:
+    """The id of an upload."""
+    answer = running.http.post(f"/v1/datasets?name={file}", content=content)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def _run(running: Product, path: Path, uploads: dict[str, str], seed: int) -> dict[str, Any]:
+    """The ended run of a spec with one seed; `uploads` are those of its parts."""
+    spec: dict[str, Any] = json.loads(path.read_text())
+    for part, upload in uploads.items():
+        spec[part]["upload"] = upload
+    run = running.wait_for_end(running.post("/v1/experiments", spec | {"seeds": [seed]})["runs"][0]["id"], LONGEST_S)
     assert run["state"] == "succeeded", run
+    return run
+
+
+def _pretrained(running: Product, folder: Path, file: str, content: bytes) -> bytes:
+    """The weights that pretrain.json of the recipe ends with, as safetensors."""
+    run = _run(running, folder / "pretrain.json", {"dataset": _uploaded(running, file, content)}, 0)
+    answer = running.http.get(f"/v1/runs/{run['id']}/model/model.safetensors")
+    assert answer.status_code == 200, answer.text
+    return answer.content
+
+
+def _trained(running: Product, path: Path, uploads: dict[str, str], seed: int, series: str) -> tuple[Result, int]:
+    """The result of the recipe with one seed, and the threads that it had."""
+    run = _run(running, path, uploads, seed)
+    run_id = run["id"]
     (attempt,) = running.get(f"/v1/runs/{run_id}/attempts")["items"]
     (value,) = running.exact_series(run_id, series)[1][-1:]
     return {"value": value, "seconds": run["trained_s"]}, attempt["environment"]["threads"]
 
 
-def _plain(folder: Path, path: Path, seed: int, threads: int) -> Result:
-    """The result of the plain loop."""
-    command = [sys.executable, str(folder / "plain.py"), str(path), str(seed), str(threads)]
+def _plain(folder: Path, paths: list[Path], seed: int, threads: int) -> Result:
+    """The result of the plain loop on these files: the rows, and the weights to start from if there are any."""
+    rows, *weights = map(str, paths)
+    command = [sys.executable, str(folder / "plain.py"), rows, str(seed), str(threads), *weights]
     found: Result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
 
