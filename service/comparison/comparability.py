@@ -19,6 +19,7 @@ from service.spec.validation_errors import closest
 
 Severity = Literal["fatal", "unfair", "noted"]
 SPLIT = ("validation", "test", "split_seed", "split", "folds")
+RESOLVED_SPLIT = ("split", "files", "rows", "validation", "test", "dropped", "columns")  # follows from split and file
 SCALING = ("scaling", "target_scaling")
 
 
@@ -47,7 +48,7 @@ def part(*path: str) -> Callable[[Trial], Any]:
 def _dataset(trial: Trial) -> Json:
     found: Json = data_identity(trial.experiment.spec.get("dataset", {}))
     if isinstance(resolved := found.get("resolved"), dict):
-        found["resolved"] = {key: value for key, value in resolved.items() if key != "split"}
+        found["resolved"] = {key: value for key, value in resolved.items() if key not in RESOLVED_SPLIT}
     return {key: value for key, value in found.items() if key not in (*SPLIT, *SCALING)}
 
 

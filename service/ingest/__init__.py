@@ -4,6 +4,7 @@ Both sides read through this package: the API to report, a worker to train. Noth
 functions below load pyarrow (0.1 s, 40 MB) when they are called, so an API that reads no file does without it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from service.errors import Problem
@@ -27,13 +28,14 @@ def inspect_file(
     return build_report(path, declared, name, header, limits or SizeLimits())
 
 
-def without_incomplete_rows(content: Path, report: Report, wanted: Upload) -> Report:
-    """Return the report as it would be without the rows that the spec drops; the same report where it drops none."""
-    if not wanted.drops(report):
-        return report
+def without_incomplete_rows(contents: Sequence[Path], reports: Sequence[Report], wanted: Upload) -> list[Report]:
+    """Return the reports on the files of a dataset as they would be without the rows that the spec drops."""
+    joined, problems = wanted.join(reports)
+    if problems or not wanted.drops(joined):
+        return [*reports]
     from service.ingest.stored.incomplete_rows import drop_incomplete_rows  # noqa: PLC0415
 
-    return drop_incomplete_rows(content, report, wanted)
+    return drop_incomplete_rows(contents, reports, wanted)
 
 
 def count_split(content: Path, wanted: Upload) -> ResolvedSplit:
@@ -57,8 +59,8 @@ def resolve_tokens(content: Path, report: Report, sha256: str, wanted: Text) -> 
     return token_counts.resolve_tokens(content, report, sha256, wanted)
 
 
-def list_split(content: Path, dataset: Upload, fold: int) -> dict[str, list[int]]:
-    """Return the rows of a stored file, from 0, that are in each part of a run; raise `Invalid` for too many."""
+def list_split(contents: Sequence[Path], dataset: Upload, fold: int) -> dict[str, list[int]]:
+    """Return the rows, from 0, of stored files that are in each part of a run; raise `Invalid` for too many."""
     from service.ingest.stored.incomplete_rows import list_parts  # noqa: PLC0415
 
-    return list_parts(content, dataset, fold)
+    return list_parts(contents, dataset, fold)

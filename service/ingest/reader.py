@@ -102,7 +102,7 @@ def _answer(request: bytes, parent: int) -> None:
         document = json.loads(request)
         limits = ReadLimits(**document["limits"])
         _limit_resources(limits)
-        if is_binary(Path(document["path"])):
+        if all(is_binary(Path(path)) for path in (document["path"], *document.get("others", ()))):
             _limit_address_space(limits.memory_bytes)
         _write(_result(document, limits))
         status = 0
@@ -127,7 +127,8 @@ def _result(document: dict[str, Any], limits: ReadLimits) -> bytes:
         if "listed" in document:
             from service.ingest.splits.listing import list_rows  # noqa: PLC0415  likewise
 
-            return b"%s %s" % (FOUND, json.dumps(list_rows(path, document["listed"], document["fold"])).encode())
+            listed = list_rows([path, *map(Path, document["others"])], document["listed"], document["fold"])
+            return b"%s %s" % (FOUND, json.dumps(listed).encode())
         if "weighted" in document:
             from service.ingest.splits.row_weights import check_weights  # noqa: PLC0415  likewise
 

@@ -12,9 +12,9 @@ from service.errors import RunFailure
 from service.ingest.cells import rows_with_nan, to_floats
 from service.ingest.class_labels import class_indices
 from service.ingest.report import read_batches
-from service.spec.datasets.report import Format, Reading
-from service.spec.datasets.resolved import Resolved
-from service.spec.datasets.uploaded import TableTask
+from service.spec.datasets.report import Format, Reading, Report
+from service.spec.datasets.resolved import PartFile, Resolved
+from service.spec.datasets.targets import TableTask
 
 Block = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # x (n, *shape), y (n, ...)
 Mask = npt.NDArray[np.bool_]  # (n,): whether a row has every value
@@ -45,6 +45,10 @@ class Selection:
         plain = cls(found.format, found.reading, predict, features, found.aside, task, found.classes)
         categories = tuple(each.categories for each in sources)
         return replace(plain, categories=categories, filled=tuple(each.blanks for each in sources))
+
+    def for_file(self, file: Resolved | PartFile | Report) -> "Selection":
+        """Return the same columns of another file of the dataset."""
+        return replace(self, format=file.format, reading=file.reading)
 
     @classmethod
     def of_json(cls, document: Mapping[str, Any]) -> "Selection":

@@ -49,7 +49,7 @@ ADDED_TO_MODELS: Json = {"activation_checkpointing": False}
 ADDED_TO_RULES: Json = {"unfreeze_at": None, "norm_statistics": "train"}  # of /groups
 ADDED_TO_RESOLVED: Json = {
     **{"reading": {"rules": 1, "header": True}, "test": 0, "dropped": 0, "aside": [], "validation": 0},
-    **{"split": None, "columns": [], "inputs": 0, "tokenized": None, "coded": []},
+    **{"split": None, "files": [], "columns": [], "inputs": 0, "tokenized": None, "coded": []},
 }
 ADDED_TO_KINDS: dict[str, Json] = {  # of models
     "mlp": {"embeddings": []},

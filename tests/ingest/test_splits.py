@@ -167,7 +167,7 @@ def test_the_reading_process_counts_what_is_left_after_incomplete_rows(stored: t
     split = {"kind": "group", "column": "patient"}
     wanted = upload(missing="drop", features=("x",), split=split, test=0.1)
     report = inspect_file(path)
-    found, problems = wanted.resolve(without_incomplete_rows(path, report, wanted), "0" * 64)
+    found, problems = wanted.resolve(without_incomplete_rows([path], [report], wanted)[0], "0" * 64)
     assert problems == []
     assert found is not None
     resolved = wanted.model_copy(update={"resolved": found.model_copy(update={"dropped": ROWS - found.rows})})

@@ -30,7 +30,7 @@ def told(tmp_path: Path, content: str | bytes, **more: Any) -> Report:
 def trained_on(path: Path, report: Report, **fields: Any) -> tuple[Any, Any, Any]:
     """What the server finds, and the rows that a worker then reads."""
     wanted = Upload.model_validate({"kind": "upload", "upload": ID, "predict": "y", "task": "regression"} | fields)
-    found, problems = wanted.resolve(without_incomplete_rows(path, report, wanted), "0" * 64)
+    found, problems = wanted.resolve(without_incomplete_rows([path], [report], wanted)[0], "0" * 64)
     assert problems == []
     assert found is not None
     chosen = Selection.of(found, wanted.predicted, wanted.features, wanted.task)
@@ -177,7 +177,7 @@ def test_a_class_that_loses_its_rows_is_refused(tmp_path: Path) -> None:
     wanted = Upload.model_validate(
         {"kind": "upload", "upload": ID, "predict": "y", "task": "classification", "missing": "drop"}
     )
-    (problem,) = wanted.resolve(without_incomplete_rows(tmp_path / "content", report, wanted), "0" * 64)[1]
+    (problem,) = wanted.resolve(without_incomplete_rows([tmp_path / "content"], [report], wanted)[0], "0" * 64)[1]
     assert (problem.code, "z" in problem.detail) == ("class_too_small", True)
 
 
@@ -188,7 +188,7 @@ def test_probabilities_that_are_none_are_told_where_rows_are_left_out(tmp_path: 
     fields = {"predict": ("p", "q"), "task": "distribution", "missing": "drop"}
     wanted = Upload.model_validate({"kind": "upload", "upload": ID} | fields)
     with pytest.raises(Invalid) as caught:
-        without_incomplete_rows(tmp_path / "content", report, wanted)
+        without_incomplete_rows([tmp_path / "content"], [report], wanted)[0]
     assert "sum to 0.6" in caught.value.problems[0].detail
 
 
@@ -272,7 +272,7 @@ def test_a_column_without_any_value_is_told_as_such(tmp_path: Path) -> None:
     assert any("columns column_3, column_4: no value in any row" in note for note in report.notes)
     fields = {"predict": "y", "task": "regression", "features": ("a", "column_3"), "missing": "drop"}
     wanted = Upload.model_validate({"kind": "upload", "upload": ID} | fields)
-    (problem,) = wanted.resolve(without_incomplete_rows(tmp_path / "content", report, wanted), "0" * 64)[1]
+    (problem,) = wanted.resolve(without_incomplete_rows([tmp_path / "content"], [report], wanted)[0], "0" * 64)[1]
     assert "column_3 has no value in any row" in problem.detail
 
 

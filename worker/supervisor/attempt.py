@@ -16,7 +16,7 @@ from service.db.session import Connection, Engine
 from service.errors import Fenced, Unavailable
 from service.lifecycle import DesiredState
 from service.settings import Settings
-from service.spec.datasets.uploaded import hashes_of
+from service.spec.datasets.upload_references import hashes_of
 from service.storage.factory import open_store, open_uploads
 from worker.device_errors import explain
 from worker.protocol import (

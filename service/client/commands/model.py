@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -66,13 +67,20 @@ def do_split(arguments: argparse.Namespace, context: Context) -> None:
     fold = "" if found.fold is None else f"  fold {found.fold}"
     context.say("  ".join(f"{name} {len(rows)}" for name, rows in parts.items()) + fold)
     if arguments.output is not None:
-        numbered = sorted((row, name) for name, rows in parts.items() for row in rows)
-        text = "row,part\n" + "".join(f"{row},{name}\n" for row, name in numbered)
         try:
-            arguments.output.write_text(text, encoding="utf-8")
+            arguments.output.write_text(_split_table(parts, found.files), encoding="utf-8")
         except OSError as error:
             raise Unusable(f"{arguments.output} cannot be written ({error.strerror})") from None
         context.say(f"{arguments.output}")
+
+
+def _split_table(parts: Mapping[str, Sequence[int]], files: Mapping[str, str] | None) -> str:
+    """Return a CSV of row and part, and of the upload whose row it is where each part has its own."""
+    if files is None:
+        numbered = sorted((row, name) for name, rows in parts.items() for row in rows)
+        return "row,part\n" + "".join(f"{row},{name}\n" for row, name in numbered)
+    lines = (f"{row},{name},{files[name]}\n" for name, rows in parts.items() for row in rows)
+    return "row,part,upload\n" + "".join(lines)
 
 
 def do_card(arguments: argparse.Namespace, context: Context) -> None:

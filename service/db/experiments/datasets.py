@@ -5,7 +5,7 @@ the id: a role that may only read cannot lock a row.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from service.nonfinite import dumps
 from service.spec.datasets.report import Report
 from service.spec.datasets.resolved import Resolved
 from service.spec.datasets.text import Text
+from service.spec.datasets.upload_references import PATHS
 from service.spec.datasets.uploaded import Upload, UploadedBase
 from service.spec.experiment import Experiment
 from service.spec.parse.defaults import fill_defaults, filled_layout
@@ -79,11 +80,11 @@ SHARED = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:what, 1))")
 ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(:what, 1))")
 USER = text(
     """
-    WITH place AS (SELECT ARRAY(
+    WITH here AS (SELECT ARRAY(
         SELECT :project_id UNION SELECT project_id FROM dataset_grant WHERE dataset_id = :dataset_id) AS ids)
     SELECT id, project_id, bin_project_id FROM experiment
-    WHERE (project_id = ANY((SELECT ids FROM place)::text[]) OR bin_project_id = ANY((SELECT ids FROM place)::text[]))
-        AND :dataset_id IN (spec -> 'dataset' ->> 'upload', spec -> 'start' ->> 'upload')
+    WHERE (project_id = ANY((SELECT ids FROM here)::text[]) OR bin_project_id = ANY((SELECT ids FROM here)::text[]))
+        AND :dataset_id IN (SELECT spec #>> cast(path AS text[]) FROM unnest(cast(:paths AS text[])) AS path)
     ORDER BY project_id IS DISTINCT FROM :project_id, id LIMIT 1
     """
 )
@@ -142,7 +143,7 @@ def _own(principal: Principal, dataset_id: str) -> ColumnElement[bool]:
 
 def _check_unused(connection: Connection, principal: Principal, dataset_id: str) -> None:
     """Raise `Conflict` where an experiment trains on the dataset, be it in a bin."""
-    asked = {"project_id": principal.project_id, "dataset_id": dataset_id}
+    asked = {"project_id": principal.project_id, "dataset_id": dataset_id, "paths": PATHS}
     with every_project(connection):
         user = connection.execute(USER, asked).one_or_none()
     if user is None:
@@ -204,19 +205,22 @@ def resolve(connection: Connection, principal: Principal, uploads: UploadStore, 
     wanted = spec.dataset
     if not isinstance(wanted, UploadedBase):
         return spec
-    stored = _named(connection, principal, wanted.upload, "/dataset")
+    stored = [_named(connection, principal, wanted.upload, "/dataset/upload")]
+    if isinstance(wanted, Upload):
+        parts = wanted.part_uploads.items()
+        stored += [_named(connection, principal, each, f"/dataset/split/{part}") for part, each in parts]
     resolved, problems = _resolved(wanted, stored, uploads)
     _check(wanted.resolved, resolved, problems, "/dataset")
     spec = spec.model_copy(update={"dataset": wanted.model_copy(update={"resolved": resolved})})
-    _check_weights(spec, stored, uploads)
+    _check_weights(spec, stored[:1], uploads)
     return spec
 
 
-def _check_weights(spec: Experiment, stored: StoredDataset, uploads: UploadStore) -> None:
+def _check_weights(spec: Experiment, files: Sequence[StoredDataset], uploads: UploadStore) -> None:
     """Raise `Invalid` where the training rows cannot be drawn by their weights; other problems are reported first."""
     dataset = fill_defaults(spec)[0].dataset  # with the shares of the parts
     if isinstance(dataset, Upload) and dataset.weights is not None and not [*dataset.problems()]:
-        with _opened(stored, uploads) as content:
+        with _opened(files, uploads) as (content,):
             check_weights(content, dataset)
 
 
@@ -225,20 +229,20 @@ def resolve_start(connection: Connection, principal: Principal, spec: Experiment
     wanted = spec.start
     if wanted is None or wanted.upload is None:
         return spec
-    stored = _named(connection, principal, wanted.upload, "/start")
+    stored = _named(connection, principal, wanted.upload, "/start/upload")
     resolved, problems = wanted.resolve(stored.report, stored.sha256, filled_layout(spec))
     _check(wanted.resolved, resolved, problems, "/start")
     return spec.model_copy(update={"start": wanted.model_copy(update={"resolved": resolved})})
 
 
-def _named(connection: Connection, principal: Principal, dataset_id: str, part: str) -> StoredDataset:
-    """Return the upload that a part of a spec names; it cannot be deleted until this transaction ends."""
+def _named(connection: Connection, principal: Principal, dataset_id: str, pointer: str) -> StoredDataset:
+    """Return the upload that a field of a spec names; it cannot be deleted until this transaction ends."""
     connection.execute(SHARED, {"what": dataset_id})
     try:
         return get(connection, principal, dataset_id)
     except NotFound:
         detail = "there is no such upload in this project: send the file to POST /v1/datasets first."
-        raise Invalid.of([Problem(f"{part}/upload", "not_found", detail)]) from None
+        raise Invalid.of([Problem(pointer, "not_found", detail)]) from None
 
 
 def _check(claimed: object, resolved: object, problems: list[Problem], part: str) -> None:
@@ -251,34 +255,39 @@ def _check(claimed: object, resolved: object, problems: list[Problem], part: str
 
 
 def _resolved(
-    wanted: UploadedBase, stored: StoredDataset, uploads: UploadStore
+    wanted: UploadedBase, files: Sequence[StoredDataset], uploads: UploadStore
 ) -> tuple[Resolved | None, list[Problem]]:
-    """What the upload holds for this spec, once rows are left out and split, and tokens counted."""
-    of_text = isinstance(wanted, Text) and wanted.tokenized
-    of_table = isinstance(wanted, Upload) and (wanted.drops(stored.report) or wanted.split_column is not None)
-    if not of_text and not of_table:
-        return wanted.resolve(stored.report, stored.sha256)
-    with _opened(stored, uploads) as content:
-        if isinstance(wanted, Text):
-            return resolve_tokens(content, stored.report, stored.sha256, wanted)
-        assert isinstance(wanted, Upload)
-        report = without_incomplete_rows(content, stored.report, wanted)
-        resolved, problems = wanted.resolve(report, stored.sha256)
-        if resolved is not None:
-            resolved = resolved.model_copy(update={"dropped": stored.report.rows - report.rows})
+    """What the uploads hold for this spec, the training file first: rows left out and split, or tokens counted."""
+    reports, hashes = [each.report for each in files], [each.sha256 for each in files]
+    if isinstance(wanted, Text) and wanted.tokenized:
+        with _opened(files, uploads) as (content,):
+            return resolve_tokens(content, reports[0], hashes[0], wanted)
+    if not isinstance(wanted, Upload):
+        return wanted.resolve(reports[0], hashes[0])
+    if wanted.missing == "refuse" and wanted.split_column is None:
+        return wanted.resolve_files(reports, [0] * len(files), hashes)
+    with _opened(files, uploads) as contents:
+        kept = without_incomplete_rows(contents, reports, wanted)
+        dropped = [before.rows - after.rows for before, after in zip(reports, kept, strict=True)]
+        resolved, problems = wanted.resolve_files(kept, dropped, hashes)
         if resolved is not None and wanted.split_column:
-            split = count_split(content, wanted.model_copy(update={"resolved": resolved}))
+            split = count_split(contents[0], wanted.model_copy(update={"resolved": resolved}))
             resolved = resolved.model_copy(update={"split": split})
     return resolved, problems
 
 
 @contextmanager
-def _opened(stored: StoredDataset, uploads: UploadStore) -> Iterator[Path]:
-    """Yield the upload's file; raise `Conflict` if it is missing, `Unavailable` if the storage does not answer."""
+def _opened(files: Sequence[StoredDataset], uploads: UploadStore) -> Iterator[list[Path]]:
+    """Yield the files; raise `Conflict` where one is missing, and `Unavailable` where their storage does not answer."""
     try:
-        with uploads.opened(stored.sha256) as content:
-            yield content
-    except FileNotFoundError:
-        raise Conflict(f"The file of the upload {stored.id} is missing from the storage: send it again.") from None
+        with ExitStack() as stack:
+            contents = []
+            for each in files:
+                try:
+                    contents.append(stack.enter_context(uploads.opened(each.sha256)))
+                except FileNotFoundError:
+                    detail = f"The file of the upload {each.id} is missing from the storage: send it again."
+                    raise Conflict(detail) from None
+            yield contents
     except OSError as error:
         raise Unavailable("The storage of uploads does not answer.") from error

@@ -1,7 +1,7 @@
 """Moving an experiment into another project, with its runs, curves, checkpoints and comments.
 
 Runs elsewhere that began from one of its checkpoints stay and go on; what it began from stays behind and keeps its id.
-Its upload can be trained on in both projects from then on.
+Its uploads can be trained on in both projects from then on.
 """
 
 from sqlalchemy import Connection, text
@@ -15,6 +15,7 @@ from service.db.session import EVERY_PROJECT, see_only
 from service.errors import Conflict, Forbidden, NotFound
 from service.levels import ROLE_LEVELS, Level
 from service.lifecycle import TERMINAL
+from service.spec.datasets.upload_references import PATHS
 
 TARGET = text(
     """
@@ -51,7 +52,7 @@ MOVE = (
         """
         INSERT INTO dataset_grant (dataset_id, project_id)
         SELECT d.id, :place FROM experiment e JOIN dataset d
-            ON d.id IN (e.spec -> 'dataset' ->> 'upload', e.spec -> 'start' ->> 'upload')
+            ON d.id IN (SELECT e.spec #>> cast(path AS text[]) FROM unnest(cast(:paths AS text[])) AS path)
         WHERE e.id = :id AND d.project_id <> :place ON CONFLICT DO NOTHING
         """
     ),
@@ -74,7 +75,7 @@ def move(connection: Connection, principal: Principal, experiment_id: str, proje
         raise Conflict(f"Run {going[0].id} is {going[0].state.value}: wait for its end or cancel it, then move.")
     bytes_kept = int(connection.execute(KEPT, {"id": experiment_id}).scalar_one())
     quotas.standing(connection, there).check("checkpoint_bytes", bytes_kept)
-    known = {"id": experiment_id, "place": there.project_id}
+    known = {"id": experiment_id, "place": there.project_id, "paths": PATHS}
     owner = connection.execute(OWNER, known).one_or_none()
     owner_id = there.member_id if owner is None else owner.id
     with rights.acting_as(connection, "saddle_mover"):

@@ -27,8 +27,7 @@ class SplitRequest(NamedTuple):
     def of(cls, dataset: Upload) -> "SplitRequest":
         """Return what a resolved dataset asks for; its split is by a column."""
         found, split = dataset.found, dataset.split
-        assert not isinstance(split, str)
-        assert split.kind != "random"
+        assert isinstance(split, ColumnSplits)
         selection = Selection.of(found, dataset.predicted, dataset.features, dataset.task)
         shares = 0.0 if dataset.folds else dataset.validation, dataset.test
         return cls(selection, found.dropped > 0, split, shares, dataset.split_seed, dataset.folds)

@@ -1,6 +1,7 @@
 """What a spec makes of a stored file: rows that it drops, and the parts of the others. Counted once for each choice."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,20 +18,29 @@ from service.spec.datasets.uploaded import Upload
 LIMITS = ReadLimits(cpu_s=60)  # a request waits, with its connection
 
 
-def drop_incomplete_rows(content: Path, report: Report, wanted: Upload) -> Report:
-    """Return the report as it would be of a file without the incomplete rows."""
-    filled = _without_gaps(report, wanted)
-    resolved, _ = wanted.resolve(filled, "0" * 64)
+def drop_incomplete_rows(contents: Sequence[Path], reports: Sequence[Report], wanted: Upload) -> list[Report]:
+    """Return the reports as they would be of files without the incomplete rows."""
+    joined, _ = wanted.join(reports)
+    needed = {*wanted.chosen(joined), *wanted.predicted} - wanted.filled(joined)
+    filled = [_without_gaps(report, needed) for report in reports]
+    resolved, _ = wanted.resolve(wanted.join(filled)[0], "0" * 64)
     if resolved is None:
         return filled  # other problems are reported first
     selection = Selection.of(resolved, wanted.predicted, wanted.features, wanted.task)
+    return [
+        _counted(content, report, selection.for_file(report), wanted)
+        for content, report in zip(contents, filled, strict=True)
+    ]
+
+
+def _counted(content: Path, report: Report, selection: Selection, wanted: Upload) -> Report:
     rows, test, counts = _count_complete(content, selection, report.rows - report.test)
-    classes = dict(zip(resolved.classes, counts, strict=True))
+    classes = dict(zip(selection.classes, counts, strict=True)) if wanted.task == "classification" else {}
     columns = (
         column.model_copy(update={"classes": classes}) if classes and column.name in wanted.predicted else column
-        for column in filled.columns
+        for column in report.columns
     )
-    return filled.model_copy(update={"rows": rows, "test": test, "columns": tuple(columns)})
+    return report.model_copy(update={"rows": rows, "test": test, "columns": tuple(columns)})
 
 
 @lru_cache(maxsize=1_000)
@@ -53,9 +63,10 @@ def count_parts(content: Path, wanted: Upload) -> ResolvedSplit:
     return _count_parts(content.resolve(), SplitRequest.of(wanted))
 
 
-def list_parts(content: Path, dataset: Upload, fold: int) -> dict[str, list[int]]:
+def list_parts(contents: Sequence[Path], dataset: Upload, fold: int) -> dict[str, list[int]]:
     """Return the rows of each part, from 0, of a run that validates on this fold; another process reads them."""
-    asked = {"path": str(content.resolve()), "listed": dataset.model_dump(mode="json"), "fold": fold}
+    path, *others = (str(content.resolve()) for content in contents)
+    asked = {"path": path, "others": others, "listed": dataset.model_dump(mode="json"), "fold": fold}
     found: dict[str, list[int]] = json.loads(SHARED.ask(asked, LIMITS))
     return found
 
@@ -78,8 +89,7 @@ def _count_parts(content: Path, request: SplitRequest) -> ResolvedSplit:
     return ResolvedSplit.model_validate_json(SHARED.ask(asked, LIMITS))
 
 
-def _without_gaps(report: Report, wanted: Upload) -> Report:
-    """Return the report as if no chosen column missed a value, but those that a step fills."""
-    chosen = {*wanted.chosen(report), *wanted.predicted} - wanted.filled(report)
-    columns = (c.model_copy(update={"missing": 0}) if c.name in chosen else c for c in report.columns)
+def _without_gaps(report: Report, needed: set[str]) -> Report:
+    """Return the report as if no needed column missed a value."""
+    columns = (c.model_copy(update={"missing": 0}) if c.name in needed else c for c in report.columns)
     return report.model_copy(update={"columns": tuple(columns)})

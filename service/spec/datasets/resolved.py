@@ -28,13 +28,23 @@ class Coded(Part):
     column: str
 
 
+class PartFile(Part):
+    """The file of a held-out part. A worker refuses other contents."""
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    format: Format
+    reading: Reading = Reading()
+    rows: Annotated[int, Field(ge=1, description="number of rows, without those dropped")]
+    dropped: Annotated[int, Field(ge=0, description="rows dropped because of missing values")] = 0
+
+
 class Resolved(Part):
     """The contents of the upload: what a worker needs to read and check it."""
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     format: Format
     reading: Reading = Reading()
-    rows: Annotated[int, Field(ge=1)]
+    rows: Annotated[int, Field(ge=1, description="number of rows, of all files together")]
     test: Annotated[int, Field(ge=0, description="number of last rows that are the file's own test set")] = 0
     validation: Annotated[int, Field(ge=0, description="number of rows before them: the file's own validation set")] = 0
     dropped: Annotated[int, Field(ge=0, description="rows dropped because of missing values")] = 0
@@ -44,7 +54,17 @@ class Resolved(Part):
     aside: tuple[str, ...] = Field((), description="columns that are not used as features unless `features` names them")
     coarse: tuple[str, ...] = Field((), description="unscaled columns whose values float32 can hardly distinguish")
     split: ResolvedSplit | None = Field(None, description="the parts, where a column decides them")
-    columns: tuple[Source, ...] = Field((), description="feature columns as they are read; only where there are steps")
+    files: tuple[PartFile, ...] = Field(
+        (), description="files of the validation and the test part, of a split by files"
+    )
+    columns: tuple[Source, ...] = Field(
+        (), description="feature columns as they are read; only where there are steps, or several files"
+    )
     inputs: Annotated[int, Field(ge=0, description="number of features after the steps; 0: as before")] = 0
     coded: tuple[Coded, ...] = Field((), description="features that are codes of categories, for the model to embed")
     tokenized: Tokenized | None = Field(None, description="the tokens of a text; null: its characters")
+
+    @property
+    def every_file(self) -> "tuple[Resolved | PartFile, ...]":
+        """The dataset's own file, then those of the other parts."""
+        return (self, *self.files)

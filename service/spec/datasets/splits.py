@@ -1,4 +1,4 @@
-"""How a table's rows are split into parts, where a column of the table decides it."""
+"""How a table's rows are split into parts: by chance, by a column of the table, or by files of their own."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -8,6 +8,7 @@ from pydantic import Field
 from service.errors import Problem
 from service.spec.component import Part
 from service.spec.datasets.report import Column
+from service.spec.datasets.upload_references import UploadId
 
 SplitColumn = Annotated[str, Field(min_length=1, max_length=200)]
 DATES = ("date", "timestamp")  # the types of Parquet that tell a time begin with these
@@ -78,4 +79,17 @@ class GroupSplit(SplitBase):
     column: SplitColumn = Field(description="column whose equal values are one group, such as a patient")
 
 
-Split = Annotated[RandomSplit | ColumnSplit | TimeSplit | GroupSplit, Field(discriminator="kind")]
+class FileSplit(Part):
+    """Files of their own for validation and test, with the columns of the training file, which is the dataset's."""
+
+    kind: Literal["files"] = "files"
+    validation: UploadId = Field(description="id of the upload to validate on")
+    test: UploadId | None = Field(None, description="id of the upload to test on; null: there is no test part")
+
+    @property
+    def uploads(self) -> dict[str, str]:
+        """The uploads by part."""
+        return {"validation": self.validation} | ({"test": self.test} if self.test is not None else {})
+
+
+Split = Annotated[RandomSplit | ColumnSplit | TimeSplit | GroupSplit | FileSplit, Field(discriminator="kind")]

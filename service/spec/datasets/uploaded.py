@@ -1,8 +1,8 @@
 """Datasets from uploaded files. The server looks the upload up and writes its contents into the spec as `resolved`."""
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,14 +11,12 @@ from service.spec.component import Default, Json
 from service.spec.datasets.base import DatasetBase, Facts, RegressionBase
 from service.spec.datasets.columns import (
     class_names,
-    distribution,
-    gaps,
     no_classes,
-    number,
     shapes,
     share_names,
     weight_column,
 )
+from service.spec.datasets.part_files import UsedColumns, join_reports
 from service.spec.datasets.precision import MIN_SPACINGS, is_coarse
 from service.spec.datasets.prepared import (
     features_of,
@@ -28,17 +26,16 @@ from service.spec.datasets.prepared import (
     row_shape,
 )
 from service.spec.datasets.report import MAX_CLASSES, Column, Report
-from service.spec.datasets.resolved import Coded, Resolved
-from service.spec.datasets.splits import ColumnSplit, GroupSplit, RandomSplit, Split
+from service.spec.datasets.resolved import Coded, PartFile, Resolved
+from service.spec.datasets.splits import ColumnSplit, FileSplit, GroupSplit, RandomSplit, Split, SplitBase
+from service.spec.datasets.targets import TableTask, TargetTransformKind, target_problems, transform_problems
+from service.spec.datasets.upload_references import UploadId
 from service.spec.layout import CodedFeature
 from service.spec.preparation.base import Feature
 from service.spec.preparation.plan import plan_steps
 from service.spec.validation_errors import closest
 
-UploadId = Annotated[str, Field(pattern="^dat_[0-9a-hjkmnp-tv-z]{26}$", description="id of the upload")]
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
-TargetTransformKind = Literal["log1p", "power"]
-TableTask = Literal["classification", "distribution", "regression"]
 MAX_VOCABULARY = 4_096
 MIN_ROWS = 2
 NOT_LOADED = ("split", "weights", "prepare_target")  # fields that the loader does without
@@ -88,7 +85,8 @@ class Upload(RegressionBase, UploadedBase):
         "refuse", description="rows with missing values in a used column: refuse the file, or drop the rows"
     )
     split: Split = Field(
-        RandomSplit(), description="what decides the part of a row: chance, a column of parts, of times or of groups"
+        RandomSplit(),
+        description="what decides the part of a row: chance, a column of parts, of times or of groups, or its file",
     )
     weights: ColumnName | None = Field(
         None,
@@ -124,13 +122,23 @@ class Upload(RegressionBase, UploadedBase):
 
     @property
     def reserved_test_rows(self) -> int:
-        """The rows of the file's own test set."""
+        """The rows of the file's own test set, or of the file to test on."""
         return self.found.test
 
     @property
+    def reserved_validation_rows(self) -> int:
+        """The rows of the file to validate on."""
+        return self.found.validation
+
+    @property
     def split_column(self) -> str | None:
-        """The column that decides each row's part; None: chance does."""
-        return None if isinstance(self.split, RandomSplit) else self.split.column
+        """The column that decides each row's part; None: chance does, or the row's file."""
+        return None if isinstance(self.split, RandomSplit | FileSplit) else self.split.column
+
+    @property
+    def part_uploads(self) -> dict[str, str]:
+        """The uploads of parts that have a file of their own."""
+        return self.split.uploads if isinstance(self.split, FileSplit) else {}
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -140,8 +148,8 @@ class Upload(RegressionBase, UploadedBase):
 
     @property
     def strata(self) -> int:
-        """The number of classes by which a random split is stratified; 0 where a column decides."""
-        return super().strata if self.split_column is None else 0
+        """The number of classes by which a random split is stratified; 0 where no chance decides."""
+        return super().strata if isinstance(self.split, RandomSplit) else 0
 
     def kwargs(self) -> Json:
         """Return the loader's arguments: without the split and the steps, which come after it."""
@@ -149,15 +157,17 @@ class Upload(RegressionBase, UploadedBase):
 
     def inferred_defaults(self, counts: bool) -> Iterator[Default]:
         """Yield the usual defaults, and no shares where a column names the parts."""
-        named = isinstance(self.split, ColumnSplit)
         for default in super().inferred_defaults(counts):
             if self.split_column is None or self.folds or default.field != "validation":
                 yield default
-        if named:
+        if isinstance(self.split, ColumnSplit):
             yield Default("validation", 0.0, "0: the column of /split names the rows of each part.")
 
     def problems(self) -> Iterator[Problem]:
         """Yield problems of the parts."""
+        if isinstance(self.split, FileSplit):
+            yield from self._contradictions("the files of /split are the parts")
+            return
         if self.split_column is None:
             yield from super().problems()
             if self.reserved_test_rows and self.test:
@@ -168,14 +178,25 @@ class Upload(RegressionBase, UploadedBase):
             yield Problem("/split/column", "split_too_large", detail, 2)
         if self.folds is not None:
             yield from self._fold_problems(self.folds)
+        if isinstance(self.split, ColumnSplit):
+            yield from self._contradictions("the column of /split names the rows of each part")
+            return
         for name, at in (("validation", 1), ("test", 2)):
-            if isinstance(self.split, ColumnSplit) and getattr(self, name):
-                detail = "the column of /split names the rows of each part: leave this at 0."
-                yield Problem(f"/{name}", "contradiction", detail, 0)
-            elif getattr(self, name) and not self.counts[at]:
+            if getattr(self, name) and not self.counts[at]:
                 detail = f"this share of {self.facts.rows} rows is none: raise it, or set it to 0."
                 yield Problem(f"/{name}", "split_too_small", detail)
-        if self.split_seed and not isinstance(self.split, GroupSplit):
+        if not isinstance(self.split, GroupSplit):
+            yield from self._seed_problems()
+
+    def _contradictions(self, why: str) -> Iterator[Problem]:
+        """Yield shares, which a split that names the rows of each part takes no notice of, and a seed."""
+        for name in ("validation", "test"):
+            if getattr(self, name):
+                yield Problem(f"/{name}", "contradiction", f"{why}: leave this at 0.", 0)
+        yield from self._seed_problems()
+
+    def _seed_problems(self) -> Iterator[Problem]:
+        if self.split_seed:
             yield Problem("/split_seed", "contradiction", "/split draws nothing: leave this at 0.", 0)
 
     def drops(self, report: Report) -> bool:
@@ -189,6 +210,38 @@ class Upload(RegressionBase, UploadedBase):
         """Return the feature columns whose missing values a step fills."""
         columns = [column for name in self.chosen(report) if (column := report.column(name))]
         return filled_names(self.prepare, columns) if self.prepare else set()
+
+    def join(self, reports: Sequence[Report]) -> tuple[Report, list[Problem]]:
+        """Return the report of the training file and those of the parts as one, or why the files do not fit."""
+        training, *others = reports
+        if not others or [*self._names(training)]:
+            return training, []
+        if training.test:
+            detail = "the training file has its own rows to test on, so it cannot be split by files: leave this out."
+            return training, [Problem("/split", "contradiction", detail)]
+        features = tuple(self.chosen(training))
+        joined = join_reports(reports, features, self.predicted)
+        lack = self.filled(joined) if self.missing == "refuse" else {*joined.names}
+        used = UsedColumns(features, self.predicted, self.task == "classification", frozenset(lack))
+        found = (used.problems(part, training, other) for part, other in zip(self.part_uploads, others, strict=True))
+        return joined, [problem for problems in found for problem in problems]
+
+    def resolve_files(
+        self, reports: Sequence[Report], dropped: Sequence[int], hashes: Sequence[str]
+    ) -> tuple[Resolved | None, list[Problem]]:
+        """Return what the spec stores about its files, the training file first, or why they cannot be trained on.
+
+        `reports` are without the rows of each that are `dropped`.
+        """
+        joined, problems = self.join(reports)
+        found, others = self.resolve(joined, hashes[0])
+        if problems or found is None:
+            return None, problems or others
+        files = tuple(
+            PartFile(sha256=sha256, format=report.format, reading=report.reading, rows=report.rows, dropped=lost)
+            for report, lost, sha256 in zip(reports[1:], dropped[1:], hashes[1:], strict=True)
+        )
+        return found.model_copy(update={"dropped": sum(dropped), "files": files}), []
 
     def resolve(self, report: Report, sha256: str) -> tuple[Resolved | None, list[Problem]]:
         """Return the table's rows, the shape of one, and the classes, or why it cannot be trained on."""
@@ -205,12 +258,11 @@ class Upload(RegressionBase, UploadedBase):
             return None, problems
         problems = [
             *preparation_problems(self.prepare, chosen, self.features, report.rows),
-            *self._predicted(predicted, report.rows),
+            *target_problems(predicted, report.rows, self.task, self._parts),
             *shapes(chosen),
+            *transform_problems(predicted, self.prepare_target, self.task),
+            *self._too_few_rows(report),
         ]
-        problems += self._target_transform(predicted)
-        if report.rows < MIN_ROWS:
-            problems.append(Problem("/upload", "too_small", f"has 1 row; at least {MIN_ROWS}.", MIN_ROWS))
         if problems:
             return None, problems
         shape = row_shape(chosen)
@@ -220,20 +272,33 @@ class Upload(RegressionBase, UploadedBase):
             format=report.format,
             reading=report.reading,
             rows=report.rows,
+            validation=report.validation,
             test=report.test,
             shape=shape,
             classes=name_classes[self.task](predicted),
             aside=self._aside(report),
             coarse=self._coarse(chosen, predicted),
         )
+        sources = read_sources(self.prepare, chosen) if self.prepare or self.part_uploads else ()
         if self.prepare:
-            sources = read_sources(self.prepare, chosen)
             planned, _ = plan_steps(self.prepare, features_of(sources, shape))
             inputs = 0 if len(planned[-1].after) == math.prod(shape) and len(shape) > 1 else len(planned[-1].after)
             named = enumerate(planned[-1].after)
             coded = tuple(Coded(position=at, codes=each.codes, column=each.name) for at, each in named if each.codes)
-            found = found.model_copy(update={"columns": sources, "inputs": inputs, "coded": coded})
-        return found, []
+            found = found.model_copy(update={"inputs": inputs, "coded": coded})
+        return found.model_copy(update={"columns": sources}), []
+
+    def _too_few_rows(self, report: Report) -> Iterator[Problem]:
+        counts = {"validation": report.validation, "test": report.test}
+        rows = report.rows - (sum(counts.values()) if self.part_uploads else 0)
+        if rows < MIN_ROWS:
+            yield Problem(
+                "/upload", "too_small", f"has {rows} {'row' if rows == 1 else 'rows'}; at least {MIN_ROWS}.", MIN_ROWS
+            )
+        for part in self.part_uploads:
+            if not counts[part]:
+                detail = "no row of the file has a value in every column that is trained on."
+                yield Problem(f"/split/{part}", "too_small", detail, 1)
 
     def _coarse(self, chosen: list[Column], predicted: list[Column]) -> tuple[str, ...]:
         """Return columns that are trained on unscaled and lose digits because of it."""
@@ -297,9 +362,22 @@ class Upload(RegressionBase, UploadedBase):
                 yield Problem(pointer, "repeated", "give each column once.")
         yield from self._split_names(report)
         yield from self._weights(report)
+        if self.part_uploads:
+            yield from self._file_problems()
         if not self.chosen(report):
             detail = "has no column beside the one to predict, but those that /features must name: see its report."
             yield Problem("/upload", "too_small", detail)
+
+    def _file_problems(self) -> Iterator[Problem]:
+        """Yield what contradicts files of their own for the parts."""
+        if self.folds:
+            detail = "a split by files has one validation part: leave it out, or split at random or by groups."
+            yield Problem("/folds", "contradiction", detail)
+        named = {self.upload: "/upload"}
+        for part, upload in self.part_uploads.items():
+            if upload in named:
+                yield Problem(f"/split/{part}", "repeated", f"is the file of {named[upload]}: name another upload.")
+            named.setdefault(upload, f"/split/{part}")
 
     def _split_names(self, report: Report) -> Iterator[Problem]:
         """Yield why the rows cannot be split by the column that the split names."""
@@ -319,7 +397,7 @@ class Upload(RegressionBase, UploadedBase):
                 f"a split by {self.split.kind} has one validation part: leave it out, or split at random or by groups."
             )
             yield Problem("/folds", "contradiction", detail)
-        elif not isinstance(self.split, RandomSplit):
+        elif isinstance(self.split, SplitBase):
             yield from self.split.column_problems(column)
 
     def _weights(self, report: Report) -> Iterator[Problem]:
@@ -336,67 +414,10 @@ class Upload(RegressionBase, UploadedBase):
         else:
             yield from weight_column(column)
 
-    def _predicted(self, columns: list[Column], rows: int) -> Iterator[Problem]:
-        """Yield why the predicted columns do not fit the task."""
-        column = columns[0]
-        if self.task == "distribution":
-            yield from distribution(columns, rows)
-        elif len(columns) > 1 and self.task == "regression":
-            yield from self._values(columns, rows)
-        elif len(columns) > 1:
-            detail = "several columns are a distribution or a regression: set /task, or name one."
-            yield Problem("/predict", "wrong_shape", detail)
-        elif column.shape:
-            yield Problem("/predict", "wrong_shape", f"has {list(column.shape)} values a row: it must be one value.")
-        elif column.missing or column.infinite:
-            yield Problem("/predict", "missing_values", gaps(column, rows))
-        elif self.task == "regression":
-            yield from number(column, "/predict", "set /task to classification, or choose a column of numbers")
-        elif column.classes is None:
-            detail = (
-                f"has more than {MAX_CLASSES} different values, or some that cannot be shown: "
-                "set /task to regression, or choose another column."
-            )
-            yield Problem("/predict", "too_many_classes", detail, MAX_CLASSES)
-        elif len(column.classes) < 2:
-            yield Problem("/predict", "too_few_classes", "has one value only: nothing to tell apart.")
-        elif rare := sorted(name for name, count in column.classes.items() if count < self._parts):
-            detail = f"classes with fewer than {self._parts} rows ({', '.join(rare[:3])}): each part needs one of each"
-            yield Problem("/predict", "class_too_small", f"{detail}; /validation 0 keeps none apart.", self._parts)
-
-    def _values(self, columns: list[Column], rows: int) -> Iterator[Problem]:
-        """Yield which of several columns are no numbers to predict."""
-        for at, column in enumerate(columns):
-            if column.shape:
-                detail = f"has {list(column.shape)} values a row: it must be one value."
-                yield Problem(f"/predict/{at}", "wrong_shape", detail)
-            elif column.missing or column.infinite:
-                yield Problem(f"/predict/{at}", "missing_values", gaps(column, rows))
-            else:
-                yield from number(column, f"/predict/{at}", "choose columns of numbers")
-
-    def _target_transform(self, columns: list[Column]) -> Iterator[Problem]:
-        """Yield why the targets cannot be transformed."""
-        if self.prepare_target is None:
-            return
-        if self.task != "regression":
-            detail = f"transforms numbers, and the task is {self.task}: leave it out."
-            yield Problem("/prepare_target", "contradiction", detail)
-        for column in columns if self.prepare_target == "log1p" else ():
-            if column.min is not None and column.min <= -1:
-                detail = f"log1p takes values above -1, and the smallest of the column {column.name} is {column.min:g}"
-                yield Problem("/prepare_target", "out_of_range", f"{detail}: use power.", -1)
-
     @property
     def _parts(self) -> int:
         """The number of parts that need a row of each class."""
         return 1 if self.split_column else 1 + (self.validation > 0) + (self.test > 0)
-
-
-def hashes_of(spec: Mapping[str, Any]) -> list[str]:
-    """Return the hashes of the uploads that a stored spec needs: its dataset's, and that of its start weights."""
-    parts = (spec["dataset"], spec.get("start") or {})
-    return [str(part["resolved"]["sha256"]) for part in parts if part.get("upload")]
 
 
 def left_aside(names: tuple[str, ...]) -> Iterator[Problem]:

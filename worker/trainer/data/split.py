@@ -37,7 +37,7 @@ class Split(NamedTuple):
     x: Values
     y: Values
     bytes: float = 0.0  # of a text that the targets stand for; 0: unknown
-    numbers: Indices | None = None  # of its rows in the data as read, from 0; None: unknown
+    numbers: Indices | None = None  # of its rows in the data as read, or in the part's own file, from 0; None: unknown
 
 
 class Splits(NamedTuple):
@@ -125,8 +125,10 @@ def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS, fold
     if isinstance(dataset, RegressionBase) and dataset.facts.task == "regression":
         splits = _scale_splits(splits, "y", dataset.target_scaling)
     train, validation, test = map(_to_float_type, splits[:3])
+    of_file = isinstance(dataset, Upload) and bool(dataset.part_uploads)
     train, validation, test = (
-        part._replace(numbers=rows) for part, rows in zip((train, validation, test), chosen, strict=True)
+        part._replace(numbers=np.arange(len(rows)) if of_file else rows)
+        for part, rows in zip((train, validation, test), chosen, strict=True)
     )
     return splits._replace(train=train, validation=validation, test=test)
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from service.errors import Invalid, RunFailure
 from service.spec.datasets.resolved import Resolved
-from service.spec.datasets.uploaded import TableTask
+from service.spec.datasets.targets import TableTask
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.split import Arrays
 
@@ -37,14 +37,27 @@ def table(
     from service.ingest.rows import Selection  # noqa: PLC0415  loads pyarrow, which text does without
 
     assert resolved is not None, "the server resolves an upload before it is queued"
-    content = verify_upload(files, resolved.sha256)
+    contents = [verify_upload(files, file.sha256) for file in resolved.every_file]
     predicted = (predict,) if isinstance(predict, str) else tuple(predict)
     several = (len(predicted),) if len(predicted) > 1 else ()
     answer = (len(resolved.classes),) if task == "distribution" else several
     shapes = (resolved.rows, *resolved.shape), (resolved.rows, *answer)
     key = json.dumps([features, predict, task, missing, resolved.model_dump(mode="json", exclude={"split"})])
     selection = Selection.of(resolved, predicted, tuple(features) if features else None, task)
-    return collect_blocks(files, content, key, _expect_readable(selection.blocks(content, missing == "drop")), shapes)
+    pairs = zip(resolved.every_file, contents, strict=True)
+    blocks = [selection.for_file(file).blocks(content, missing == "drop") for file, content in pairs]
+    return collect_blocks(files, contents[0], key, _expect_readable(_chain(blocks)), shapes)
+
+
+def _chain(files: Sequence[Iterator[Arrays]]) -> Iterator[Arrays]:
+    """Yield the blocks of one file after the other; the first block has types that hold the values of all."""
+    first = [next(blocks) for blocks in files]
+    types = [np.result_type(*each) for each in zip(*first, strict=True)]
+    x, y = first[0]
+    first[0] = x.astype(types[0], copy=False), y.astype(types[1], copy=False)
+    for block, blocks in zip(first, files, strict=True):
+        yield block
+        yield from blocks
 
 
 def _expect_readable(blocks: Iterator[Arrays]) -> Iterator[Arrays]:

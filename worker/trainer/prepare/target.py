@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from service.spec.datasets.uploaded import TargetTransformKind
+from service.spec.datasets.targets import TargetTransformKind
 from service.spec.preparation.base import Feature
 from worker.trainer.prepare.steps import Fitted, Log1p, Power
 

@@ -43,7 +43,7 @@ def stored(folder: Path, table: pd.DataFrame, **fields: Any) -> tuple[Upload, Da
     incoming.keep(FolderUploads(folder))
     basis = {"kind": "upload", "upload": "dat_" + "0" * 26, "predict": "y", "task": "regression", "weights": "w"}
     made = Upload.model_validate(basis | {"target_scaling": "none"} | fields)
-    complete = without_incomplete_rows(folder / incoming.sha256 / "content", report, made)
+    (complete,) = without_incomplete_rows([folder / incoming.sha256 / "content"], [report], made)
     resolved, problems = made.resolve(complete, incoming.sha256)
     if resolved is None:
         raise Invalid.of(problems)

@@ -68,7 +68,7 @@ def store(tmp_path: Path) -> Callable[..., tuple[Upload, DatasetFolders]]:
         basis = {"kind": "upload", "upload": "dat_" + "0" * 26, "predict": "y", "task": "regression"}
         made = Upload.model_validate(basis | fields)
         content = folder / incoming.sha256 / "content"
-        resolved, problems = made.resolve(without_incomplete_rows(content, report, made), incoming.sha256)
+        resolved, problems = made.resolve(without_incomplete_rows([content], [report], made)[0], incoming.sha256)
         assert problems == []
         return made.model_copy(update={"resolved": resolved}), DatasetFolders(folder)
 
