@@ -50,9 +50,9 @@ class Band:
     high: Values
 
 
-def aggregate(values: npt.ArrayLike) -> Aggregate:
-    """Return the statistics of one value per seed."""
-    return aggregate_many([np.asarray(values, dtype=np.float64)])[0]
+def aggregate(values: npt.ArrayLike, overlap: float = 0.0) -> Aggregate:
+    """Return the statistics of one value per seed; `overlap`: of the folds that these validate on."""
+    return aggregate_many([np.asarray(values, dtype=np.float64)], [overlap])[0]
 
 
 def aggregate_many(samples: Sequence[npt.ArrayLike], overlaps: Sequence[float] | None = None) -> list[Aggregate]:

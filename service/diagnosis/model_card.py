@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from service.analysis.result import diverged
+from service.analysis.significance import overlap_of
 from service.db.access.principal import Principal
 from service.db.experiments import experiments
 from service.db.runs import runs
@@ -44,6 +45,7 @@ def card_of(connection: Connection, principal: Principal, run_id: str) -> str:
         environment={name: environment[name] for name in PACKAGES if name in environment},
         results=results,
         seeds={name: _over_seeds(views, name) for name in results},
+        overlap=overlap_of(spec.folds),
         diagnosis=[
             f"{diagnosis.level}: {diagnosis.headline}",
             *(f"{each.rule.id}: {each.finding.text}" for each in diagnosis.findings),

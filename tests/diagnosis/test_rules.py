@@ -361,6 +361,13 @@ CASES = [
         lambda: drawn(siblings=seeds(0.1, 0.2, 2.2, 1.9)),
         lambda: drawn(siblings=seeds(0.1, 0.12, 0.15)),
     ),
+    Case(  # folds share training rows: the spread of single runs is larger than theirs
+        "R26",
+        "within_noise",
+        "info",
+        lambda: drawn(spec={"dataset": {"kind": "digits", "folds": 2}}, siblings=seeds(0.1, 1.0, 0.5, 0.9)),
+        lambda: drawn(siblings=seeds(0.1, 1.0, 0.5, 0.9)),
+    ),
     Case(
         "R27",
         "equal_rows",

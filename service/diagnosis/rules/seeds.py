@@ -1,9 +1,10 @@
-"""R26: results that vary strongly between seeds."""
+"""R26: results that vary strongly between seeds, or between folds."""
 
 import math
 
 import numpy as np
 
+from service.analysis.significance import overlap_of
 from service.diagnosis import remedies
 from service.diagnosis.finding import Expect, Finding, Inconclusive, NoFinding, Outcome, evidence, observation
 from service.diagnosis.progress import first_loss, trivial_loss
@@ -13,7 +14,10 @@ from service.spec.measures import LOSS_SERIES
 
 
 def seed_luck(record: RunRecord) -> Outcome:
-    """R26: the spread of the final values over the seeds is large compared with what was learned."""
+    """R26: the spread of the final values over the seeds is large compared with what was learned.
+
+    Folds share most of their training rows, which the spread counts as the intervals of comparisons do.
+    """
     needed = int(limit("R26.runs"))
     finite = np.array([each.final for each in record.siblings if math.isfinite(each.final)])
     if len(finite) < needed:
@@ -25,14 +29,15 @@ def seed_luck(record: RunRecord) -> Outcome:
     reference = trivial_loss(record) or first_loss(record)
     if reference is None:
         return Inconclusive("the loss of an untrained model is not known.")
-    spread, middle = float(np.std(finite, ddof=1)), float(np.median(finite))
+    folds = record.plan.spec.folds
+    spread = float(np.std(finite, ddof=1)) * math.sqrt(1 + overlap_of(folds))  # of one run on data of its own
+    middle = float(np.median(finite))
     way = reference.value - float(finite.min())
     at = limit("R26.spread") * abs(way)
     if way <= 0 or spread <= at:
         return NoFinding(
             f"over {len(finite)} seeds the standard deviation of the final {record.final_of} is {spread:.3g}."
         )
-    folds = record.plan.spec.folds
     more = list(range(-(-max(10, 2 * len(record.plan.spec.seeds)) // folds) * folds))
     patch = [remedies.replace("/restarts", None), remedies.replace("/seeds", more)]
     return Finding(

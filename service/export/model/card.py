@@ -29,6 +29,7 @@ class CardFacts:
     environment: Json
     results: Mapping[str, float | None]  # of this run, by series
     seeds: Mapping[str, Sequence[float]]  # of every seed that has a result, by series
+    overlap: float  # of the folds that these validate on (see `service.analysis.significance`)
     diagnosis: Sequence[str]  # its headline, then its findings
 
 
@@ -61,6 +62,8 @@ def _data(facts: CardFacts) -> Iterator[str]:
         yield f"- classes: {plain(', '.join(classes))}"
     if digest := (dataset.get("resolved") or {}).get("sha256"):
         yield f"- sha256 of the file: `{digest}`"
+    for part, file in zip(("validation", "test"), (dataset.get("resolved") or {}).get("files", ()), strict=False):
+        yield f"- sha256 of the {part} file: `{file['sha256']}`"
 
 
 def _model(facts: CardFacts) -> Iterator[str]:
@@ -88,7 +91,7 @@ def _results(facts: CardFacts) -> Iterator[str]:
     yield "| series | this run | mean | 95 % interval | seeds | diverged |"
     yield "|---|---|---|---|---|---|"
     for name, value in facts.results.items():
-        found = aggregate(facts.seeds.get(name, ()))
+        found = aggregate(facts.seeds.get(name, ()), facts.overlap)
         interval = "" if found.low is None or found.high is None else f"{found.low:.4g} to {found.high:.4g}"
         cells = [name, _number(value), _number(found.mean), interval, str(found.n), str(found.diverged)]
         yield f"| {' | '.join(plain(cell) for cell in cells)} |"
