@@ -6,7 +6,7 @@ import { Chart, colour, dash, Legend } from "../lib/chart.js";
 import { EmptyState, Problems, useRequest } from "../lib/components.js";
 import { alignCurves } from "../lib/curves.js";
 import { TextInput } from "../lib/form.js";
-import { escapeInvisible, formatCount } from "../lib/format.js";
+import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
 import { findText, t } from "../lib/words.js";
 import { Parallel, Scatter, Target } from "./compare_charts.js";
 import { Comparability, Difference, Ranking } from "./compare_tables.js";
@@ -18,6 +18,8 @@ const MOST_SERIES = 20;
 const AXES = ["step", "epoch", "samples", "gradient_evaluations", "wall_s", "device_s"];
 const GROUPS = ["experiment", "run", "optimizer.kind", "optimizer.lr", "model.kind", "batch_size", "schedule.kind"];
 
+const parseReference = (text) => (text ? Number(text) : NaN);
+
 // The whole question is in the address, so that a link shows the same picture.
 export function questionOf(search) {
   const list = (name) => (search.get(name) || "").split(",").filter(Boolean);
@@ -28,6 +30,7 @@ export function questionOf(search) {
   else if (search.get("filter")) question.filter = search.get("filter");
   else question.experiments = list("experiments");
   if (Number(search.get("smooth"))) question.smoothing = Number(search.get("smooth"));
+  if (Number.isFinite(parseReference(search.get("reference")))) question.reference = parseReference(search.get("reference"));
   if (search.get("share")) question.target = { share: Number(search.get("share")) };
   return question;
 }
@@ -50,7 +53,7 @@ export function Compare({ search }) {
     <div class=${loading ? "stale" : ""}>
     <${Ranking} ranking=${value.ranking} groups=${value.groups}/>
     <${Confirmation} question=${question} ranking=${value.ranking} search=${search}/>
-    ${names.map((name) => html`<${Overlay} key=${name} name=${name} groups=${value.groups} search=${search}/>`)}
+    ${names.map((name) => html`<${Overlay} key=${name} name=${name} groups=${value.groups} search=${search} reference=${name === value.ranking.series ? value.question.reference ?? null : null}/>`)}
     <${Target} target=${value.target} groups=${value.groups} axis=${question.x}/>
     <${Scatter} difference=${value.difference} groups=${value.groups} series=${value.ranking.series} figure=${value.ranking.figure} across=${search.get("across") || ""}/>
     <${Parallel} difference=${value.difference} groups=${value.groups} series=${value.ranking.series} figure=${value.ranking.figure}/>
@@ -96,6 +99,8 @@ function Controls({ search, figure, there, shown }) {
       onChange=${(event) => updateParameters({ smooth: Number(event.target.value) ? event.target.value : "" })}/></label>
     <label>${t("target.share")} <select value=${search.get("share") || ""} onChange=${(event) => updateParameters({ share: event.target.value })}>
       <option value="">${t("choice.none")}</option>${["0.5", "0.8", "0.9", "0.95", "0.99"].map((each) => html`<option value=${each}>${t("target.option", { share: Number(each) * 100 })}</option>`)}</select></label>
+    <label title=${t("reference.hint")}>${t("reference")} <${TextInput} class="short" inputmode="decimal" value=${search.get("reference") || ""}
+      onCommit=${(text) => updateParameters({ reference: Number.isFinite(parseReference(text.trim())) ? text.trim() : "" })}/></label>
     <label><input type="checkbox" checked=${search.get("log") !== "0"} onChange=${(event) => updateParameters({ log: event.target.checked ? "" : "0" })}/> ${t("axis.log")}</label>
     <label><input type="checkbox" checked=${search.get("logx") === "1"} onChange=${(event) => updateParameters({ logx: event.target.checked ? "1" : "" })}/> ${t("axis.log.x")}</label>
     <${Series} names=${there} shown=${shown}/></div>`;
@@ -134,7 +139,7 @@ function linesOf(shown, name, { centre, spread, log }) {
 }
 
 // What is left out and what is zoomed into stand in the address: a link shows the same picture.
-function Overlay({ name, groups, search }) {
+function Overlay({ name, groups, search, reference }) {
   const hidden = new Set((search.get("hide") || "").split("|").filter(Boolean));
   const all = groups.map((group, index) => ({ group, colour: colour(index), dash: dash(index) })).filter(({ group }) => group.series[name]?.curve);
   const shown = all.filter(({ group }) => !hidden.has(group.label));
@@ -146,7 +151,7 @@ function Overlay({ name, groups, search }) {
     updateParameters({ hide: [...hidden].join("|") });
   };
   return html`<section class="panel"><h2>${escapeInvisible(name)}</h2>
-    <${Chart} x=${x} lines=${lines} logY=${logarithmic} logX=${search.get("logx") === "1" && x[0] > 0} xLabel=${t(`choice.${search.get("x") || "step"}`)} height=${300}
+    <${Chart} x=${x} lines=${lines} levels=${reference === null ? [] : [{ y: reference, label: t("reference.level", { value: formatNumber(reference) }) }]} logY=${logarithmic} logX=${search.get("logx") === "1" && x[0] > 0} xLabel=${t(`choice.${search.get("x") || "step"}`)} height=${300}
       onZoom=${(low, high) => updateParameters({ from: low.toPrecision(6), to: high.toPrecision(6) })} onReset=${() => updateParameters({ from: "", to: "" })} label=${t("chart.of", { name: escapeInvisible(name) })}/>
     <${Legend} lines=${all.map(({ group, ...style }) => ({ label: group.label, ...style }))} hidden=${hidden} onToggle=${toggle}/></section>`;
 }

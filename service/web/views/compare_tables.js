@@ -18,8 +18,16 @@ export function Ranking({ ranking, groups }) {
   return html`<section><h2>${t("ranking", { series: escapeInvisible(ranking.series), figure: t(`choice.${ranking.figure}`) })}</h2>
     ${ranking.stretch ? html`<p class="hint">${t("stretch", { first: ranking.stretch[0], last: ranking.stretch[1] })}</p>` : null}
     <p class=${`verdict ${ranking.verdict}`}><${Verdict} word=${ranking.verdict}/> ${escapeInvisible(ranking.note)}</p>
+    ${ranking.items.filter((item) => item.reference).map((item) => html`<${Reference} key=${item.label} found=${item.reference}/>`)}
     <div class="scroll"><table class="list ranking"><thead><tr>${columns.map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
     <tbody>${ranking.items.map((item) => html`<${Place} key=${item.label} item=${item} group=${known[item.label]}/>`)}</tbody></table></div></section>`;
+}
+
+// Whether a group's mean is better than a value that was asked about, by a one-sided test.
+function Reference({ found }) {
+  const figures = found.p_adjusted === null ? "" : t("reference.figures", { p: formatNumber(found.p_adjusted, 2), bound: formatNumber(found.bound) });
+  return html`<p class=${`verdict ${found.verdict === "better" ? "better" : "indistinguishable"}`}><span aria-hidden="true">${found.verdict === "better" ? MARKS.better : "–"}</span>${" "}
+    ${escapeInvisible(found.note)} <small>${figures}</small></p>`;
 }
 
 function Place({ item, group }) {
