@@ -76,7 +76,7 @@ def _as_numbers(row: Any, at: int, training: Training) -> Any:
 
 def _tokens(text: str, codec: TextCodec | None, context: int) -> list[int]:
     if codec is None:
-        raise ValueError("the tokenizer of this dataset is not known: give tokens")
+        raise ValueError("the texts of this dataset are not known: give tokens")
     tokens = codec.encode(text)
     if len(tokens) > context:
         raise ValueError(f"has {len(tokens)} tokens; the model sees {context}")

@@ -150,7 +150,9 @@ class Samples(ProbeBase):
     costs = "a forward pass of one row for each token"
     kind: Literal["samples"] = "samples"
     prompt: Annotated[str, Field(min_length=1, max_length=2000)] | None = Field(
-        None, description="text to go on from; null: the beginning of the validation part, half of a row"
+        None,
+        description="text to go on from (of token files their numbers); null: the beginning of the validation part, "
+        "half of a row",
     )
     length: Annotated[int, Field(ge=1, le=2000, description="tokens to write")] = 200
     temperature: Annotated[float, Field(ge=0, le=100)] = Field(

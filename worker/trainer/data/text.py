@@ -24,7 +24,7 @@ from service.spec.datasets.tokens import BytePairs, Characters, Tokenized, Token
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.mounted import check_fingerprint, mounted_root
 from worker.trainer.data.split import Arrays
-from worker.trainer.data.text_codec import CharacterCodec, TextCodec, TokenizerCodec
+from worker.trainer.data.text_codec import CharacterCodec, NumberCodec, TextCodec, TokenizerCodec
 from worker.trainer.data.uploads import collect_blocks, verify_upload
 
 TOKENS, TOKENIZER = "tokens.npy", "tokenizer.json"
@@ -74,7 +74,7 @@ def mounted(
     check_fingerprint(root, [*found.values()], resolved)
     empty = np.empty(0, UINT16)
     arrays = (np.memmap(found[part], UINT16, "r") if part in found else empty for part in PARTS)
-    return TokenArrays(tuple(arrays), bytes_per_token)
+    return TokenArrays(tuple(arrays), bytes_per_token, NumberCodec(vocabulary))
 
 
 def _characters(content: Path, vocabulary: str, used: int) -> Iterator[Arrays]:

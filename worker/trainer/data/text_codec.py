@@ -37,6 +37,26 @@ class CharacterCodec:
         return "".join(self.characters[token] for token in tokens)
 
 
+class NumberCodec:
+    """Tokens whose texts nobody knows: the text is their numbers, each with a blank behind it."""
+
+    document: str | None = None
+
+    def __init__(self, vocabulary: int) -> None:
+        self.vocabulary = vocabulary
+
+    def encode(self, text: str) -> list[int]:
+        """Return the numbers; raise `ValueError` for a word that is no token."""
+        for word in text.split():
+            if not (word.isascii() and word.isdecimal() and int(word) < self.vocabulary):
+                raise ValueError(f"{word[:20]!r} is no token: write numbers from 0 to {self.vocabulary - 1}")
+        return [int(word) for word in text.split()]
+
+    def decode(self, tokens: list[int]) -> str:
+        """Return the numbers."""
+        return "".join(f"{token} " for token in tokens)
+
+
 class TokenizerCodec:
     """A tokenizer of the library `tokenizers`."""
 

@@ -373,3 +373,19 @@ def test_token_files_that_cannot_be_trained_on_are_refused_by_field(folder: Path
     training = prepare(language_spec(token_files(folder, vocabulary=40), 3), 0, CPU, DatasetFolders(mounted=folder))
     with pytest.raises(ValueError, match="there is a token"):
         list(train(training))
+
+
+def test_tokens_of_files_are_written_as_their_numbers(folder: Path) -> None:
+    probe = {"kind": "samples", "length": 3, "prompt": "7 1 2", "every_steps": 1}
+    spec = language_spec(token_files(folder), steps=2, probes=(probe,), evaluate={"every_steps": 2})
+    training = prepare(spec, 0, CPU, DatasetFolders(mounted=folder))
+    list(train(training))
+    (reading,) = training.probes.readings
+    assert reading.data["prompt"] == "7 1 2 "
+    words = reading.data["continuation"].split()
+    assert len(words) == 3
+    assert all(0 <= int(word) < spec.dataset.facts.vocabulary for word in words)
+    assert training.codec is not None
+    for text in ("the", "-1", str(spec.dataset.facts.vocabulary), "٣"):
+        with pytest.raises(ValueError, match="is no token"):
+            training.codec.encode(text)
