@@ -22,6 +22,7 @@ from pydantic import Field
 from service.errors import SaddleError
 from service.spec.component import Component, find_components
 from service.spec.plugin_checks import find_faults
+from service.spec.plugin_code import code_digest
 
 GROUP = "saddle.components"
 FAMILIES = (  # that plug-ins can add to
@@ -40,6 +41,7 @@ class PluginPackage(NamedTuple):
 
 
 PACKAGES: dict[type[Component], PluginPackage] = {}  # class of a plug-in -> the package that brings it
+_digests: dict[str, str] = {}  # package -> hash of its code, when its components were loaded
 _withheld: set[str] = set()  # packages whose components stay out of their families
 
 
@@ -61,7 +63,10 @@ def family_union(family: str, base: type[Component], *modules: ModuleType) -> An
     ]
     for point in sorted(_offered(family), key=str):
         members.append(_member(point, base, members))
-        PACKAGES[members[-1]] = PluginPackage(_package(point), point.dist.version if point.dist else "")
+        package = PluginPackage(_package(point), point.dist.version if point.dist else "")
+        PACKAGES[members[-1]] = package
+        if package.name not in _digests:
+            _digests[package.name] = code_digest(point)
     return Annotated[Union[tuple(members)], Field(discriminator="kind")]  # noqa: UP007  it is known at run time only
 
 
@@ -75,6 +80,11 @@ def used_packages(part: object) -> dict[str, str]:
     """Return the packages whose components a part of a spec chooses, with their versions."""
     kinds = {type(component) for component, _ in find_components(part)}
     return dict(sorted(PACKAGES[kind] for kind in kinds if kind in PACKAGES))
+
+
+def used_code(part: object) -> dict[str, str]:
+    """Return the hash of the code of each package in `used_packages`, as it was when this process loaded it."""
+    return {name: _digests[name] for name in used_packages(part) if name in _digests}
 
 
 @lru_cache(maxsize=1)

@@ -304,6 +304,28 @@ def test_the_version_of_a_plug_in_is_in_the_needs_and_the_hash_of_a_spec_that_us
     assert len(set(before[1].split()[-2:])) == 1
 
 
+CODE = """
+import torch
+from service.spec.experiment import Experiment
+from service.spec.parse.document import validate
+from worker.trainer.environment import environment, environment_differences
+
+parts = {"dataset": {"kind": "diabetes"}, "loss": {"kind": "mse"}, "optimizer": {"kind": "sgd"}, "steps": 5}
+used, plain = (environment(torch.device("cpu"), 1, validate(Experiment, parts | {"model": {"kind": kind}}))
+               for kind in ("doubled", "mlp"))
+print(used["code"].get("ours"), plain["code"], list(environment_differences(used | {"code": {"ours": "0"}}, used)))
+"""
+
+
+def test_a_plug_in_installed_again_in_the_same_version_is_another_environment(tmp_path: Path) -> None:
+    folder = installed(tmp_path, "model.doubled = ours.models:Doubled")
+    (before, none, differs), again = (run(folder, CODE).stdout.split() for _ in range(2))
+    assert (len(before), none, differs) == (64, "{}", "['code']")
+    assert again[0] == before  # files that Python wrote do not count
+    (folder / "ours" / "torchs.py").write_text(TORCHS.replace("self.times * self.map(x)", "self.map(x)"))
+    assert run(folder, CODE).stdout.split()[0] not in ("None", before)
+
+
 @pytest.mark.parametrize("kind", ["mlp", "linear"])
 def test_an_attempt_names_the_plug_ins_that_its_spec_uses(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(plugins.PACKAGES, MLP, plugins.PluginPackage("ours", "1.0"))

@@ -54,6 +54,7 @@ def environment(device: torch.device, threads: int, spec: Experiment | None = No
         "python": platform.python_version(),
         "saddle": _version("saddle") or "unknown",  # run from a checkout that is not installed
         "packages": _package_versions() | plugins.used_packages(spec),
+        "code": plugins.used_code(spec),
     } | numerics(device)
 
 
