@@ -167,3 +167,8 @@ class Resources(Part):
     memory_mb: Literal["auto"] | Annotated[int, Field(ge=1, le=10**7)] = Field(
         "auto", description='memory of a device in MiB, reserved where runs share one; "auto": as estimated'
     )
+    loader_processes: Literal["auto"] | Annotated[int, Field(ge=0, le=16)] = Field(
+        "auto",
+        description="processes that augment images on the CPU ahead of the updates, which changes no value; "
+        '"auto": one per core, 4 at most, where transforms run image by image',
+    )

@@ -22,7 +22,7 @@ import types
 from pathlib import Path
 from typing import Any
 
-from worker.trainer.__main__ import die_with_parent
+from worker.trainer.process_end import die_with_parent
 
 Popen = subprocess.Popen
 

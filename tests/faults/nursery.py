@@ -101,7 +101,7 @@ def main() -> None:
     import gc
     import importlib
 
-    from worker.trainer.__main__ import die_with_parent
+    from worker.trainer.process_end import die_with_parent
 
     die_with_parent()  # a harness that is killed leaves nothing running
     for name in IMPORTED:

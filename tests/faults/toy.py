@@ -31,8 +31,8 @@ from worker.protocol import (
     Started,
     TrainRequest,
 )
-from worker.trainer.__main__ import die_with_parent
 from worker.trainer.channel import Channel, take_over_stdio
+from worker.trainer.process_end import die_with_parent
 
 STEP_S = float(os.environ.get("FAULTS_STEP_S", "0.0025"))
 TWO_64 = 2**64

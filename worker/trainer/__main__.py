@@ -8,7 +8,6 @@ killed by the kernel when its supervisor dies, and exits with status 1 after a f
 """
 
 import argparse
-import ctypes
 import faulthandler
 import gc
 import os
@@ -22,8 +21,9 @@ from typing import TYPE_CHECKING
 from service.errors import RunFailure
 from worker.protocol import Alive, Failed, Ready, Waiting
 from worker.trainer import liveness
-from worker.trainer.channel import PARENT_GONE, Channel, take_over_stdio
+from worker.trainer.channel import Channel, take_over_stdio
 from worker.trainer.confinement import confine
+from worker.trainer.process_end import die_with_parent
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,6 @@ SECRETS = (
     "AWS_",
     "OTEL_",
 )  # removed here too
-PR_SET_PDEATHSIG = 1
 LOWEST_PRIORITY = 19
 
 
@@ -75,20 +74,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--parent", type=int, help="process id of rank 0")
     parser.add_argument("--rendezvous", type=Path, help="folder in which the ranks find each other")
     return parser.parse_args()
-
-
-def die_with_parent(parent: int | None = None) -> None:
-    """On Linux, have the kernel kill this process when the thread that started it ends; elsewhere the pipe closes.
-
-    `parent` is the id of the process that started it, which may have ended already; None: the present parent's.
-    """
-    if sys.platform != "linux":
-        return
-    parent = parent or os.getppid()
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:  # it ended between the two calls
-        os._exit(PARENT_GONE)
 
 
 def serve(channel: Channel, arguments: argparse.Namespace) -> None:

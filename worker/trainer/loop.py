@@ -65,10 +65,8 @@ class Training:
         self.optimizers = build_optimizers(spec, self.model, device)
         self.evaluations = 0  # gradients computed so far by an optimizer that needs several per update
         shares = draw_shares(spec, splits.train, files)
-        self.batches = Batches.of(spec, *to_device(splits.train, spec.loss, device), seed, shares)
-        self.augment = Augment.of(spec, splits.scales.get("features"), seed)
-        if self.augment is not None:
-            self.batches.augment = self.augment.apply
+        self.augment = augment = Augment.of(spec, splits.scales.get("features"), seed, device)
+        self.batches = Batches.of(spec, *to_device(splits.train, spec.loss, device, augment), seed, shares, augment)
         self.rates = LearningRates(spec, self.optimizers)
         self.unfreezing = Unfreezing(self.rates)
         self.pipeline = StepPipeline(spec, self.model, self.criterion, self.optimizers, self.batches, device)

@@ -27,6 +27,7 @@ def waits_for_data(record: RunRecord) -> Outcome:
         evidence=[
             evidence("share of the time", half.value, ">", "R28.share", series=DATA_WAIT, steps=half.steps),
             observation("transforms in /augment", len(spec.augment)),
+            observation("/resources/loader_processes", str(spec.resources.loader_processes)),
         ],
         remedy=_remedy(bool(spec.augment)),
         expect=Expect("with fewer or smaller rows to prepare, steps_per_s rises by this share", "it stays the same"),
@@ -36,5 +37,8 @@ def waits_for_data(record: RunRecord) -> Outcome:
 
 def _remedy(augments: bool) -> str:
     if augments:
-        return "Leave out the costliest transform, or train on smaller images (size)."
+        return (
+            "Use more loader processes (/resources/loader_processes) if the worker has idle cores; else leave out the "
+            "costliest transform, or train on smaller images (/dataset/size)."
+        )
     return "Give the worker more memory for rows (SADDLE_RESIDENT_BYTES), or faster disks; larger batches do not help."

@@ -232,6 +232,23 @@ def test_rows_on_disk_and_packed_bytes_wait_for_nothing(resident_bytes: int, sca
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
 
 
+@pytest.mark.parametrize("kinds", [("horizontal_flip", "crop", "mixup", "cutmix"), ("crop", "color_jitter", "mixup")])
+@pytest.mark.parametrize("resident_bytes", [0, 2**30])
+def test_augmented_images_wait_for_nothing(kinds: tuple[str, ...], resident_bytes: int, tmp_path: Path) -> None:
+    files = DatasetFolders(tmp_path / "rows", resident_bytes, tmp_path / "mounted")
+    mnist(tmp_path / "mounted")
+    fields = {"crop": {"padding": 2}, "color_jitter": {"brightness": 0.5}}
+    rest: Document = {"model": {"kind": "linear"}, "batch_size": 30, "steps": 12, "evaluate": {"every_steps": 3}}
+    augment = tuple({"kind": kind} | fields.get(kind, {}) for kind in kinds)
+    rest |= {"augment": augment, "resources": {"loader_processes": 0}}
+    spec = resolved(tmp_path / "mounted", {"kind": "torchvision", "name": "MNIST"}, **rest)
+    with simulated_device() as (simulation, device):
+        waits = waits_after_the_first_step(training := prepare(spec, 0, device, files), simulation, device)
+        found = [training.batches.batch(step) for step in (7, 8)]
+        assert waits == []
+    assert all(x.device == y.device == training.device for x, y in found)
+
+
 def test_the_list_has_every_optimizer_and_no_unknown_name() -> None:
     kinds = {each.model_fields["kind"].default for each in get_args(get_args(optimizers.Optimizer)[0])}
     assert kinds - {"pytorch_optimizer"} <= {word for name in SPECS for word in name.split()[-1].split("+")}

@@ -34,11 +34,14 @@ def test_it_is_the_time_in_batches_over_the_time_since_the_last_point(monkeypatc
     clock = Clock()
     monkeypatch.setattr(batches_module, "perf_counter", clock)
 
-    def slow(step: int, batch: Batch) -> Batch:
-        clock.now += 0.3
-        return batch
+    class Slow(Batches):
+        takes_time = True  # type: ignore[assignment]
 
-    batches = Batches(torch.zeros(8, 2), torch.zeros(8), rows=4, seed=0, augment=slow)
+        def _rows(self, step: int) -> Batch:
+            clock.now += 0.3
+            return super()._rows(step)
+
+    batches = Slow(torch.zeros(8, 2), torch.zeros(8), rows=4, seed=0)
     wait = DataWait(batches, clock)
 
     def train(first: int, last: int, rest_s: float) -> None:

@@ -1,11 +1,13 @@
 """The augmentation of an update's batch: a function of (seed, step), so that a resumed run sees the same images.
 
 Random numbers come from a generator that is set aside meanwhile: the training's own stream is untouched. Transforms
-without a batched version run image by image, because torchvision draws once per call.
+without a batched version run image by image, because torchvision draws once per call; they run on the CPU whichever
+device trains, so that loader processes can run them ahead. A list of batched ones runs where the model does.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -17,43 +19,47 @@ from service.spec.augmentations import AugmentationBase
 from service.spec.augmentations.geometry import Crop, HorizontalFlip, VerticalFlip
 from service.spec.experiment import Experiment
 from worker.trainer.augment import batched
-from worker.trainer.augment.mixing import Batch
 from worker.trainer.build import build
+from worker.trainer.data.batches import Batch
 from worker.trainer.data.memory_mapped import DeviceScale
-from worker.trainer.data.scaling import Scale
+from worker.trainer.data.scaling import Scale, apply_scale
 
 Transform = Callable[[Tensor], Tensor]
+BATCHED = (HorizontalFlip, VerticalFlip, Crop)
+CPU = torch.device("cpu")
 
 
 class Augment:
     """The augmentations of one run."""
 
     def __init__(
-        self, parts: Sequence[AugmentationBase], classes: int, size: tuple[int, int], scale: Scale | None, seed: int
+        self,
+        parts: Sequence[AugmentationBase],
+        classes: int,
+        size: tuple[int, int],
+        scale: Scale | None,
+        seed: int,
+        device: torch.device = CPU,
     ) -> None:
         self.transforms = [_transform(part, size) for part in parts if not part.mixes]
         self.mixtures: list[Callable[[Tensor, Tensor], Batch]] = [build(part) for part in parts if part.mixes]
-        self.classes, self.scale, self.seed = classes, scale, seed
-        self._device: tuple[DeviceScale, list[Tensor]] | None = None
+        self.classes, self.seed = classes, seed
+        self._scale, self._on_device = scale, DeviceScale(scale, device)
+        self.costly = not all(part.mixes or isinstance(part, BATCHED) for part in parts)
+        self.on_host = self.costly or device.type == "cpu"
 
     @classmethod
-    def of(cls, spec: Experiment, scale: Scale | None, seed: int) -> "Augment | None":
+    def of(cls, spec: Experiment, scale: Scale | None, seed: int, device: torch.device) -> "Augment | None":
         """Return the augmentation of one run of `spec`; None where it has none."""
         if not spec.augment:
             return None
         facts = spec.dataset.facts
-        return cls(spec.augment, facts.classes, (facts.shape[1], facts.shape[2]), scale, seed)
-
-    def apply(self, step: int, batch: Batch) -> Batch:
-        """Return the batch of update `step` augmented: x (B, C, H, W) scaled; y (B,) or mixed (B, K)."""
-        x, y = batch
-        images, targets = self.bytes_of(step, self.unscaled(x), y)
-        return self._terms(x.device)[0].apply(images), targets
+        return cls(spec.augment, facts.classes, (facts.shape[1], facts.shape[2]), scale, seed, device)
 
     def bytes_of(self, step: int, images: Tensor, y: Tensor) -> Batch:
         """Return augmented bytes (B, C, H, W) of update `step`, and targets."""
         digest = hashlib.sha256(f"augment:{self.seed}:{step}".encode()).digest()
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _one_thread(self.costly):
             torch.default_generator.manual_seed(int.from_bytes(digest[:8], "big") >> 1)  # not the GPUs' too
             for transform in self.transforms:
                 images = transform(images)
@@ -63,17 +69,24 @@ class Augment:
                 images, y = self.mixtures[at](images, y)
         return images, y
 
-    def unscaled(self, x: Tensor) -> Tensor:
-        """Return the bytes that were scaled."""
-        terms = self._terms(x.device)[1]
-        stored = x.double() * terms[1] + terms[0] if terms else x
-        return stored.round().to(torch.uint8)
+    def scaled(self, images: Tensor) -> Tensor:
+        """Return bytes as the model takes them: scaled, as floats."""
+        if self._scale is not None and images.device.type == "cpu":
+            return torch.from_numpy(apply_scale(self._scale, images.numpy()))  # piece by piece, in the cache
+        return self._on_device.apply(images)
 
-    def _terms(self, device: torch.device) -> tuple[DeviceScale, list[Tensor]]:
-        if self._device is None:
-            terms = [] if self.scale is None else [torch.from_numpy(each).to(device) for each in self.scale]
-            self._device = DeviceScale(self.scale, device), terms
-        return self._device
+
+@contextmanager
+def _one_thread(wanted: bool) -> Iterator[None]:
+    """Compute on one thread, as loader processes do: sums over an image depend on how many share it."""
+    threads = torch.get_num_threads()
+    if wanted and threads > 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
 
 
 def _transform(part: AugmentationBase, size: tuple[int, int]) -> Transform:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-Batch = tuple[Tensor, Tensor]
+from worker.trainer.data.batches import Batch, copy_to_device
 
 
 def beta(alpha: float) -> float:
@@ -20,7 +20,7 @@ class Mixup:
 
     def __call__(self, x: Tensor, y: Tensor) -> Batch:
         """Mix x (B, C, H, W) bytes and y (B, K) probabilities."""
-        share, order = beta(self.alpha), torch.randperm(len(x)).to(x.device)
+        share, order = beta(self.alpha), copy_to_device(torch.randperm(len(x)), x.device)
         mixed = (x.float() * share + x[order].float() * (1 - share)).round_().to(torch.uint8)
         return mixed, y * share + y[order] * (1 - share)
 
@@ -33,7 +33,7 @@ class CutMix:
 
     def __call__(self, x: Tensor, y: Tensor) -> Batch:
         """Mix x (B, C, H, W) bytes and y (B, K) probabilities."""
-        share, order = beta(self.alpha), torch.randperm(len(x)).to(x.device)
+        share, order = beta(self.alpha), copy_to_device(torch.randperm(len(x)), x.device)
         height, width = x.shape[-2:]
         side = (1 - share) ** 0.5
         row, column = int(torch.randint(height, ())), int(torch.randint(width, ()))

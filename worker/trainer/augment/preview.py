@@ -25,8 +25,7 @@ def augmented_samples(batches: Batches, augment: Augment) -> dict[str, Any]:
         stride += 1
     columns = max(1, min(MOST, len(batches.x), PIXELS // ((1 + DRAWS) * (height // stride) * (width // stride))))
     chosen = batches.row_numbers(1)[:columns]
-    x, y = (table.index_select(0, chosen.to(table.device)) for table in (batches.x, batches.y))
-    images = augment.unscaled(x)
+    images, y = batches.stored(chosen)
     drawn = [images, *(augment.bytes_of(step, images, y)[0] for step in range(1, 1 + DRAWS))]
     png = base64.b64encode(_png([each[..., ::stride, ::stride] for each in drawn])).decode()
     return {"images": len(images), "draws": DRAWS, "height": height, "width": width, "png": png}

@@ -1,19 +1,35 @@
 """The rows of each update: a pure function of (seed, step), so a resumed run needs no replay."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from service.spec.experiment import Experiment
-from worker.trainer.data.memory_mapped import MappedRows, RowTensor
+from worker.trainer.data.loader_processes import LoaderProcesses, processes_for
+from worker.trainer.data.memory_mapped import MappedRows, PackedRows, RowTensor
 from worker.trainer.data.read_ahead import ReadAhead
 from worker.trainer.data.token_windows import MappedWindows, ResidentWindows
 
 Batch = tuple[Tensor, Tensor]
+
+
+class Augmentation(Protocol):
+    """The interface of a run's augmentation."""
+
+    on_host: bool  # it computes on the CPU, whichever device trains
+    costly: bool  # image by image, so that processes of its own pay
+
+    def bytes_of(self, step: int, images: Tensor, y: Tensor) -> Batch:
+        """Return augmented bytes (B, C, H, W) of update `step`, and targets."""
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """Return bytes as the model takes them."""
 
 
 def epoch_order(seed: int, epoch: int, n: int) -> Tensor:
@@ -56,10 +72,11 @@ class Batches:
         shuffle: bool = True,
         whole: bool = False,
         drop_last: bool = False,
-        augment: Callable[[int, Batch], Batch] | None = None,
+        augment: Augmentation | None = None,
         shares: Tensor | None = None,
         draw: bool = False,
         rows_per_epoch: int | None = None,
+        processes: Literal["auto"] | int = 0,
     ) -> None:
         self.x, self.y, self.augment = x, y, augment
         self.rows, self.seed, self.shuffle = rows, seed, shuffle
@@ -72,29 +89,38 @@ class Batches:
         self.on_disk = any(isinstance(table, MappedRows) for table in (x, y))
         # the latest epoch, and its order on the host or where the rows are, one piece per batch
         self._order: tuple[int, tuple[Tensor, ...]] = (-1, ())
-        self._ahead: ReadAhead[Batch] | None = None
+        self.processes = processes  # that augment on the host, ahead of the updates
+        self._host_y = y.cpu() if augment is not None and isinstance(y, Tensor) else torch.empty(0)
+        self._ahead: ReadAhead[Batch] | LoaderProcesses | None = None
         self.waited_s = 0.0  # for batches that take time, until each was there
 
     @classmethod
-    def of(cls, spec: Experiment, x: RowTensor, y: RowTensor, seed: int, shares: Tensor | None = None) -> "Batches":
+    def of(
+        cls,
+        spec: Experiment,
+        x: RowTensor,
+        y: RowTensor,
+        seed: int,
+        shares: Tensor | None = None,
+        augment: Augmentation | None = None,
+    ) -> "Batches":
         """Return the batches of one run of `spec`, whose sampler draws each row with the probability `shares`."""
         whole, draw = spec.batch_size == "full", spec.dataset.draws_rows
-        made = cls(x, y, spec.rows_per_step, seed, spec.shuffle, whole, spec.drop_last, shares=shares, draw=draw)
-        return made if spec.folds == 1 else made.copy(rows_per_epoch=spec.dataset.counts[0])
+        how = spec.rows_per_step, seed, spec.shuffle, whole, spec.drop_last, augment, shares, draw
+        rows_per_epoch = None if spec.folds == 1 else spec.dataset.counts[0]
+        return cls(x, y, *how, rows_per_epoch, spec.resources.loader_processes)
 
-    def copy(self, rows_per_epoch: int | None = None) -> "Batches":
-        """Return the same batches with an independent position, and another number of rows in an epoch if given."""
+    def copy(self) -> "Batches":
+        """Return the same batches with an independent position."""
         how = self.rows, self.seed, self.shuffle, self.whole, self.drop_last, self.augment, self.shares, self.draw
-        return Batches(self.x, self.y, *how, rows_per_epoch or self.rows_per_epoch)
+        return Batches(self.x, self.y, *how, self.rows_per_epoch, self.processes)
 
     def batch(self, step: int) -> Batch:
         """Return the rows of update `step` (from 1), augmented; the last batch of an epoch may be smaller."""
         if not self.takes_time:
             return self._rows(step)
         began = perf_counter()
-        rows = self._rows(step)
-        if self.augment is not None:
-            rows = self.augment(step, rows)
+        rows = self._rows(step) if self.augment is None else self._augmented(step, self.augment)
         self.waited_s += perf_counter() - began
         return rows
 
@@ -115,22 +141,58 @@ class Batches:
             return _windows(self.x).windows(chosen), _windows(self.y).windows(chosen)
         return self.x.index_select(0, chosen), self.y.index_select(0, chosen)
 
+    def _augmented(self, step: int, augment: Augmentation) -> Batch:
+        device = self.x.device
+        if isinstance(self.x, PackedRows):
+            chosen = self._numbers(step, device)
+            x, y = augment.bytes_of(step, self.x.packed.index_select(0, chosen), self.y.index_select(0, chosen))
+        else:
+            x, y = self._fetch(step) if self._ahead is None else self._ahead.take(step)
+            if device.type == "cpu":
+                return x, y
+            x, y = copy_to_device(x, device), copy_to_device(y, device)
+            if not augment.on_host:
+                x, y = augment.bytes_of(step, x, y)
+        return augment.scaled(x), y
+
     @contextmanager
     def reading_ahead(self, last: int) -> Iterator[None]:
-        """Read rows on disk ahead of the updates inside, up to update `last`; other rows need no reading."""
-        if not self.on_disk or self.whole:
-            yield
-            return
-        self._ahead = ahead = ReadAhead(self._fetch, last)
+        """Read rows on disk, and augment images on the host, ahead of the updates inside, up to update `last`."""
+        self._ahead = ahead = self._read_ahead(last)
         try:
             yield
         finally:
             self._ahead = None
-            ahead.close()
+            if ahead is not None:
+                ahead.close()
+
+    def _read_ahead(self, last: int) -> ReadAhead[Batch] | LoaderProcesses | None:
+        if self.augment is not None and self.augment.on_host:
+            wanted = 0 if self.processes == "auto" and not self.augment.costly else self.processes
+            number = processes_for(wanted, 4 * self.rows * math.prod(self.x.shape[1:]))
+            return LoaderProcesses(self._fetch, last, number) if number else None
+        return ReadAhead(self._fetch, last) if self.on_disk and not self.whole else None
 
     def row_numbers(self, step: int) -> Tensor:
         """Return the row numbers, within the training split, of update `step`; of drawn windows the first tokens."""
-        return torch.arange(len(self.x)) if self.whole else self._chosen(step, torch.device("cpu"))
+        return self._numbers(step, torch.device("cpu"))
+
+    def _augment_on_host(self, step: int, images: Tensor, y: Tensor, augment: Augmentation) -> Batch:
+        """Return augmented images, for the CPU scaled too: a GPU gets bytes."""
+        images, y = augment.bytes_of(step, images, y)
+        return (augment.scaled(images) if self.x.device.type == "cpu" else images), y
+
+    def stored(self, chosen: Tensor) -> Batch:
+        """Return some images, before augmentation and scaling, and their classes, on the host."""
+        if isinstance(self.x, PackedRows):
+            images = self.x.packed.index_select(0, chosen.to(self.x.device)).cpu()
+        else:
+            assert isinstance(self.x, MappedRows), "images that are augmented are mapped or packed"
+            images = torch.from_numpy(self.x.raw(chosen.numpy()))
+        return images, self._host_y.index_select(0, chosen)
+
+    def _numbers(self, step: int, device: torch.device) -> Tensor:
+        return torch.arange(len(self.x), device=device) if self.whole else self._chosen(step, device)
 
     def _chosen(self, step: int, device: torch.device) -> Tensor:
         """Return the row numbers of update `step` on `device`; any thread may call this."""
@@ -150,13 +212,16 @@ class Batches:
         return (epoch_order(self.seed, epoch, n) if self.shuffle else torch.arange(n))[: self.rows_per_epoch]
 
     def _fetch(self, step: int) -> Batch:
-        """Read an update's rows on the host, or their numbers where the rows are on the device."""
+        """Read an update's rows on the host, or their numbers where the rows are on the device; augment images."""
         chosen = self.row_numbers(step)
         if self.draw:
             starts = chosen.numpy()
             assert isinstance(self.x, MappedWindows), "inputs and targets are of one array"
             assert isinstance(self.y, MappedWindows), "inputs and targets are of one array"
             return self.x.fetch_windows(starts), self.y.fetch_windows(starts)
+        if self.augment is not None:
+            images, y = self.stored(chosen)
+            return self._augment_on_host(step, images, y, self.augment) if self.augment.on_host else (images, y)
         x, y = (_fetch(table, chosen) for table in (self.x, self.y))
         return x, y
 

@@ -90,6 +90,12 @@ class MappedRows:
             return self.read(slice(None))
         return PackedRows(torch.from_numpy(self.raw(slice(None))).to(device), DeviceScale(self.scale, device))
 
+    def unconverted(self, device: torch.device, on_host: bool) -> "RowTensor":
+        """Return the same bytes for `device`, which are augmented before they are converted."""
+        if on_host or isinstance(self.source, np.memmap):
+            return MappedRows(self.source, self.rows, self.scale, device)
+        return self.to(device)
+
     def fetch(self, chosen: slice | Indices) -> Tensor:
         """Read some rows on the host, in any thread: as `receive` takes them."""
         return self.on_host(self.raw(chosen))

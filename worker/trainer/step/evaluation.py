@@ -11,6 +11,7 @@ from service.errors import RunFailure
 from service.spec.experiment import Experiment
 from service.spec.losses import CLASS_TASKS, LossBase, Task
 from service.spec.memory import MAX_CHUNK_ROWS, evaluation_rows
+from worker.trainer.augment.augment import Augment
 from worker.trainer.build import build
 from worker.trainer.data.batches import Batches
 from worker.trainer.data.memory_mapped import MappedRows, RowTensor
@@ -45,10 +46,14 @@ def _check_distributions(y: npt.NDArray[Any], logarithms: bool) -> None:
         raise RunFailure("spec_cannot_build", f"a probability to predict is {y.min():g}: {fix}")
 
 
-def to_device(rows: Split, loss: LossBase, device: torch.device) -> tuple[RowTensor, RowTensor]:
-    """Return x and y of a split for the model and the loss; rows on disk stay there."""
+def to_device(
+    rows: Split, loss: LossBase, device: torch.device, augment: Augment | None = None
+) -> tuple[RowTensor, RowTensor]:
+    """Return x and y of a split for the model and the loss; rows on disk stay there, and images to augment bytes."""
     x = rows.x if isinstance(rows.x, MappedRows) else torch.from_numpy(rows.x)
     y = rows.y if isinstance(rows.y, MappedRows) else target_tensor(rows.y, loss)
+    if augment is not None and isinstance(x, MappedRows):
+        return x.unconverted(device, augment.on_host), y.to(device)
     return x.to(device), y.to(device)
 
 

@@ -127,10 +127,9 @@ def test_the_trainings_own_random_numbers_and_its_bytes_are_untouched(files: Dat
     state = torch.get_rng_state()
     training.batches.batch(3)
     assert (torch.get_rng_state() == state).all()
-    augment = Augment.of(training.spec, split_dataset(training.spec.dataset, files).scales["features"], 0)
-    assert augment is not None
     raw = split_dataset(training.spec.dataset, files).train.x
-    assert (augment.unscaled(training.batches.x[:]).numpy() == raw.raw(slice(None))).all()  # type: ignore[union-attr]
+    stored, _ = training.batches.stored(torch.arange(len(raw)))
+    assert (stored.numpy() == raw.raw(slice(None))).all()  # type: ignore[union-attr]
 
 
 def losses(training: Training, last: int) -> list[float]:
@@ -197,7 +196,7 @@ def test_a_preview_shows_the_images_as_they_are_and_as_drawn(files: DatasetFolde
     found = augmented_samples(training.batches, training.augment)
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(found["png"]))))
     assert picture.shape == (4 * 32, 8 * 32, 3)
-    images = training.augment.unscaled(training.batches._rows(1)[0][:8])
+    images, _ = training.batches.stored(training.batches.row_numbers(1)[:8])
     assert (picture[:32] == torch.cat(list(images), dim=-1).permute(1, 2, 0).numpy()).all()
     assert len(found["png"]) < 250_000
     drawn = picture[32:64].reshape(32, 8, 32, 3).transpose(1, 0, 2, 3)
