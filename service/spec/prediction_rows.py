@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from service.errors import Problem
-from service.spec.datasets.base import DatasetBase
+from service.spec.datasets.base import DatasetBase, TableBase
 from service.spec.datasets.images import ImagesBase
 from service.spec.datasets.report import MAX_FLOAT32
 from service.spec.datasets.text import LanguageBase
-from service.spec.datasets.uploaded import Upload
 from service.spec.validation_errors import closest, escape_key
 
 MAX_ROWS = 100  # of one request
@@ -54,14 +53,24 @@ def read_rows(
 
 
 def _columns(dataset: DatasetBase, features: Sequence[str] | None) -> list[RowColumn] | None:
-    """Return the columns that a row has, in order; None: they have no names, or hold several values each."""
-    if isinstance(dataset, Upload) and dataset.prepare:
-        filled = {p.before[at].name for p in dataset.planned if p.step.fills for at in p.taken}
+    """Return the columns that a row has, in order; None: it is an array, or its columns have no names."""
+    if isinstance(dataset, TableBase) and dataset.prepare:
+        read, filled = dataset.features_read, _filled(dataset)
+        if dataset.stored_shape != (len(read),):
+            return None
+        names = features or [each.name for each in read]
         return [
-            RowColumn(each.name, each.categories is not None, each.name in filled) for each in dataset.found.columns
+            RowColumn(name, each.categories is not None, each.name in filled)
+            for name, each in zip(names, read, strict=True)
         ]
-    named = features is not None and dataset.facts.shape == (len(features),)
+    named = features is not None and dataset.stored_shape == (len(features),)
     return [RowColumn(name) for name in features or ()] if named else None
+
+
+def _filled(dataset: DatasetBase) -> set[str]:
+    """Return the features whose missing values a step of the preparation fills."""
+    planned = dataset.planned if isinstance(dataset, TableBase) else []
+    return {each.before[at].name for each in planned if each.step.fills for at in each.taken}
 
 
 def _read_row(row: Any, dataset: DatasetBase, columns: list[RowColumn] | None) -> Any:
@@ -71,7 +80,7 @@ def _read_row(row: Any, dataset: DatasetBase, columns: list[RowColumn] | None) -
         return list(_read_values(row, columns))
     if isinstance(dataset, ImagesBase) and isinstance(row, str):
         return _check_base64(row)
-    return _read_numbers(row, dataset.facts.shape, "")
+    return _read_numbers(row, dataset.stored_shape, "", blanks=bool(_filled(dataset)))
 
 
 def _read_values(row: Any, columns: list[RowColumn]) -> Iterator[Any]:
@@ -126,15 +135,17 @@ def _written(text: str) -> float | None:
         return None
 
 
-def _read_numbers(value: Any, shape: tuple[int, ...], pointer: str) -> Any:
-    """Return nested numbers of a shape."""
+def _read_numbers(value: Any, shape: tuple[int, ...], pointer: str, blanks: bool) -> Any:
+    """Return nested numbers of a shape; with `blanks` null is one too, which a step fills."""
+    if not shape and value is None and blanks:
+        return None
     if not shape:
         return _read_number(value, pointer, "a value is a number")
     if not isinstance(value, list) or len(value) != shape[0]:
         found = f"is a list of {len(value)}" if isinstance(value, list) else "is no list"
         detail = f"give numbers of the shape {list(shape)}; this {found}."
         raise BadRow(pointer, "wrong_shape", detail, list(shape))
-    return [_read_numbers(each, shape[1:], f"{pointer}/{at}") for at, each in enumerate(value)]
+    return [_read_numbers(each, shape[1:], f"{pointer}/{at}", blanks) for at, each in enumerate(value)]
 
 
 def _read_tokens(row: Any, dataset: LanguageBase) -> Any:

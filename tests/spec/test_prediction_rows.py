@@ -10,6 +10,9 @@ from service.spec.datasets.images import Images
 from service.spec.datasets.text import Text
 from service.spec.datasets.uploaded import Upload
 from service.spec.prediction_rows import MAX_TOLD, read_rows
+from service.spec.preparation.base import Source
+from service.spec.preparation.imputing import Impute
+from service.spec.preparation.transforms import Divide
 
 ID, SHA = "dat_" + "0" * 26, "ab" * 32
 TABLE = Upload.model_validate(
@@ -41,6 +44,12 @@ ARRAY = Upload.model_validate(
         "resolved": {"sha256": SHA, "format": "npz", "rows": 100, "shape": (2, 2)},
     }
 )
+FILLED = ARRAY.model_copy(
+    update={
+        "prepare": (Impute(),),
+        "resolved": ARRAY.found.model_copy(update={"columns": (Source(name="image", blanks=True),), "inputs": 4}),
+    }
+)
 TEXT = Text.model_validate(
     {
         "upload": ID,
@@ -69,6 +78,9 @@ def test_rows_of_a_table_come_out_in_the_order_of_its_columns() -> None:
     assert read_rows(TABLE, None, rows) == ([[None, 3, "Bern"]] * 2 + [[None, 3.0, "Bern"]], [])
     assert read_rows(Iris(), None, [["1e-1", 2, "true", 4]]) == ([[0.1, 2, 1.0, 4]], [])
     assert read_rows(ARRAY, ["image"], [[[1, 2], [3, 4]]]) == ([[[1, 2], [3, 4]]], [])
+    assert read_rows(FILLED, ["image"], [[[1, None], [3, 4]]]) == ([[[1, None], [3, 4]]], [])
+    divided = Iris(prepare=(Divide(by=2, columns=("0",)),))
+    assert read_rows(divided, None, [[1, 2, 3, 4]]) == ([[1, 2, 3, 4]], [])
     assert read_rows(TEXT, None, ["ab", [2, 1, 0]]) == (["ab", [2, 1, 0]], [])
     assert read_rows(IMAGES, None, ["aGVsbG8="]) == (["aGVsbG8="], [])
 
@@ -87,6 +99,8 @@ def test_rows_of_a_table_come_out_in_the_order_of_its_columns() -> None:
         (TABLE, "Rome", ("/rows/0", "wrong_type", None)),
         (ARRAY, [[1, 2], [3]], ("/rows/0/1", "wrong_shape", None)),
         (ARRAY, [[1, 2], [3, "x"]], ("/rows/0/1/1", "not_a_number", None)),
+        (ARRAY, [[1, 2], [3, None]], ("/rows/0/1/1", "not_a_number", None)),
+        (FILLED, [[1, 2], [3]], ("/rows/0/1", "wrong_shape", None)),
         (TEXT, "", ("/rows/0", "too_short", None)),
         (TEXT, [0, 3], ("/rows/0/1", "out_of_range", None)),
         (TEXT, [0, True], ("/rows/0/1", "out_of_range", None)),
