@@ -24,6 +24,7 @@ Averaging = Annotated[Beta, Field(description="decay rate of the running mean of
 class Adagrad(OptimizerBase):
     """Adagrad: divides each step by the root of the sum of all squared gradients so far."""
 
+    usual_lr = 1e-2
     target = "torch.optim:Adagrad"
     left_out = policy("foreach", "fused", "differentiable")
     rate_scaling = "sum"
@@ -73,6 +74,7 @@ class RMSprop(OptimizerBase):
 class Adadelta(OptimizerBase):
     """Adadelta: scales each step by the size of past steps, so that lr rarely needs tuning and may stay 1."""
 
+    usual_lr = 1.0
     target = "torch.optim:Adadelta"
     left_out = NO_FUSED
     rate_scaling = "recent"
@@ -93,6 +95,7 @@ class Adafactor(OptimizerBase):
     lr is relative to the size of each parameter and at most 1/sqrt(t). Weight decay is decoupled.
     """
 
+    usual_lr = 1e-2
     target = "worker.trainer.optim.adafactor:Adafactor"
     left_out = policy("foreach")
     state_per_parameter = 0.1  # a row and a column for a matrix
@@ -114,6 +117,7 @@ class Adafactor(OptimizerBase):
 class LectureAdagrad(OptimizerBase):
     """Adagrad with the root of the mean of squares instead of the sum, as some lectures present it."""
 
+    usual_lr = 1e-2
     target = "worker.trainer.optim.lecture:LectureAdagrad"
     left_out = {}
     state_per_parameter = 1

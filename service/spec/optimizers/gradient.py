@@ -83,6 +83,7 @@ class ASGD(OptimizerBase):
 class Rprop(OptimizerBase):
     """Resilient backpropagation: each parameter has a step size, which grows while the gradient keeps its sign."""
 
+    usual_lr = 1e-2
     target = "torch.optim:Rprop"
     left_out = NO_FUSED
     full_batch_reason = "the sign of a gradient changes from batch to batch, and steps shrink for no reason"
@@ -109,6 +110,7 @@ class LBFGS(OptimizerBase):
     The recorded loss is the one at the start of an update. The series gradient_evaluations counts the evaluations.
     """
 
+    usual_lr = 1.0
     target = "torch.optim:LBFGS"
     left_out = {}
     rate_scaling = "shared"
@@ -145,6 +147,7 @@ class Muon(OptimizerBase):
     It updates matrices only and is meant for hidden layers: give other parameters to another optimizer in `groups`.
     """
 
+    usual_lr = 2e-2
     target = "torch.optim:Muon"
     left_out = {}
     rate_scaling = "shared"

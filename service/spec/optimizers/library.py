@@ -35,6 +35,7 @@ class ScheduleFreeBase(OptimizerBase):
 class ScheduleFreeSGD(ScheduleFreeBase):
     """Schedule-free SGD: averages its weights instead of decaying the rate. Validation uses the average."""
 
+    usual_lr = 1.0
     target = "schedulefree:SGDScheduleFree"
     rate_scaling = "shared"
     state_per_parameter = 1
