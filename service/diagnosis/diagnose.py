@@ -96,8 +96,8 @@ def _level(record: RunRecord, findings: Sequence[RuleFinding], outcomes: dict[st
     share = share_learned(record)
     if _pressing(outcomes) or record.step < limit("any.window_steps") or share is None:
         return "info" if findings and not _pressing(outcomes) else "unknown"
-    if share < limit("any.learned_little"):
-        return "unknown"
+    if share < limit("any.learned_poorly"):
+        return "info" if findings and share > limit("any.learned_little") else "unknown"
     return "info" if findings else "healthy"
 
 
@@ -120,7 +120,8 @@ def _headline(record: RunRecord, level: Overall, findings: Sequence[RuleFinding]
     if share is None:
         return "No fault found, but there is no scale to measure the progress on."
     done = f"the loss has come only {max(share, 0.0):.0%} of the way to its minimum"
-    return f"No fault found, but {done}{'' if record.ended else ' so far'}."
+    tell = " A larger model, another rate, or the probe overfit_batch would tell whether more can be learned."
+    return f"No fault found, but {done}{'' if record.ended else ' so far'}.{tell if record.ended else ''}"
 
 
 def _too_few(record: RunRecord) -> str:

@@ -27,6 +27,15 @@ def trivial_loss(record: RunRecord) -> Reference | None:
     return _implied(record)
 
 
+def untrained_loss(record: RunRecord) -> Reference | None:
+    """Return the loss of equal guesses, which a fresh model is near, else of the best constant prediction."""
+    reading = record.reading("start")
+    measured = None if reading is None else reading.data.get("uniform_loss")
+    if reading is not None and isinstance(measured, int | float) and math.isfinite(measured):
+        return Reference(float(measured), "uniform guessing", reading.id)
+    return _implied(record) or trivial_loss(record)
+
+
 def _implied(record: RunRecord) -> Reference | None:
     plan, classes = record.plan, record.plan.classes
     if plan.loss in ("cross_entropy", "nll") and classes > 1 and not getattr(plan.spec.loss, "weight", None):

@@ -9,6 +9,7 @@ from service.diagnosis.plan import RELU_LIKE, SQUASHING, Plan
 from service.errors import Invalid
 from service.spec.checks.experiment import find_problems
 from service.spec.experiment import Experiment
+from service.spec.group_assignment import assign_groups
 from service.spec.parse.document import validate
 from service.spec.parse.json_patch import apply_patch
 from service.spec.validation_errors import escape_key
@@ -77,6 +78,13 @@ def use_usual_rate(plan: Plan) -> Patch:
     if optimizer.lr == 0:
         return [replace("/optimizer/lr", optimizer.usual_lr)]
     return scale_rates(plan, max(100.0, optimizer.usual_lr / optimizer.lr))
+
+
+def over_usual_rate(plan: Plan) -> float:
+    """Return the highest base rate of a group over the rate that is usual for its optimizer."""
+    groups = assign_groups(plan.spec) if plan.spec.layout else ()
+    optimizers = [plan.spec.optimizer, *(group.optimizer for group in groups if group.optimizer is not None)]
+    return max(each.lr / each.usual_lr for each in optimizers)
 
 
 def add_warmup(plan: Plan, steps: int) -> Patch:

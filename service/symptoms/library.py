@@ -21,7 +21,8 @@ GRAVITY = {"fault": 3, "warning": 2, "info": 1, "healthy": 0, "unknown": -1}
 Level = Literal["fault", "warning", "info", "healthy"]
 Verdict = Literal[
     "nonfinite:overflow", "nonfinite:input", "nonfinite:amp", "nonfinite:log0", "bad_init_or_scale",
-    "zero_or_symmetric_init", "dead", "labels_unrelated", "pipeline_or_capacity", "softmax_applied_twice",
+    "zero_or_symmetric_init", "dead", "weight_decay_too_strong", "validation_shift", "waits_for_data",
+    "labels_unrelated", "pipeline_or_capacity", "softmax_applied_twice",
     "lr_above_stability", "outlier_gradient", "bouncing_not_critical", "edge_of_stability", "lr_too_small",
     "strict_saddle", "flat", "minimum", "vanishing_gradient", "exploding_gradient", "dying_relu", "saturated_output",
     "ill_conditioned_inputs", "stale_second_moment", "eps_dominated_parameters", "accumulator_exhausted",

@@ -42,11 +42,36 @@ FULL = {"batch_size": "full"}
 BATCH_NORM = {"model": {"kind": "mlp", "hidden": [32], "norm": "batch"}, "batch_size": 4}
 RAW_START = reading("start", 0, trivial_loss=5900, initial_loss=29_000, target_variance=5900)
 SCALED_START = reading("start", 0, trivial_loss=1.0, initial_loss=1.1)
+TARGETS = reading("start", 0, target_mean=0.0, target_variance=1.0, trivial_loss=1.0, initial_loss=1.0)
+FAR_TARGETS = reading("start", 0, target_variance=1.0, target_deviation=0.07, trivial_loss=1.0, initial_loss=1.0)
 ESCAPE = {"measured_drop": 0.4}
 SADDLE = reading("critical_point", verdict="strict_saddle", lambda_min=-0.3, nearness={"loss": 2.0}, escape=ESCAPE)
 SADDLE_BEFORE = reading("critical_point", 400, verdict="strict_saddle", lambda_min=-0.3)
 FROZEN = {"groups": [{"match": {"name": each}, "freeze": True} for each in ("layers.0.*", "*.bias")]}
 FLAT = flat(LN10, 0.005)
+SHORT = {"batch_size": 2}  # 1,000 batches of 1,438 rows: 1.4 epochs
+DECAYED = {"optimizer": {"kind": "sgd", "lr": 0.1, "weight_decay": 0.5}}
+OUTPUT = [{"layer": "Linear", "out_features": 1}, {"layer": "ReLU"}]
+ENDS_IN_RELU = {
+    "dataset": {"kind": "friedman1"},
+    "model": {
+        "kind": "sequential",
+        "layers": [{"layer": "Linear", "out_features": 8}, {"layer": "ReLU"}, *OUTPUT],
+    },
+    "loss": {"kind": "mse"},
+}
+GAUSSIAN = {"dataset": {"kind": "diabetes", "target_scaling": "none"}, "loss": {"kind": "gaussian_nll"}}
+OBJECTIVE = {
+    "batch_size": "full",
+    "dataset": {"kind": "none"},
+    "model": {"kind": "rastrigin"},
+    "loss": {"kind": "objective"},
+}
+SADDLE_START = {**OBJECTIVE, "model": {"kind": "monkey_saddle"}}
+REGRESSION = {"dataset": {"kind": "friedman1"}, "loss": {"kind": "mse"}}
+PLATEAU = {"schedule": {"kind": "plateau"}}
+HIGH = {"optimizer": {"kind": "adam", "lr": 3.0}}
+EARLY_PEAK = falling() + 12 * np.exp(-(((AT - 20) / 10.0) ** 2))
 TO_AND_FRO = flat(1.0, 0.001)
 JUMP = np.where((AT > 700) & (AT < 705), 40.0, falling(0.05, time=50))
 
@@ -108,6 +133,20 @@ CASES = [
         lambda: drawn(flat(1.0), {**RAW, "dataset": {"kind": "diabetes"}}, readings=SCALED_START),
     ),
     Case("R2", "bad_init_or_scale", "warning", lambda: drawn(falling(start=9.0), WIDE), drawn),
+    Case(  # against equal guesses, not the class prior
+        "R2",
+        "bad_init_or_scale",
+        "warning",
+        lambda: drawn(None, WIDE, readings=reading("start", 0, initial_loss=3.1, uniform_loss=LN10, trivial_loss=1.2)),
+        lambda: drawn(None, WIDE, readings=reading("start", 0, initial_loss=2.6, uniform_loss=LN10, trivial_loss=1.2)),
+    ),
+    Case(
+        "R2",
+        "bad_init_or_scale",
+        "fault",
+        lambda: drawn(flat(25_000.0), GAUSSIAN, readings=RAW_START),
+        lambda: drawn(flat(1.0), {**GAUSSIAN, "dataset": {"kind": "diabetes"}}, readings=SCALED_START),
+    ),
     Case(
         "R3",
         "zero_or_symmetric_init",
@@ -122,7 +161,28 @@ CASES = [
         lambda: drawn(FLAT, series=norms(0.0, 0.05)),
         lambda: drawn(np.where(AT < 180, FLAT, falling())),
     ),
-    Case("R3", "labels_unrelated", "fault", lambda: drawn(FLAT, series=norms(0.1, 0.1)), lambda: drawn(FLAT[:150])),
+    Case("R3", "labels_unrelated", "warning", lambda: drawn(FLAT, series=norms(0.1, 0.1)), lambda: drawn(FLAT[:150])),
+    Case(
+        "R3",
+        "labels_unrelated",
+        "fault",
+        lambda: drawn(FLAT, readings=reading("start", 0, features=64, constant_features=64, trivial_loss=LN10)),
+        lambda: drawn(readings=reading("start", 0, features=64, constant_features=63, trivial_loss=LN10)),
+    ),
+    Case(  # 2 epochs, and nothing of the other part
+        "R3",
+        "validation_shift",
+        "warning",
+        lambda: drawn(falling(0.5), SHORT, series={"val/loss": evaluated(np.linspace(2.3, 4, 20))}),
+        lambda: drawn(falling(0.5), SHORT, series={"val/loss": evaluated(np.linspace(2.2, 4, 20))}),
+    ),
+    Case(
+        "R3",
+        "weight_decay_too_strong",
+        "fault",
+        lambda: drawn(FLAT, DECAYED, series=norms(0.1, 0.1)),
+        lambda: drawn(falling(), DECAYED, series=norms(0.1, 0.1)),
+    ),
     Case(
         "R3",
         "labels_unrelated",
@@ -167,6 +227,13 @@ CASES = [
         ),
         lambda: drawn(falling(), series={"grad_norm": flat(1.0)}),
     ),
+    Case(  # a few targets are far from all others
+        "R6",
+        "outlier_gradient",
+        "fault",
+        lambda: drawn(np.where(AT % 40 == 5, 20.0, flat(1.0, 0.1)), REGRESSION, readings=FAR_TARGETS),
+        lambda: drawn(flat(1.0, 0.1), REGRESSION, readings=FAR_TARGETS),
+    ),
     Case(
         "R7",
         "bouncing_not_critical",
@@ -204,6 +271,20 @@ CASES = [
         lambda: drawn(flat(0.2), FULL, readings=reading("critical_point", verdict="minimum")),
         lambda: drawn(readings=reading("critical_point", verdict="not_critical")),
     ),
+    Case(  # the gradient falls with the loss, which comes to rest above 0
+        "R10",
+        "minimum",
+        "info",
+        lambda: drawn(12 + 3 * np.exp(-AT / 10), OBJECTIVE, series={"grad_norm": 50 * np.exp(-AT / 10) + 1e-5}),
+        lambda: drawn(12 + 3 * np.exp(-AT / 10), OBJECTIVE, series={"grad_norm": 50 * np.exp(-AT / 10) + 1}),
+    ),
+    Case(
+        "R10",
+        "flat",
+        "warning",
+        lambda: drawn(-1e-9 * AT, SADDLE_START, series={"grad_norm": flat(6e-6), "cosine/gradient": flat(1.0)}),
+        lambda: drawn(-1e-9 * AT, SADDLE_START, series={"grad_norm": flat(6e-3), "cosine/gradient": flat(1.0)}),
+    ),
     Case(
         "R11",
         "vanishing_gradient",
@@ -217,6 +298,13 @@ CASES = [
         "fault",
         lambda: drawn(flat(2.0, 0.3), series={"grad_norm": np.where(AT % 100 == 0, 900.0, 1.0)}),
         lambda: drawn(flat(2.0, 0.3), series={"grad_norm": np.where(AT % 100 == 0, 40.0, 1.0)}),
+    ),
+    Case(  # large at the start, then as small as a converged run's
+        "R12",
+        "exploding_gradient",
+        "fault",
+        lambda: drawn(np.linspace(2.3, 2.9, STEPS), series={"grad_norm": 500 * np.exp(-AT / 10) + 0.1}),
+        lambda: drawn(falling(1.5), series={"grad_norm": 500 * np.exp(-AT / 10) + 0.1}),
     ),
     Case(
         "R13",
@@ -238,6 +326,13 @@ CASES = [
         "fault",
         lambda: drawn(flat(1.2, 0.05), {"loss": {"kind": "softmax_mse"}}),
         lambda: drawn(falling(0.05, 0.9), {"loss": {"kind": "softmax_mse"}}),
+    ),
+    Case(
+        "R14",
+        "saturated_output",
+        "fault",
+        lambda: drawn(flat(0.6, 0.02), ENDS_IN_RELU, readings=TARGETS),
+        lambda: drawn(flat(0.5, 0.02), ENDS_IN_RELU, readings=reading("start", 0, target_mean=5, target_variance=1.0)),
     ),
     Case(
         "R15",
@@ -284,6 +379,13 @@ CASES = [
         lambda: drawn(falling() + 1 * np.exp(-(((AT - 20) / 10.0) ** 2))),
     ),
     Case(
+        "R19",
+        "lr_above_stability",
+        "fault",
+        lambda: drawn(EARLY_PEAK, HIGH),
+        lambda: drawn(falling() + 1 * np.exp(-(((AT - 20) / 10.0) ** 2)), HIGH),
+    ),
+    Case(
         "R20",
         "noise_dominated",
         "info",
@@ -317,6 +419,27 @@ CASES = [
         "fault",
         lambda: drawn(series={"lr": np.where(AT < 500, 0.05, 0.06)}),
         lambda: drawn(series={"lr": np.full(STEPS, 0.05 * (1 + 1e-7))}),
+    ),
+    Case(  # 1 / (1 + step), never below a thousandth for long: on average 1 % of the largest
+        "R22",
+        "schedule_mismatch",
+        "fault",
+        lambda: drawn(flat(2.0, 0.01), {"schedule": {"kind": "inverse_time", "decay_rate": 1.0, "decay_steps": 1}}),
+        lambda: drawn(falling(), {"schedule": {"kind": "inverse_time", "decay_rate": 1.0, "decay_steps": 1}}),
+    ),
+    Case(  # three drops by ten
+        "R22",
+        "schedule_mismatch",
+        "fault",
+        lambda: drawn(flat(2.0, 0.01), {"schedule": {"kind": "multistep", "milestones": [100, 200, 300]}}),
+        lambda: drawn(flat(2.0, 0.01), {"schedule": {"kind": "multistep", "milestones": [500, 700, 900]}}),
+    ),
+    Case(  # a rate that follows a measured series
+        "R22",
+        "schedule_mismatch",
+        "fault",
+        lambda: drawn(flat(2.0, 0.01), PLATEAU, series={"lr": np.where(AT < 60, 0.05, 1e-8)}),
+        lambda: drawn(flat(2.0, 0.01), PLATEAU, series={"lr": np.where(AT < 700, 0.05, 1e-8)}),
     ),
     Case(
         "R22",
@@ -424,12 +547,22 @@ def test_a_patch_leads_to_another_spec_that_can_be_posted(case: Case) -> None:
     assert changed.hash != record.plan.spec.hash
 
 
-WITHOUT_PATCH = {"nonfinite:input", "labels_unrelated", "R4", "minimum", "schedule_mismatch", "R27", "R28"}
+WITHOUT_PATCH = {
+    "nonfinite:input",
+    "labels_unrelated",
+    "validation_shift",
+    "flat",
+    "R4",
+    "minimum",
+    "schedule_mismatch",
+    "R27",
+    "R28",
+}
 
 
 def test_there_is_a_case_for_every_verdict_that_needs_no_other_run() -> None:
     named = {verdict for rule in RULES for verdict in rule.verdicts}
-    assert named - {case.verdict for case in CASES} == {"nonfinite:amp", "nonfinite:log0", "flat"}
+    assert named - {case.verdict for case in CASES} == {"nonfinite:amp", "nonfinite:log0"}
 
 
 def test_every_threshold_is_used_and_has_a_source() -> None:

@@ -1,5 +1,7 @@
 """R13, R14: dead units, and saturated outputs."""
 
+import math
+
 from service.analysis.run_data import Series
 from service.diagnosis import remedies
 from service.diagnosis.finding import (
@@ -17,6 +19,11 @@ from service.diagnosis.progress import share_learned, trivial_loss
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 from service.diagnosis.trend import median, tail_mean, trend_window
+
+LINKED = {"poisson_nll", "gaussian_nll", "objective"}  # losses whose outputs are not the values to predict
+OUTPUTS = {"ReLU": (0.0, math.inf), "ReLU6": (0.0, 6.0), "Softplus": (0.0, math.inf), "Sigmoid": (0.0, 1.0)}
+OUTPUTS |= {"Hardsigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Hardtanh": (-1.0, 1.0), "Softsign": (-1.0, 1.0)}
+OUTPUTS |= {"Softmax": (0.0, 1.0)}
 
 
 def dead_units(record: RunRecord) -> Outcome:
@@ -64,9 +71,44 @@ def dead_units(record: RunRecord) -> Outcome:
     )
 
 
+def _out_of_reach(record: RunRecord) -> Finding | None:
+    """Return the finding for values to predict that the last layer cannot output, such as a ReLU's negative ones."""
+    plan, reading, share = record.plan, record.reading("start"), share_learned(record)
+    end, place = plan.logit_layer
+    low, high = OUTPUTS.get(end, (-math.inf, math.inf))
+    centre = None if reading is None else reading.number("target_mean")
+    spread = None if reading is None else reading.number("target_variance")
+    if plan.spec.dataset.facts.task != "regression" or centre is None or not spread or plan.loss in LINKED:
+        return None
+    below, above = low > centre - spread**0.5, high < centre + spread**0.5
+    if not (below or above) or (share is not None and share > 1 - limit("any.learned_little")):
+        return None
+    limit_text = f"never {'below' if below else 'above'} {low if below else high:g}"
+    return Finding(
+        level="fault" if share is None or share < limit("any.learned_poorly") else "warning",
+        verdict="saturated_output",
+        text=f"The last layer is {end}, whose outputs are {limit_text}, while the values to predict have mean "
+        f"{centre:.3g} and standard deviation {spread**0.5:.3g}: many of them cannot be reached.",
+        confidence=0.9,
+        steps=(1, max(1, record.step)),
+        evidence=[
+            observation("last layer", end),
+            observation("mean of the targets", centre, "the data", reading=reading.id if reading else None),
+            observation("standard deviation of the targets", spread**0.5, "the data"),
+        ],
+        patch=[] if place is None else [{"op": "remove", "path": f"/model/layers/{place}"}],
+        remedy=f"Remove {end} after the last layer: a regression's output is not bounded.",
+        expect=Expect("the loss falls further", "it ends where it did"),
+        explains=("R3", "R7", "R9", "R13", "R17"),
+        rank=-1,
+    )
+
+
 def saturation(record: RunRecord) -> Outcome:
     """R14: a bounded activation is saturated, so its gradient vanishes, while the loss is high."""
     plan, w, share = record.plan, trend_window(record), share_learned(record)
+    if (out := _out_of_reach(record)) is not None:
+        return out
     if record.step < w:
         return too_early(record, w)
     layers = record.layers("saturated_share")

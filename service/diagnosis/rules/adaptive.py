@@ -98,10 +98,9 @@ def extreme_effective_rates(record: RunRecord) -> Outcome:
         seen.append(evidence("99th percentile over median rate", spread, ">", "R17.spread", series="rate/q99"))
     if idle:
         seen.append(evidence("parameters whose second moment is 0", share, ">", "R17.unused", series="rate/unused"))
-    came = share_learned(record)
-    poor = came is not None and came < limit("any.learned_poorly")
     return Finding(
-        level="warning" if wide and poor else "info",
+        level="info",  # rates differ widely wherever gradients do: a side effect, hardly ever the cause
+        rank=2,
         verdict="eps_dominated_parameters",
         text=(f"Some parameters have {spread:.2g} times the median rate. " if wide else "")
         + (
@@ -193,6 +192,9 @@ def update_underflow(record: RunRecord) -> Outcome:
         return NoFinding(
             f"{share:.0%} of the updates are too small to be stored, and the others are large ({moving:.1e})."
         )
+    norms = record.get("grad_norm")
+    if norms is not None and median(norms, w) < limit("R10.gradient") * float(norms.high.max()):
+        return NoFinding("the updates are small because the gradient has vanished.")
     came = share_learned(record)
     return Finding(
         level="fault" if came is None or came < limit("any.learned_poorly") else "info",

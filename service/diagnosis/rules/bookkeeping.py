@@ -1,6 +1,7 @@
 """R22, R24: schedules that do not fit the run, and settings without effect."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,33 +35,74 @@ def schedule_mismatch(record: RunRecord) -> Outcome:
         return too_early(record, trend_window(record))
     if (other := _other_than_planned(record)) is not None:
         return other
-    steps = np.unique(np.linspace(1, plan.total_steps, min(LOOKED_AT, plan.total_steps)).astype(np.int64))
-    if not plan.predictable:
-        return NoFinding("the schedule follows a measured series, so no rate is planned.")
-    planned = plan.planned_rates(steps)
-    largest = float(planned.max())
-    tiny = planned < limit("R22.tiny") * largest
-    share = float(tiny.mean())
-    below_base = largest < limit("R22.tiny") * plan.spec.optimizer.lr
     again = next((each for each in plan.spec_warnings if each.code == "rises_again"), None)
-    if again is not None:
+    if plan.predictable and again is not None:
         return _rising(record, f"/schedule{again.pointer.removeprefix('/schedule')}", again.detail)
-    if share <= limit("R22.wasted") and not below_base:
-        return NoFinding("the rates match the plan, and the plan uses most of the run.")
+    course = _Course.of(record)
     came = share_learned(record)
+    below_base = plan.predictable and course.largest < limit("R22.tiny") * plan.spec.optimizer.lr
+    wasted = course.tiny > limit("R22.wasted") or below_base
+    early = course.low > limit("R22.wasted") or course.average < limit("R22.mean")
+    if not wasted and not (early and came is not None and came < limit("any.learned_poorly")):
+        return NoFinding("the rates match the plan, and the plan uses most of the run.")
+    return _too_early(record, course, came, wasted)
+
+
+class _Course(NamedTuple):
+    """The rate over the run: as planned, or as recorded where a measured series decides it."""
+
+    largest: float
+    average: float  # over the largest
+    tiny: float  # share of the run below a thousandth of the largest
+    low: float  # share of the run at a hundredth of the largest or below
+    first_tiny: int  # step
+
+    @classmethod
+    def of(cls, record: RunRecord) -> "_Course":
+        plan = record.plan
+        if plan.predictable:
+            steps = np.unique(np.linspace(1, plan.total_steps, min(LOOKED_AT, plan.total_steps)).astype(np.int64))
+            rates = plan.planned_rates(steps)
+        else:
+            steps, rates = record.series["lr"].steps, record.series["lr"].values
+        largest = max(float(rates.max()), 1e-300)
+        tiny, low = rates < limit("R22.tiny") * largest, rates < limit("R22.low") * largest
+        fallen = low & (steps > steps[int(np.argmax(rates))])  # a warmup is low before its top
+        first = int(steps[tiny][0]) if tiny.any() else int(steps[fallen][0]) if fallen.any() else 1
+        return cls(float(rates.max()), float(rates.mean()) / largest, float(tiny.mean()), float(fallen.mean()), first)
+
+
+def _too_early(record: RunRecord, course: _Course, came: float | None, wasted: bool) -> Finding:
+    """Return the finding for a rate that is almost 0 for much of the run, or falls before the run has learned."""
+    plan = record.plan
+    if wasted:
+        text = (
+            f"For {course.tiny:.0%} of the run the rate is below a thousandth of its maximum: nothing is learned then."
+        )
+        seen = evidence("share of the run with almost no rate", course.tiny, ">", "R22.wasted", series="lr")
+    elif course.low > limit("R22.wasted"):
+        text = (
+            f"For {course.low:.0%} of the run the rate is at most a hundredth of its maximum, and little was learned."
+        )
+        seen = evidence("share of the run at a low rate", course.low, ">", "R22.wasted", series="lr")
+    else:
+        text = f"The rate is on average {course.average:.1%} of its maximum: it fell before the run had learned."
+        seen = evidence("mean over largest rate", course.average, "<", "R22.mean", series="lr")
+    unit = f" The schedule counts {plan.spec.schedule_unit}s; was the other unit meant?" if plan.predictable else ""
     return Finding(
         level="warning" if came is not None and came > limit("any.learned_poorly") else "fault",
         verdict="schedule_mismatch",
-        text=f"For {share:.0%} of the run the planned rate is below a thousandth of its maximum: nothing is "
-        f"learned there. The schedule counts {plan.spec.schedule_unit}s; was the other unit meant?",
+        text=text + unit,
         confidence=0.85,
-        steps=(int(steps[tiny][0]) if tiny.any() else 1, plan.total_steps),
+        steps=(course.first_tiny, plan.total_steps),
         evidence=[
-            evidence("share of the run with almost no rate", share, ">", "R22.wasted", series="lr"),
+            seen,
             *(observation(f"/schedule{each.pointer}", each.detail) for each in plan.spec_warnings if each.code in CUT),
         ],
-        patch=_mended(record, share),
-        remedy="Count the schedule in the other unit, or fit its length to the run.",
+        patch=_mended(record, course.tiny),
+        remedy="Count the schedule in the other unit, or fit its length to the run."
+        if plan.predictable
+        else "Give the schedule more patience, or measure its series less often.",
         expect=Expect("the loss keeps falling to the end", "it stops where it did"),
         explains=("R3", "R9", "R10", "R25"),
     )
@@ -111,6 +153,8 @@ def _other_than_planned(record: RunRecord) -> Finding | None:
 
 def _mended(record: RunRecord, share: float) -> remedies.Patch:
     """Return the patch: the other schedule unit if it fits the run, else a cosine over the whole run."""
+    if not record.plan.predictable:
+        return remedies.replace_part("schedule", {"kind": "cosine"})
     other = "epoch" if record.plan.spec.schedule_unit == "step" else "step"
     patch = [remedies.replace("/schedule_unit", other)]
     spec = remedies.patched_spec(record.plan, patch)

@@ -85,13 +85,76 @@ def _without(record: RunRecord, reading: Reading | None) -> Outcome:
         return not_recorded("grad_norm")
     first, now = float(norms.values[0]), median(norms, w)
     if now > limit("R10.gradient") * max(first, float(norms.values.max())) and now > limit("R3.no_gradient"):
-        return NoFinding("the loss is flat, but the gradient has not vanished.")
+        return _plain(record, share, now) or NoFinding("the loss is flat, but the gradient has not vanished.")
     if reading is not None:
         return Inconclusive(
             f"the probe critical_point could not decide ({reading.data.get('verdict')}).", ("critical_point",), True
         )
+    if (rest := _converged(record, first, now, share)) is not None:
+        return rest
     why = "the loss is flat with almost no gradient: the probe critical_point would tell a saddle from a minimum."
     return Inconclusive(why, ("critical_point",), pressing=True)
+
+
+def _plain(record: RunRecord, share: float | None, now: float) -> Finding | None:
+    """Return the finding for an objective whose gradient was tiny from the start and points one way: a flat start."""
+    norms, cosine = record.get("grad_norm"), record.get("cosine/gradient")
+    learned = share is not None and share > limit("any.learned_poorly")
+    if record.plan.spec.dataset.facts.task != "objective" or norms is None or cosine is None or learned:
+        return None
+    if float(norms.high.max()) > limit("R11.norm") or median(cosine) < limit("R9.cosine"):
+        return None
+    return Finding(
+        level="warning",
+        verdict="flat",
+        text=f"The start lies where the objective is flat: no gradient norm was above {float(norms.high.max()):.1e}, "
+        "and every step went the same way without getting anywhere.",
+        confidence=0.7,
+        steps=(1, record.step),
+        evidence=[
+            evidence("gradient norm", now, "<", "R11.norm", series="grad_norm"),
+            evidence(
+                "median cosine of successive gradients", median(cosine), ">", "R9.cosine", series="cosine/gradient"
+            ),
+        ],
+        remedy="Start elsewhere, or use an optimizer that divides by the size of the gradients, such as adam.",
+        expect=Expect("from another start the loss falls", "it stays flat there too"),
+        probes=("critical_point",),
+    )
+
+
+def _converged(record: RunRecord, first: float, now: float, share: float | None) -> Finding | None:
+    """Return the finding for a gradient that fell to nothing without any noise, above the least value: a minimum.
+
+    Gradient descent from a usual start comes to rest at minima, not at saddles (Lee et al. 2016, arXiv:1602.04915).
+    """
+    norms = record.get("grad_norm")
+    assert norms is not None
+    deterministic = record.plan.full_batch or record.plan.spec.dataset.facts.task == "objective"
+    early = float(norms.between(0, record.step // 2).high.max(initial=0.0))
+    if (
+        not deterministic
+        or share is None
+        or now > limit("R10.gradient") * early
+        or first < limit("R10.gradient") * early
+    ):
+        return None
+    return Finding(
+        level="info",
+        verdict="minimum",
+        text=f"The gradient has fallen from {early:.3g} to {now:.1e} and the training has come to rest, "
+        f"{share:.0%} of the way to the least value: probably at a minimum that is not the lowest.",
+        confidence=0.6,
+        steps=(max(1, record.step // 2), record.step),
+        evidence=[
+            evidence("gradient norm over its largest", now / early, "<", "R10.gradient", series="grad_norm"),
+            observation("share of the way", share, "the loss", "loss"),
+        ],
+        remedy="Try other starts; the probe critical_point tells a minimum from a saddle.",
+        expect=Expect("other starts end elsewhere", "all of them end at this loss"),
+        probes=("critical_point",),
+        explains=("R9", "R17", "R25"),
+    )
 
 
 def _saddle(record: RunRecord, reading: Reading) -> Outcome:

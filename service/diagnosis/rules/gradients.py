@@ -15,10 +15,12 @@ from service.diagnosis.finding import (
     not_recorded,
     too_early,
 )
-from service.diagnosis.progress import share_learned
+from service.diagnosis.progress import first_loss, share_learned
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
-from service.diagnosis.trend import median, trend_window
+from service.diagnosis.trend import median, tail_mean, trend_window
+
+SETTLED = 4  # norms before their median is meaningful
 
 
 class Ends(NamedTuple):
@@ -96,6 +98,12 @@ def vanishing_gradient(record: RunRecord) -> Outcome:
     )
 
 
+def _fell(record: RunRecord) -> bool:
+    """Return whether the loss ended below where it began: gradients that fall with it are convergence."""
+    loss, began = record.get("loss"), first_loss(record)
+    return loss is not None and began is not None and tail_mean(loss, trend_window(record)).value < began.value
+
+
 def exploding_gradient(record: RunRecord) -> Outcome:
     """R12: gradients grow towards the input, or single ones are far larger than the rest (exploding gradients)."""
     w, norms = trend_window(record), record.get("grad_norm")
@@ -105,17 +113,21 @@ def exploding_gradient(record: RunRecord) -> Outcome:
         return not_recorded("grad_norm")
     found, share = ends(record, None), share_learned(record)
     largest, middle = float(norms.high.max()), float(np.median(norms.values))
-    spike = largest / max(middle, 1e-30)
+    at = int(norms.steps[int(np.argmax(norms.high))])
+    before = norms.values[norms.steps < at]
+    calm = float(np.median(before)) if len(before) >= SETTLED else None  # a norm that only falls is no explosion
+    if calm is None and not _fell(record):
+        calm = middle
+    spike = 0.0 if calm is None else largest / max(calm, 1e-30)
     swelling = isinstance(found, Ends) and found.ratio > limit("R12.ratio")
     spiking = spike > limit("R12.spike") and largest > limit("R12.norm")
     if not (swelling or spiking):
-        return NoFinding(f"the largest gradient norm is {spike:.3g} times the median.")
+        return NoFinding(f"the largest gradient norm is {spike:.3g} times the median before it.")
     poor = share is None or share < limit("any.learned_poorly")
-    at = int(norms.steps[int(np.argmax(norms.high))])
     seen = []
     if spiking:
         seen.append(
-            evidence("largest over median gradient norm", spike, ">", "R12.spike", series="grad_norm", steps=(at, at))
+            evidence("largest over earlier gradient norms", spike, ">", "R12.spike", series="grad_norm", steps=(at, at))
         )
     if isinstance(found, Ends) and swelling:
         series = f"grad_norm/{found.first}"

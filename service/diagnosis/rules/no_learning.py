@@ -1,7 +1,6 @@
 """R3, R4, R5: a loss stuck at the trivial value, a batch that cannot be overfitted, and a double softmax."""
 
 import math
-from typing import NamedTuple
 
 from service.diagnosis import remedies
 from service.diagnosis.finding import (
@@ -16,24 +15,14 @@ from service.diagnosis.finding import (
     too_early,
 )
 from service.diagnosis.progress import Reference, share_learned, trivial_loss
+from service.diagnosis.rules.trivial_causes import cause_of_trivial_loss, start_alike
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
-from service.diagnosis.trend import median, tail_mean, trend_window, window_means
+from service.diagnosis.trend import tail_mean, trend_window, window_means
 
 CAUSES = ("R7", "R9", "R10", "R11", "R13", "R14", "R17")
 RANGES = {"Softmax": (0.0, 1.0), "Sigmoid": (0.0, 1.0), "Hardsigmoid": (0.0, 1.0)}
 RANGES |= {"Tanh": (-1.0, 1.0), "Hardtanh": (-1.0, 1.0), "Softsign": (-1.0, 1.0)}
-
-
-class Cause(NamedTuple):
-    """The cause of a loss that does not fall, according to the gradients."""
-
-    verdict: str
-    why: str
-    confidence: float
-    patch: remedies.Patch
-    remedy: str
-    rank: int = 0
 
 
 def flat_at_trivial_loss(record: RunRecord) -> Outcome:
@@ -45,7 +34,7 @@ def flat_at_trivial_loss(record: RunRecord) -> Outcome:
         return Inconclusive(
             "the loss of the best constant prediction is not known without the probe start.", ("start",)
         )
-    if (alone := _memorised(record, reference)) is not None:
+    if (alone := _constant_features(record) or _memorised(record, reference)) is not None:
         return alone
     stretch = _stretch(record, reference.value)
     share = 0.0 if stretch is None else (stretch[1] - stretch[0] + 1) / record.plan.total_steps
@@ -57,10 +46,10 @@ def flat_at_trivial_loss(record: RunRecord) -> Outcome:
         evidence("share of the run at the trivial loss", share, ">", "R3.stretch", series="loss", steps=stretch),
         evidence("loss now", tail_mean(loss, w).value, "<", "R3.near", series="loss", at=at * (1 + limit("R3.near"))),
     ]
-    cause = _cause(record)
+    cause = cause_of_trivial_loss(record)
     long = share > limit("R3.long") or record.ended
     return Finding(
-        level="fault" if long else "warning",
+        level="fault" if long and cause.shown else "warning",
         verdict=cause.verdict,
         text=f"The loss has stayed at {at:.4g}, the loss of a constant prediction: {cause.why}",
         confidence=cause.confidence,
@@ -87,41 +76,12 @@ def _stretch(record: RunRecord, at: float) -> tuple[int, int] | None:
     return found
 
 
-def _cause(record: RunRecord) -> Cause:
-    plan = record.plan
-    if plan.starts_alike:
-        return _start_alike(record)
-    norms = {path: median(curve, trend_window(record)) for path, curve in record.layers("grad_norm").items()}
-    if not norms:
-        why = "either the labels are unrelated to the inputs, or no gradient arrives; gradient norms would show which."
-        return Cause("labels_unrelated", why, 0.3, [], "Overfit one batch first: this must always work.", 2)
-    none = [path for path, norm in norms.items() if norm <= limit("R3.no_gradient")]
-    if len(none) == len(norms):
-        why = "no layer receives a gradient."
-        patch = remedies.use_default_init(plan)
-        return Cause("zero_or_symmetric_init", why, 0.8, patch, "Use a standard initialisation.")
-    if none and plan.has_relu:
-        why = f"no gradient arrives at {none[0]}: all units after it are dead."
-        patch = [*remedies.use_default_init(plan), *remedies.replace_activation(plan, "leaky_relu")]
-        return Cause("dead", why, 0.8, patch, "Use a standard initialisation, a lower learning rate, or leaky_relu.")
-    why = "gradients do arrive, so the labels may be unrelated to the inputs."
-    return Cause("labels_unrelated", why, 0.5, [], "Overfit one batch, then compare inputs and labels by eye.", 2)
-
-
-def _start_alike(record: RunRecord) -> Cause:
-    kinds = ", ".join(dict.fromkeys(init.kind for init in record.plan.inits))
-    why = f"with initialisation {kinds}, all units of a layer are and stay identical."
-    return Cause(
-        "zero_or_symmetric_init", why, 0.95, remedies.use_default_init(record.plan), "Use a random initialisation."
-    )
-
-
 def _alike(record: RunRecord) -> Finding | None:
     """Return the finding for identical units while the loss still falls as one unit per layer allows."""
     share = share_learned(record)
     if not record.plan.starts_alike or share is None or share > 1 - limit("any.learned_little"):
         return None
-    cause = _start_alike(record)
+    cause = start_alike(record)
     poorly = share < limit("any.learned_poorly")
     return Finding(
         level="fault" if poorly else "warning",
@@ -141,6 +101,26 @@ def _alike(record: RunRecord) -> Finding | None:
     )
 
 
+def _constant_features(record: RunRecord) -> Finding | None:
+    """Return the finding for features that are the same in every row, so that they say nothing about the targets."""
+    reading = record.reading("start")
+    count = None if reading is None else reading.data.get("constant_features")
+    if reading is None or not count or count != reading.data.get("features"):
+        return None
+    return Finding(
+        level="fault",
+        rank=-2,
+        verdict="labels_unrelated",
+        text=f"All {count} features have one value in every row: the inputs say nothing about the labels.",
+        confidence=0.95,
+        steps=(1, max(1, record.step)),
+        evidence=[observation("features that are the same in every row", count, "the data", reading=reading.id)],
+        remedy="Look at the rows of the file: a join or a default value may have replaced the features.",
+        expect=Expect("with features that differ the loss falls", "it stays where it is"),
+        explains=(*CAUSES, "R2", "R6", "R12", "R27"),
+    )
+
+
 def _memorised(record: RunRecord, reference: Reference) -> Finding | None:
     """Return the finding for training rows that are memorised without any generalisation, as with shuffled labels."""
     validation, loss = record.get("val/loss"), record.get("loss")
@@ -151,12 +131,14 @@ def _memorised(record: RunRecord, reference: Reference) -> Finding | None:
     if best < lowest or now > known or _better_than_chance(record):
         return None
     steps = (int(validation.steps[0]), int(validation.steps[-1]))
+    if record.step * record.plan.spec.rows_per_step < limit("R3.repeated") * record.plan.spec.dataset.counts[0]:
+        return _shifted(record, best, now, steps)
     return Finding(
         level="fault",
         rank=1,
         verdict="labels_unrelated",
         text="The training rows are memorised, but on other rows the model never beats a constant prediction: "
-        "the labels are unrelated to the inputs.",
+        "the labels are unrelated to the inputs, or the two parts hold different data.",
         confidence=0.8,
         steps=steps,
         evidence=[
@@ -169,12 +151,34 @@ def _memorised(record: RunRecord, reference: Reference) -> Finding | None:
     )
 
 
+def _shifted(record: RunRecord, best: float, now: float, steps: tuple[int, int]) -> Finding:
+    """Return the finding for rows that are learned before they are repeated, while other rows never are."""
+    return Finding(
+        level="warning",
+        rank=1,
+        verdict="validation_shift",
+        text=f"The training loss has fallen to {now:.4g} on rows seen hardly more than once, but on the validation "
+        f"part it never beats a constant prediction ({best:.4g}): the two parts hold different data.",
+        confidence=0.7,
+        steps=steps,
+        evidence=[
+            observation("best validation loss", best, "recorded", "val/loss", steps),
+            observation("training loss", now, "recorded", "loss"),
+        ],
+        remedy="Compare rows of both parts; draw them from the same data, or train on data like the validation part.",
+        expect=Expect("with parts drawn at random both losses fall together", "the validation loss stays above"),
+        explains=("R21", "R27"),
+    )
+
+
 def _better_than_chance(record: RunRecord) -> bool:
-    """Return whether an accuracy is 4 standard errors above uniform guessing; the class sizes are unknown here."""
+    """Return whether an accuracy is 4 standard errors above that of the largest class, or of uniform guessing."""
     accuracy, rows = record.get("val/accuracy"), record.plan.spec.dataset.counts[1]
     if accuracy is None or rows < 1:
         return False
-    chance = 1 / record.plan.classes
+    reading = record.reading("start")
+    largest = None if reading is None else reading.number("largest_class_share")
+    chance = max(1 / record.plan.classes, largest or 0.0)
     return float(accuracy.values.max()) > chance + 4 * math.sqrt(chance * (1 - chance) / rows)
 
 

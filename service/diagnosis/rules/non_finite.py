@@ -4,7 +4,7 @@ import numpy as np
 
 from service.diagnosis import remedies
 from service.diagnosis.finding import Evidence, Expect, Finding, Inconclusive, NoFinding, Outcome, evidence, observation
-from service.diagnosis.progress import first_loss, share_learned, trivial_loss
+from service.diagnosis.progress import first_loss, share_learned, untrained_loss
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 
@@ -101,7 +101,7 @@ def wrong_first_loss(record: RunRecord) -> Outcome:
     """R2: a first loss far from that of an untrained model."""
     if record.origin:
         return NoFinding(f"the run continues from step {record.origin} of another run.")
-    before, reference = first_loss(record), trivial_loss(record)
+    before, reference = first_loss(record), untrained_loss(record)
     if before is None:
         return Inconclusive("no first loss is recorded.")
     if reference is None:
@@ -124,10 +124,13 @@ def wrong_first_loss(record: RunRecord) -> Outcome:
         text=f"Before any update the loss is {before.value:.4g}; {why}",
         confidence=0.9 if bad else 0.7,
         steps=(0, 1),
-        evidence=[off, observation("trivial loss", reference.value, reference.source, reading=reference.reading)],
+        evidence=[
+            off,
+            observation("loss of an untrained model", reference.value, reference.source, reading=reference.reading),
+        ],
         patch=patch,
         remedy="Scale features and targets to standard deviation 1, and use a standard initialisation.",
-        expect=Expect("the first loss is near the trivial loss", "it is as far away as before"),
+        expect=Expect("the first loss is near that of an untrained model", "it is as far away as before"),
         explains=(*record.plan.explains_overflow, *EXPLAINED) if bad else (),
         rank=-1 if bad else 1,
     )
@@ -138,7 +141,8 @@ def _off(record: RunRecord, before: float, reference: float) -> tuple[Evidence, 
     reading = record.reading("start")
     seen: dict[str, object] = {} if reading is None else dict(reading.data)
     if record.plan.classes > 1:
-        at = limit("R2.classes") * reference * (1 if reading is not None else 2)  # one batch alone may be easy or hard
+        at = max(limit("R2.classes") * reference, limit("R2.least"))
+        at *= 1 if reading is not None else 2  # one batch alone may be easy or hard
         apart = evidence(
             "difference from uniform guessing", abs(before - reference), ">", "R2.classes", series="loss", at=at
         )
@@ -150,7 +154,8 @@ def _off(record: RunRecord, before: float, reference: float) -> tuple[Evidence, 
     if ratio > limit("R2.values"):
         return times, f"the best constant would give {reference:.4g}."
     variance = seen.get("target_variance")
-    unscaled = known and record.plan.document["dataset"].get("target_scaling") == "none"
+    values = record.plan.loss != "poisson_nll" and reading is not None  # whose model predicts a logarithm
+    unscaled = values and record.plan.document["dataset"].get("target_scaling") == "none"
     if isinstance(variance, int | float) and unscaled and variance > limit("R2.targets"):
         found = evidence(
             "variance of the targets", variance, ">", "R2.targets", reading=reading.id if reading else None

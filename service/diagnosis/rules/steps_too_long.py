@@ -44,6 +44,8 @@ def divergence(record: RunRecord) -> Outcome:
     rise = _climbs(record) or _worse(record) or _blown_up(record) or _erratic(record) or _above(record)
     if rise is None:
         return NoFinding("the loss never rises for long and is below its first value.")
+    if (tail := _heavy_tail(record)) is not None:
+        return _far_targets(record, rise, tail)
     sharp = _sharpness(record)
     norms = record.get("grad_norm")
     peak = 0.0 if norms is None else float(norms.high.max() / max(np.median(norms.values), 1e-30))
@@ -60,6 +62,33 @@ def divergence(record: RunRecord) -> Outcome:
     few = norms is not None and _few(norms, rise.steps[0])
     outlier = rise.isolated and few and peak > limit("R6.outlier") and (sharp is None or sharp <= 1)
     return _outlier(record, rise, seen) if outlier else _too_high(record, rise, seen, sharp)
+
+
+def _heavy_tail(record: RunRecord) -> float | None:
+    """Return the targets' mean over standard deviation, where a few of them are far from all others."""
+    reading = record.reading("start")
+    deviation = None if reading is None else reading.number("target_deviation")
+    variance = None if reading is None else reading.number("target_variance")
+    if not deviation or not variance:
+        return None
+    share = deviation / variance**0.5
+    return share if share < limit("R6.tail") else None
+
+
+def _far_targets(record: RunRecord, rise: Rise, tail: float) -> Finding:
+    return Finding(
+        level="fault",
+        verdict="outlier_gradient",
+        text=f"{rise.why}: a few targets are far from all others (mean deviation {tail:.0%} of the standard deviation, "
+        "80 % for normal values), and batches that hold one have gradients unlike all others.",
+        confidence=0.75,
+        steps=rise.steps,
+        evidence=[evidence("mean over standard deviation of the targets", tail, "<", "R6.tail"), *rise.evidence],
+        patch=remedies.replace_part("loss", {"kind": "huber"}) if record.plan.loss == "mse" else [],
+        remedy="Look at the largest targets: correct a slip of units, take logarithms, or use huber or mae.",
+        expect=Expect("without these rows the loss falls", "it varies as before"),
+        explains=EXPLAINED,
+    )
 
 
 def _few(norms: Series, start: int) -> bool:
@@ -224,6 +253,10 @@ def early_instability(record: RunRecord) -> Outcome:
     steps = (int(start.steps[0]), int(start.steps[-1]))
     recovered = tail_mean(loss, trend_window(record)).value < before.value
     longer = max(10, min(1000, round(0.1 * record.plan.spec.schedule_total)))
+    if (times := remedies.over_usual_rate(record.plan)) > limit("R19.rate"):
+        seen = evidence("highest over usual rate", times, ">", "R19.rate")
+        rise = Rise(f"The loss rose to {peak:.4g} at a rate {times:,.0f} times the usual one", steps, [seen], 0.8)
+        return _too_high(record, rise, rise.evidence, None)
     return Finding(
         level="warning" if recovered else "fault",
         verdict="needs_warmup",

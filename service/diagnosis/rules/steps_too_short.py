@@ -71,6 +71,8 @@ def creeping(record: RunRecord) -> Outcome:
     norms = record.get("grad_norm")
     if norms is not None and median(norms) <= limit("R3.no_gradient"):
         return NoFinding("there is no gradient, so no learning rate would help.")
+    if norms is not None and median(norms, w) < limit("R10.gradient") * float(norms.high.max()):
+        return NoFinding("the updates are small because the gradient has vanished.")
     sharp, cosine = record.get("sharpness/ratio"), record.get("cosine/gradient")
     small = None if ratio is None else median(ratio)
     below = None if sharp is None else float(sharp.values.max())
@@ -91,6 +93,8 @@ def creeping(record: RunRecord) -> Outcome:
         )
     if not seen or (below is not None and below > 10 * limit("R9.sharpness")):
         return NoFinding("the updates are not tiny compared with the weights.")
+    if share is None and (cosine is None or median(cosine) < limit("R9.cosine")):
+        return NoFinding("the updates are short, but there is no scale to say that they are too short.")
     if cosine is not None and (same := median(cosine)) > limit("R9.cosine"):
         seen.append(evidence("median cosine of successive gradients", same, ">", "R9.cosine", series="cosine/gradient"))
     factor, clip = _factor(small, below), _clipped(record)
