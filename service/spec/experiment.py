@@ -51,7 +51,8 @@ ADDED_TO_RESOLVED: Json = {
     **{"reading": {"rules": 1, "header": True}, "test": 0, "dropped": 0, "aside": [], "validation": 0},
     **{"split": None, "files": [], "columns": [], "inputs": 0, "tokenized": None, "coded": []},
 }
-ADDED_TO_KINDS: dict[str, Json] = {  # of models
+ADDED_TO_KINDS: dict[str, Json] = {  # of models and metrics
+    **{kind: {"average": "mean"} for kind in ("r2", "mae", "rmse", "mape", "quantile_loss")},
     "mlp": {"embeddings": []},
     "transformer": {
         **{"positions": "learned", "rotary_base": 10_000.0, "feedforward": "mlp"},
@@ -309,6 +310,12 @@ class Experiment(Part):
         if "groups" in document:
             rules = document["groups"]
             document["groups"] = [{k: v for k, v in r.items() if v != ADDED_TO_RULES.get(k, ...)} for r in rules]
+        if "metrics" in document:
+            metrics = document["metrics"]
+            document["metrics"] = [
+                {k: v for k, v in each.items() if v != ADDED_TO_KINDS.get(each["kind"], {}).get(k, ...)}
+                for each in metrics
+            ]
         if self.start is not None:  # which upload it was makes no difference
             document["start"] = {"head": self.start.head, "sha256": self.start.found.sha256}
         if self.resources.devices > 1:  # sums over several devices differ in the last bits

@@ -18,7 +18,7 @@ def problems(experiment: Experiment) -> Iterator[Problem]:
         yield Problem("/predictions", "contradiction", detail)
     elif experiment.predictions and not experiment.dataset.validated:
         yield Problem("/predictions", "contradiction", "/dataset/validation is 0, and must be above it.")
-    classes, seen = facts.classes or facts.vocabulary, set[str]()
+    classes, seen = facts.answers, set[str]()
     for at, metric in enumerate(experiment.metrics):
         pointer = f"/metrics/{at}"
         if facts.task not in metric.tasks:
@@ -40,8 +40,8 @@ def measured_series(experiment: Experiment) -> tuple[str, ...]:
     if facts.task == "objective":
         return ("train/loss",) if experiment.evaluate.train else ()
     accuracy = ("accuracy",) if facts.task in (*CLASS_TASKS, "language") else ()
-    classes = facts.classes or facts.vocabulary
-    own = (name for metric in experiment.metrics if facts.task in metric.tasks for name in metric.names(classes))
+    fitting = (metric for metric in experiment.metrics if facts.task in metric.tasks)
+    own = (name for metric in fitting for name in metric.names(facts.answers))
     names = ["loss", *accuracy, *own]
     held_out = [f"val/{name}" for name in names if experiment.dataset.validated]
     if experiment.dataset.bytes_known and experiment.loss.in_nats and experiment.dataset.validated:

@@ -39,6 +39,11 @@ class Facts:
     targets: int = 1  # values to predict for each row of a regression
     coded: tuple[CodedFeature, ...] = ()  # numbers of a row that are codes of categories
 
+    @property
+    def answers(self) -> int:
+        """The number of classes, of tokens, or of values to predict."""
+        return self.classes or self.vocabulary or self.targets
+
 
 class DatasetBase(Component):
     """A dataset, split into a training, a validation and a test part."""

@@ -8,6 +8,7 @@ from service.spec.component import Component
 from service.spec.losses.base import Task
 
 Direction = Literal["min", "max"]  # the better one
+MAX_SERIES = 100  # of a metric of each class, or of each value
 
 
 class MetricBase(Component):
@@ -21,11 +22,15 @@ class MetricBase(Component):
     direction: ClassVar[Direction]
     tasks: ClassVar[tuple[Task, ...]]
     takes_classes: ClassVar[bool] = False  # the target's first argument is the number of classes
+    keeps_scores: ClassVar[bool] = False  # of every row, until the end of the part
 
     def names(self, classes: int) -> tuple[str, ...]:
-        """Return the names of its series without the part, such as f1_macro; each begins with its kind."""
+        """Return the names of its series without the part, such as f1_macro; each begins with its kind.
+
+        `classes`: of a regression the number of values to predict.
+        """
         return (self.kind,)
 
     def class_problems(self, classes: int) -> Iterator[Problem]:
-        """Yield settings that do not fit the number of classes; pointers start at this part."""
+        """Yield settings that do not fit the number of classes, or of values; pointers start at this part."""
         yield from ()

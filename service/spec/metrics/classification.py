@@ -7,9 +7,8 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.losses.base import CLASS_TASKS
-from service.spec.metrics.base import MetricBase
+from service.spec.metrics.base import MAX_SERIES, MetricBase
 
-MAX_SERIES = 100  # of a metric of each class
 MACRO = "macro: mean over the classes that occur; weighted: the same, weighted by their rows"
 Averaging = Annotated[
     Literal["macro", "micro", "weighted", "binary", "none"],
@@ -97,6 +96,8 @@ class ClassScoreBase(AveragedBase):
 
 class RankBase(AveragedBase):
     """A measure of how a class's score ranks its rows before the others; it keeps the scores of the whole part."""
+
+    keeps_scores = True
 
     average: RankAveraging = "macro"
 

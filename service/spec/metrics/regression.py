@@ -1,10 +1,12 @@
 """Metrics of predicted values, in the target's own unit, before it was scaled; the mean over several targets."""
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from service.spec.metrics.base import Direction, MetricBase
+from service.errors import Problem
+from service.spec.metrics.base import MAX_SERIES, Direction, MetricBase
 
 
 class ValueMetricBase(MetricBase):
@@ -12,6 +14,27 @@ class ValueMetricBase(MetricBase):
 
     direction: ClassVar[Direction] = "min"
     tasks = ("regression",)
+
+    average: Literal["mean", "none"] = Field(
+        "mean", description="of several values to predict: their mean, or none: a series for each, by position from 0"
+    )
+
+    @property
+    def stem(self) -> str:
+        """The name of the mean's series."""
+        return self.kind
+
+    def names(self, classes: int) -> tuple[str, ...]:
+        """Return for example mae; mae/0, mae/1, ... for none."""
+        if self.average == "mean":
+            return (self.stem,)
+        return tuple(f"{self.stem}/{number}" for number in range(min(classes, MAX_SERIES)))
+
+    def class_problems(self, classes: int) -> Iterator[Problem]:
+        """Yield a problem for a series of each of too many values."""
+        if self.average == "none" and classes > MAX_SERIES:
+            detail = f"none is for at most {MAX_SERIES} values, and the dataset has {classes} to predict: use mean."
+            yield Problem("/average", "too_large", detail, limit=MAX_SERIES)
 
 
 class R2Score(ValueMetricBase):
@@ -61,6 +84,7 @@ class QuantileLoss(ValueMetricBase):
     kind: Literal["quantile_loss"] = "quantile_loss"
     alpha: Annotated[float, Field(gt=0, lt=1, description="the quantile")] = 0.5
 
-    def names(self, classes: int) -> tuple[str, ...]:
-        """Return quantile_loss_0.9, or another quantile."""
-        return (f"quantile_loss_{self.alpha:g}",)
+    @property
+    def stem(self) -> str:
+        """quantile_loss_0.9, or another quantile."""
+        return f"quantile_loss_{self.alpha:g}"

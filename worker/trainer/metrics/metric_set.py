@@ -37,7 +37,7 @@ class MetricSet:
         self.transform = transform
         self.spec, self.device, facts = spec, device, spec.dataset.facts
         self.classes = facts.classes or facts.vocabulary
-        self.names = [metric.names(self.classes) for metric in spec.metrics]
+        self.names = [metric.names(facts.answers) for metric in spec.metrics]
         scale = scales.get("target")
         self.scale = [torch.from_numpy(each).to(device) for each in (scale.divisor, scale.shift)] if scale else []
         for metric in spec.metrics:

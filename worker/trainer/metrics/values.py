@@ -1,4 +1,4 @@
-"""Metrics of predicted values (N, D) in the target's own unit, in float64: the mean over the D targets."""
+"""Metrics of predicted values (N, D) in the target's own unit, in float64: of each of the D targets, or their mean."""
 
 from abc import ABC, abstractmethod
 
@@ -11,7 +11,8 @@ EPSILON = torch.finfo(torch.float64).eps
 class MeanError(ABC):
     """The mean over all rows of an error of each value."""
 
-    def __init__(self) -> None:
+    def __init__(self, average: str = "mean") -> None:
+        self.average = average
         self.total, self.rows = torch.zeros((), dtype=torch.float64), 0
 
     def update(self, predictions: Tensor, targets: Tensor) -> None:
@@ -24,8 +25,12 @@ class MeanError(ABC):
         """Return the error of each value."""
 
     def compute(self) -> Tensor:
-        """Return the mean."""
-        return (self.total / self.rows).mean()
+        """Return the mean, or that of each value."""
+        return self.summary(self.total / self.rows)
+
+    def summary(self, values: Tensor) -> Tensor:
+        """Return the mean of the measures (D,) of the values, or each of them."""
+        return values.mean() if self.average == "mean" else values
 
 
 class MeanAbsoluteError(MeanError):
@@ -47,8 +52,8 @@ class MeanAbsolutePercentageError(MeanError):
 class QuantileLoss(MeanError):
     """The mean pinball loss."""
 
-    def __init__(self, alpha: float = 0.5) -> None:
-        super().__init__()
+    def __init__(self, alpha: float = 0.5, average: str = "mean") -> None:
+        super().__init__(average)
         self.alpha = alpha
 
     def error(self, predictions: Tensor, targets: Tensor) -> Tensor:
@@ -69,8 +74,8 @@ class RootMeanSquaredError(MeanSquaredError):
     """The root of the mean squared error of each target."""
 
     def compute(self) -> Tensor:
-        """Return the mean of the roots."""
-        return (self.total / self.rows).sqrt().mean()
+        """Return the roots, or their mean."""
+        return self.summary((self.total / self.rows).sqrt())
 
 
 class R2(MeanSquaredError):
@@ -79,8 +84,8 @@ class R2(MeanSquaredError):
     The squared deviations of the batches are merged (Chan et al. 1979), so that a mean far from 0 cancels no digits.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, average: str = "mean") -> None:
+        super().__init__(average)
         self.first: Tensor | None = None  # row of targets, from which the mean is measured
         self.mean, self.squares = torch.zeros(2, dtype=torch.float64).unbind()
 
@@ -102,6 +107,6 @@ class R2(MeanSquaredError):
     def compute(self) -> Tensor:
         """Return 1 - unexplained; of constant targets 1 where they are predicted exactly, else 0; NaN of one row."""
         if self.rows < 2:
-            return torch.full_like(self.total.mean(), torch.nan)
+            return self.summary(torch.full_like(self.total, torch.nan))
         constant = torch.where(self.total == 0, 1.0, 0.0).double()
-        return torch.where(self.squares == 0, constant, 1 - self.total / self.squares).mean()
+        return self.summary(torch.where(self.squares == 0, constant, 1 - self.total / self.squares))

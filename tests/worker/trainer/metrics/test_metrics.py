@@ -14,6 +14,7 @@ from torch import Tensor
 
 from service.spec.checks.experiment import find_problems
 from service.spec.experiment import Experiment
+from service.spec.memory import estimate_memory
 from service.spec.metrics import Metric
 from worker.trainer.build import build
 from worker.trainer.loop import Training, prepare, train
@@ -182,6 +183,35 @@ def test_value_metrics_are_scikit_learns(kind: str, columns: int, around: float)
     predictions = targets + draw.randn(200, columns) * 0.3
     expected = VALUE_METRICS[kind](targets, predictions)
     assert float(computed({"kind": kind}, predictions, targets)) == pytest.approx(expected, rel=1e-8)
+    of_each = VALUE_METRICS[kind](targets, predictions, multioutput="raw_values")
+    np.testing.assert_allclose(computed({"kind": kind, "average": "none"}, predictions, targets), of_each, rtol=1e-8)
+
+
+def test_scores_that_are_ranked_count_as_memory_once_for_all_metrics() -> None:
+    """A score is kept, copied, and ranked in float64 twice: 24 bytes in fp32, and 32 in fp64."""
+    plain = Experiment.model_validate(CLASSIFICATION | {"dataset": {"kind": "blobs", "rows": 100_000, "classes": 20}})
+    one, two = (
+        plain.model_copy(update={"metrics": tuple(map(TypeAdapter(Metric).validate_python, kinds))})
+        for kinds in ([{"kind": "auc"}], [{"kind": "auc"}, {"kind": "average_precision"}])
+    )
+    found = [estimate_memory(each) for each in (plain, one, two, one.model_copy(update={"precision": "fp64"}))]
+    memory = [each.activations for each in found if each is not None]
+    assert memory[1] == memory[2]
+    assert memory[1] - memory[0] == pytest.approx(20_000 * (20 * 24 + 64), rel=0.05)
+    assert memory[3] > memory[1] + 20_000 * 20 * 8
+
+
+def test_hashes_of_metrics_are_those_from_before_values_had_an_average() -> None:
+    document = {"dataset": {"kind": "diabetes"}, "model": {"kind": "mlp"}, "loss": {"kind": "mse"}, "steps": 3}
+    document["optimizer"] = {"kind": "sgd", "lr": 0.1}
+    usual, mean, each = (
+        Experiment.model_validate(
+            document | {"metrics": ({"kind": "mae"} | more, {"kind": "quantile_loss", "alpha": 0.9})}
+        ).hash
+        for more in ({}, {"average": "mean"}, {"average": "none"})
+    )
+    assert usual == mean == "ac44cf93163b74f2ab08d0046ccad0a043348cad51026c883b450f1eff21bb7e"
+    assert each != usual
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.5, 0.9])

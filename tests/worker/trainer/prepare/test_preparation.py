@@ -17,6 +17,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEnc
 
 from service.ingest import inspect_file, without_incomplete_rows
 from service.ingest.upload_files import IncomingUpload
+from service.spec.checks.metrics import measured_series
 from service.spec.datasets.uploaded import Upload
 from service.spec.experiment import Experiment
 from service.spec.model_inputs import model_inputs
@@ -241,7 +242,7 @@ def test_several_targets_are_scaled_and_predicted_side_by_side(store: Any) -> No
         "dataset": dataset.model_dump(),
         "model": {"kind": "mlp", "hidden": (8,)},
         "optimizer": {"kind": "sgd", "lr": 0.01},
-        "metrics": ({"kind": "r2"}, {"kind": "mae"}),
+        "metrics": ({"kind": "r2"}, {"kind": "mae"}, {"kind": "mae", "average": "none"}),
         "steps": 30,
     }
     for loss in ("mse", "mae", "gaussian_nll"):
@@ -250,6 +251,9 @@ def test_several_targets_are_scaled_and_predicted_side_by_side(store: Any) -> No
         *_, last = train(training)
         assert last.metrics is not None
         assert np.isfinite(float(last.metrics["val/r2"]))
+        each = [float(last.metrics[f"val/mae/{at}"]) for at in range(2)]
+        assert float(last.metrics["val/mae"]) == pytest.approx(np.mean(each))
+        assert measured_series(training.spec)[-2:] == ("val/mae/0", "val/mae/1")
         outputs = training.model(training.batches.x).detach()
         assert outputs.shape[1] == (4 if loss == "gaussian_nll" else 2)
         constant = best_constant(training.criterion, outputs, training.batches.y)
