@@ -40,6 +40,7 @@ class RunView(View):
     origin_step: int = Field(description="it starts from its parent's state at this step; 0: from the beginning")
     task: Json | None = Field(description="of a probe job: the instruments it looks with; null: it trains")
     seed: int
+    fold: int | None = Field(None, description="that it validates on; null: its dataset has no folds")
     state: State
     displayed: str = Field(description="state, or where it is going: pausing, cancelling")
     desired: str

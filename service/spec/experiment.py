@@ -204,6 +204,10 @@ class Experiment(Part):
         """The number of folds; 1: all runs validate on the same rows."""
         return folds_of(self.dataset)
 
+    def fold(self, seed: int) -> int | None:
+        """Return the fold that the run of this seed validates on; None where there are no folds."""
+        return seed % self.folds if self.folds > 1 else None
+
     @property
     def outputs(self) -> int:
         """Numbers that the model outputs per row, or per position of a language task's row."""

@@ -47,7 +47,7 @@ class Training:
         if isinstance(spec.dataset, LanguageBase):
             splits = split_language(spec.dataset, files)
         else:
-            splits = split_dataset(spec.dataset, files, seed % spec.folds)
+            splits = split_dataset(spec.dataset, files, spec.fold(seed) or 0)
         self.scales = {name: scale.as_json() for name, scale in splits.scales.items()}
         self.preparation = None if splits.preparation is None else splits.preparation.as_json()
         self.target = None if splits.target is None else splits.target.as_json()

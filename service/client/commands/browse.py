@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.client import answers, lookup
 from service.client.commands.context import Commands, Context, command
-from service.client.commands.run_table import coloured_state, failure, show_runs
+from service.client.commands.run_table import coloured_state, failure, seed_of, show_runs
 from service.client.formatting import age, number, size
 from service.client.table import Row
 
@@ -129,7 +129,7 @@ def _brief(part: object) -> str:
 
 def show_run(context: Context, run: RunView, attempts: list[dict[str, object]]) -> None:
     """Print state, series and attempts of a run."""
-    context.say(f"{run.id}  seed {run.seed}  of {run.experiment_id}", "bold")
+    context.say(f"{run.id}  seed {seed_of(run)}  of {run.experiment_id}", "bold")
     on = f" on {run.worker}" if run.worker else ""
     context.say(
         f"  {run.displayed or run.state}{on}, step {run.step} of {run.total_steps}, checkpoint at {run.checkpoint_step}"

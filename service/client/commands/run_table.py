@@ -41,12 +41,17 @@ def series_columns(runs: Sequence[RunView]) -> list[str]:
     return [name for name in SERIES if name in known]
 
 
+def seed_of(run: RunView) -> str:
+    """Return the seed of a run, and the fold that it validates on where there are folds."""
+    return str(run.seed) if run.fold is None else f"{run.seed} (fold {run.fold})"
+
+
 def run_rows(runs: Sequence[RunView], names: Sequence[str]) -> list[Row]:
     """Return a row for each run, with its last values."""
     return [
         [
             run.id,
-            run.seed,
+            seed_of(run),
             coloured_state(run.displayed or run.state, run.state),
             f"{run.step}/{run.total_steps}",
             *(number(run.series[name].last) if name in run.series else "-" for name in names),

@@ -140,6 +140,7 @@ def _new_runs(experiment_id: str, made: NewExperiment, max_run_s: float | None) 
         NewRun(
             experiment_id,
             seed,
+            spec.fold(seed),
             spec.total_steps,
             spec.pool or made.pool,
             spec.priority,

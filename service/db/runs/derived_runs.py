@@ -206,6 +206,7 @@ def _enqueue_derived(
     made = NewRun(
         experiment_id=parent.experiment_id,
         seed=parent.seed,
+        fold=parent.fold,
         total_steps=total_steps,
         pool=parent.pool,
         needs=parent.needs,

@@ -37,6 +37,7 @@ class NewRun:
 
     experiment_id: str
     seed: int
+    fold: int | None  # that it validates on
     total_steps: int
     pool: str
     priority: int = 0
@@ -57,7 +58,7 @@ class IdempotentRequest:
 
 
 GIVEN = """
-    id, experiment_id, seed, total_steps, pool, needs, memory_bytes, priority, limit_s, parent_run_id, relation,
+    id, experiment_id, seed, fold, total_steps, pool, needs, memory_bytes, priority, limit_s, parent_run_id, relation,
     origin_attempt, origin_step, checkpoint_step, step, task
 """
 ENQUEUE = text(
@@ -112,6 +113,7 @@ def _columns(made: NewRun) -> dict[str, Any]:
         "id": new_id("run"),
         "experiment_id": made.experiment_id,
         "seed": made.seed,
+        "fold": made.fold,
         "total_steps": made.total_steps,
         "pool": made.pool,
         "needs": sorted(set(made.needs)),

@@ -22,6 +22,7 @@ class StoredRun:
     id: str
     experiment_id: str
     seed: int
+    fold: int | None  # that it validates on; None: its dataset has no folds
     state: State
     desired: DesiredState
     step: int

@@ -30,6 +30,7 @@ run = Table(
     word("project_id", ForeignKey("project.id"), nullable=True),  # null once its experiment is erased
     word("owner_id", ForeignKey("member.id")),  # who queued it, and whose turn it takes
     Column("seed", BigInteger, nullable=False),
+    Column("fold", Integer),  # that it validates on; null: its dataset has no folds
     Column("total_steps", BigInteger, nullable=False),
     word("state", server_default="queued"),
     word("desired", server_default="run"),

@@ -238,6 +238,7 @@ export const en = {
   "first.text": "An experiment is a dataset, a model, a loss, an optimizer and a schedule, trained once per seed. Start from a preset and change it.",
   "first.title": "No experiments yet",
   "first.try": "Try digits with Adam",
+  "fold": "fold {fold}",
   "fork": "Fork",
   "fork.latest": "Fork from the latest checkpoint",
   "fork.of": "Fork from step {step}",

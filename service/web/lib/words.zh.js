@@ -233,6 +233,7 @@ export const zh = {
   "first.text": "一个实验由数据集、模型、损失、优化器和学习率计划组成，每个种子训练一次。请从预设开始修改。",
   "first.title": "还没有实验",
   "first.try": "用 Adam 训练 digits",
+  "fold": "第 {fold} 折",
   "fork": "分支",
   "fork.latest": "从最新检查点分支",
   "fork.of": "从第 {step} 步分支",

@@ -136,7 +136,7 @@ function Runs({ runs, main }) {
     <tbody>${runs.map((run) => {
     const values = valuesOf(run, main);
     return html`<tr key=${run.id} tabindex="0" data-row=${`run/${run.id}`}>
-      <td><a href=${href(["run", run.id])}><code>${run.id.slice(-8)}</code></a>${run.relation ? html` <small>${t(`relation.${run.relation}`)}</small>` : null}</td><td class="number">${run.seed}</td>
+      <td><a href=${href(["run", run.id])}><code>${run.id.slice(-8)}</code></a>${run.relation ? html` <small>${t(`relation.${run.relation}`)}</small>` : null}</td><td class="number">${run.seed}${run.fold == null ? null : html` <small>${t("fold", { fold: String(run.fold) })}</small>`}</td>
       <td><${StateLabel} state=${run.displayed}/></td>
       <td class="number"><progress max="1" value=${run.progress} aria-label=${t("column.progress")}></progress> ${formatCount(run.step)}</td>
       <td class="number">${formatNumber(parseNumber(values.last))}</td><td class="number">${formatNumber(parseNumber(values.best))}</td><td>${escapeInvisible(run.worker || "–")}</td></tr>`;

@@ -39,7 +39,7 @@ export function Run({ path, search, me }) {
     hidden: words(search, "hide"), shown: words(search, "show"), from, to,
   };
   const zoom = (low, high) => updateParameters({ from: String(Math.max(0, Math.floor(low))), to: String(Math.ceil(high)) });
-  return html`<h1>${escapeInvisible(experiment?.name || "")} <small>${t("seed", { seed: String(run.seed) })}</small></h1>
+  return html`<h1>${escapeInvisible(experiment?.name || "")} <small>${t("seed", { seed: String(run.seed) })}${run.fold == null ? "" : `, ${t("fold", { fold: String(run.fold) })}`}</small></h1>
     <${Facts} run=${run} live=${live}/>${deferred.shown.includes("failure") ? html`<${Failure} run=${run}/>` : null}
     <${Actions} run=${run} experiment=${experiment} refresh=${refresh} me=${me}/>
     <${Boundary}><${Diagnosis} run=${run} experiment=${experiment} curves=${curves} tick=${tick} diagnosis=${diagnosis} deferred=${deferred}/></${Boundary}>
