@@ -1,35 +1,59 @@
-"""Which rows of an uploaded table a run trains on, validates on and tests on."""
+"""Which rows a run trains on, validates on and tests on."""
 
 from contextlib import ExitStack
+from typing import Any
 
 from service.db.experiments import experiments
 from service.db.runs import runs
 from service.errors import Conflict, Unavailable
 from service.experiments.context import Context
 from service.experiments.parsed_spec import parsed_spec
-from service.ingest import list_split
+from service.ingest import list_split, list_unstratified
 from service.schemas.run_split import SplitView
+from service.spec.datasets.base import DatasetBase, TableBase
+from service.spec.datasets.images import Images
 from service.spec.datasets.uploaded import Upload
 from service.storage.factory import open_uploads
 
+MAX_ROWS = 10**6  # in an answer
+
 
 def run_split(context: Context, run_id: str) -> SplitView:
-    """Return the rows of each part; raise `Conflict` for a run on anything but an uploaded table."""
+    """Return the rows of each part; raise `Conflict` where they are not known here, or too many."""
     run = runs.get(context.connection, context.principal, run_id)
-    spec = parsed_spec(experiments.get(context.connection, context.principal, run.experiment_id))
-    dataset = spec.dataset
-    if not isinstance(dataset, Upload):
-        raise Conflict(f"The run trains on {dataset.kind}: only the rows of an uploaded table are listed.")
-    fold = run.seed % spec.folds
-    files = {"train": dataset.upload} | dataset.part_uploads
+    dataset = parsed_spec(experiments.get(context.connection, context.principal, run.experiment_id)).dataset
+    _check_listable(dataset)
+    fold, files = run.fold or 0, None
+    if isinstance(dataset, Upload | Images):
+        if isinstance(dataset, Upload) and dataset.part_uploads:
+            files = {"train": dataset.upload} | dataset.part_uploads
+        found = _of_files(context, dataset, fold)
+    else:
+        assert isinstance(dataset, TableBase)
+        found = list_unstratified(dataset, fold)
+    return SplitView(fold=run.fold, files=files, **found)
+
+
+def _check_listable(dataset: DatasetBase) -> None:
+    if not isinstance(dataset, TableBase):
+        raise Conflict(f"The run trains on {dataset.kind}, which is not split by rows.")
+    if dataset.facts.rows > MAX_ROWS:
+        raise Conflict(f"The dataset has {dataset.facts.rows} rows, and at most {MAX_ROWS} are listed.")
+    if dataset.strata and not isinstance(dataset, Upload | Images):
+        raise Conflict(
+            f"The run trains on {dataset.kind}, whose split is stratified by classes that only workers read: rows are "
+            "listed of uploads, and of data without classes."
+        )
+
+
+def _of_files(context: Context, dataset: Upload | Images, fold: int) -> dict[str, Any]:
     try:
         with ExitStack() as stack:
             uploads = open_uploads(context.settings)
             hashes = [each.sha256 for each in dataset.found.every_file]
             contents = [stack.enter_context(uploads.opened(sha256)) for sha256 in hashes]
-            found = list_split(contents, dataset, fold)
+            return list_split(contents, dataset, fold)
     except FileNotFoundError:
         raise Conflict("The file of the upload is missing from the storage: send it again.") from None
     except OSError as error:
         raise Unavailable("The storage of uploads does not answer.") from error
-    return SplitView(fold=fold if spec.folds > 1 else None, files=files if len(files) > 1 else None, **found)

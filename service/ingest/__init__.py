@@ -6,9 +6,12 @@ functions below load pyarrow (0.1 s, 40 MB) when they are called, so an API that
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from service.errors import Problem
 from service.ingest.validation import SizeLimits
+from service.spec.datasets.base import TableBase
+from service.spec.datasets.images import Images
 from service.spec.datasets.report import Format, Report
 from service.spec.datasets.resolved import Resolved, ResolvedSplit
 from service.spec.datasets.text import Text
@@ -59,8 +62,15 @@ def resolve_tokens(content: Path, report: Report, sha256: str, wanted: Text) -> 
     return token_counts.resolve_tokens(content, report, sha256, wanted)
 
 
-def list_split(contents: Sequence[Path], dataset: Upload, fold: int) -> dict[str, list[int]]:
-    """Return the rows, from 0, of stored files that are in each part of a run; raise `Invalid` for too many."""
+def list_split(contents: Sequence[Path], dataset: Upload | Images, fold: int) -> dict[str, Any]:
+    """Return the rows, from 0, of stored files that are in each part of a run, and `names` of images in folders."""
     from service.ingest.stored.incomplete_rows import list_parts  # noqa: PLC0415
 
     return list_parts(contents, dataset, fold)
+
+
+def list_unstratified(dataset: TableBase, fold: int) -> dict[str, Any]:
+    """Return the rows of each part, from 0, of data whose split looks at no target and so at no file."""
+    from service.ingest.splits import listing  # noqa: PLC0415
+
+    return listing.list_unstratified(dataset, fold)

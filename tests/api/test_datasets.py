@@ -16,7 +16,9 @@ from service.db.session import transaction
 from service.errors import RunFailure
 from service.settings import Settings
 from service.spec.experiment import Experiment
+from tests.ingest.images.image_files import archive, class_files
 
+IMAGES = class_files(8)
 CSV = ("size,weight,kind\n" + "".join(f"{i % 7},{i * 0.5},{'ab'[i % 2]}\n" for i in range(60))).encode()
 SPEC: dict[str, Any] = {
     "model": {"kind": "linear"},
@@ -285,9 +287,36 @@ def test_the_rows_of_each_part_are_listed_as_the_worker_selects_them(
         assert listed["fold"] == (run["seed"] if fields.get("folds") else None)
 
 
-def test_only_the_rows_of_uploads_are_listed(client: TestClient) -> None:
+@pytest.mark.parametrize(
+    "dataset",
+    [{"kind": "diabetes", "folds": 3, "test": 0.1}, {"kind": "absolute", "rows": 40, "shuffled_targets": 0.5}, None],
+)
+def test_rows_of_other_data_are_listed_where_the_split_is_known_here(
+    dataset: Any, client: TestClient, settings: Settings, tmp_path: Path
+) -> None:
+    from worker.trainer.data.dataset_folders import DatasetFolders
+    from worker.trainer.data.split import split_dataset
+
+    changes: dict[str, Any] = {"dataset": dataset, "loss": {"kind": "mse"}}
+    if dataset is None:
+        view = upload(client, archive(tmp_path / "pets.zip", IMAGES).read_bytes(), "name=pets.zip").json()
+        changes = {"dataset": {"kind": "images", "upload": view["id"], "size": 8, "shuffled_targets": 0.5, "folds": 2}}
+    answer = client.post("/v1/experiments", json=SPEC | changes)
+    assert answer.status_code == 201, answer.text
+    spec = Experiment.model_validate_json(json.dumps(answer.json()["spec"]))
+    for run in answer.json()["runs"]:
+        listed = client.get(f"/v1/runs/{run['id']}/split").json()
+        splits = split_dataset(spec.dataset, DatasetFolders(settings.dataset_dir), run["fold"] or 0)
+        for name in ("train", "validation", "test"):
+            assert listed[name] == getattr(splits, name).numbers.tolist()
+        assert run["fold"] == listed["fold"] == (run["seed"] if spec.folds > 1 else None)
+        assert listed["names"] == (None if dataset else [*IMAGES])
+
+
+def test_rows_that_only_workers_can_divide_are_not_listed(client: TestClient) -> None:
     run = client.post("/v1/experiments", json=SPEC | {"dataset": {"kind": "iris"}}).json()["runs"][0]["id"]
-    assert client.get(f"/v1/runs/{run}/split").status_code == 409
+    answer = client.get(f"/v1/runs/{run}/split")
+    assert (answer.status_code, "stratified by classes" in answer.json()["detail"]) == (409, True)
 
 
 def test_a_file_without_a_header_is_uploaded_where_the_request_says_so(client: TestClient) -> None:

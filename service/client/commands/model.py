@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import csv
+import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from service.client import lookup
 from service.client.commands.context import Commands, Context, command
 from service.client.errors import Unusable
+
+if TYPE_CHECKING:
+    from service.schemas.run_split import SplitView
 
 
 def add(commands: Commands) -> None:
@@ -28,7 +33,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--output", "-o", type=Path, metavar="FILE", help="a new file (default RUN-predictions.parquet)"
     )
-    summary = "say how many rows of an uploaded table a run trains on, validates on and tests on, or list them"
+    summary = "say how many rows a run trains on, validates on and tests on, or list them"
     parser = command(commands, "split", do_split, summary, "saddle split adam:3 -o rows.csv")
     parser.add_argument("what", help="a run: its id, or NAME:SEED")
     parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="a new CSV file of row and part")
@@ -68,19 +73,28 @@ def do_split(arguments: argparse.Namespace, context: Context) -> None:
     context.say("  ".join(f"{name} {len(rows)}" for name, rows in parts.items()) + fold)
     if arguments.output is not None:
         try:
-            arguments.output.write_text(_split_table(parts, found.files), encoding="utf-8")
+            arguments.output.write_text(_split_table(found), encoding="utf-8")
         except OSError as error:
             raise Unusable(f"{arguments.output} cannot be written ({error.strerror})") from None
         context.say(f"{arguments.output}")
 
 
-def _split_table(parts: Mapping[str, Sequence[int]], files: Mapping[str, str] | None) -> str:
-    """Return a CSV of row and part, and of the upload whose row it is where each part has its own."""
-    if files is None:
-        numbered = sorted((row, name) for name, rows in parts.items() for row in rows)
-        return "row,part\n" + "".join(f"{row},{name}\n" for row, name in numbered)
-    lines = (f"{row},{name},{files[name]}\n" for name, rows in parts.items() for row in rows)
-    return "row,part,upload\n" + "".join(lines)
+def _split_table(found: SplitView) -> str:
+    """Return a CSV of row and part, with the upload of each part's own file, or the names of the rows."""
+    parts = {"train": found.train, "validation": found.validation, "test": found.test}
+    if found.files is not None:
+        lines = [[row, name, found.files[name]] for name, rows in parts.items() for row in rows]
+        return _csv(["row", "part", "upload"], lines)
+    numbered = sorted((row, name) for name, rows in parts.items() for row in rows)
+    if found.names is None:
+        return _csv(["row", "part"], numbered)
+    return _csv(["row", "part", "name"], [(row, part, found.names[row]) for row, part in numbered])
+
+
+def _csv(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *lines])
+    return text.getvalue()
 
 
 def do_card(arguments: argparse.Namespace, context: Context) -> None:

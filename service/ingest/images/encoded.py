@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from pyarrow import types
 
 from service.errors import Invalid, Problem
+from service.ingest.class_labels import class_indices
 from service.ingest.hugging_face import StoredSplit, open_files
 from service.ingest.images.decode import BadImage, open_image
 from service.ingest.images.report import MAX_SHOWN, Sizes
@@ -69,6 +72,20 @@ def label_classes(stored: StoredSplit, column: str, pointer: str) -> tuple[str, 
         detail = "has not between 2 and 1000 different classes, one in every row: choose another column."
         raise Invalid.of([Problem(pointer, "wrong_classes", detail)])
     return tuple(str(value) for value in sorted(seen))
+
+
+def batch_labels(stored: StoredSplit, column: str, array: Any, classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """Return the class numbers of some cells of a label column: a ClassLabel's own, else positions in `classes`."""
+    cells = decode(array)
+    if stored.classes(column) is not None:
+        return np.asarray(cells.to_pylist(), np.int64)
+    return class_indices(cells, classes)
+
+
+def read_labels(stored: StoredSplit, column: str, classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """Return the class number of every row, (N,)."""
+    blocks = [batch_labels(stored, column, batch.column(column), classes) for batch in stored.batches([column])]
+    return np.concatenate(blocks)
 
 
 def _images(stored: StoredSplit, column: str) -> Iterator[bytes]:

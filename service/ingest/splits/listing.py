@@ -8,34 +8,57 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import Invalid, Problem
+from service.ingest.hugging_face import open_files
+from service.ingest.images.archive import open_archive
+from service.ingest.images.encoded import read_labels
 from service.ingest.rows import Selection
 from service.ingest.splits.assignment import PARTS, parts_of_fold
 from service.ingest.splits.counting import SplitRequest
 from service.ingest.splits.random_rows import shuffle_share, table_parts
+from service.spec.datasets.base import TableBase
+from service.spec.datasets.images import Images
 from service.spec.datasets.resolved import PartFile, Resolved
 from service.spec.datasets.uploaded import Upload
 
 Indices = npt.NDArray[np.intp]
-MAX_ROWS = 10**6  # in an answer
 
 
-def list_rows(contents: Sequence[Path], document: dict[str, Any], fold: int) -> dict[str, list[int]]:
-    """Return the rows, from 0, that are in each part; rows without a needed value are in none.
+def list_rows(contents: Sequence[Path], document: dict[str, Any], fold: int) -> dict[str, Any]:
+    """Return the rows, from 0, that are in each part, and names of the rows where they have some.
 
-    They are rows of the dataset's file, or of the part's own where it has one.
+    They are rows of the dataset's file, or of the part's own where it has one; rows without a needed value are in none.
     """
+    if document["kind"] == "images":
+        return _list_images(contents[0], Images.model_validate_json(json.dumps(document)), fold)
     dataset = Upload.model_validate_json(json.dumps(document))
-    if dataset.found.rows > MAX_ROWS:
-        detail = f"the dataset has {dataset.found.rows} rows, and at most {MAX_ROWS} are listed."
-        raise Invalid.of([Problem("", "too_many_rows", detail, MAX_ROWS)])
     if dataset.part_uploads:
         return _rows_of_files(contents, dataset)
     rows, parts_of = deal_rows(contents[0], dataset)
-    return {name: rows[part].tolist() for name, part in zip(PARTS, parts_of(fold), strict=True)}
+    return _by_part([rows[part] for part in parts_of(fold)])
 
 
-def _rows_of_files(contents: Sequence[Path], dataset: Upload) -> dict[str, list[int]]:
+def list_unstratified(dataset: TableBase, fold: int) -> dict[str, Any]:
+    """Return the rows of each part, from 0, of data whose split looks at no target."""
+    return _by_part(table_parts(np.zeros(dataset.facts.rows), dataset, fold))
+
+
+def _by_part(parts: Sequence[Indices]) -> dict[str, Any]:
+    return {name: rows.tolist() for name, rows in zip(PARTS, parts, strict=True)}
+
+
+def _list_images(content: Path, dataset: Images, fold: int) -> dict[str, Any]:
+    names: list[str] | None = None
+    if dataset.found.format == "images":
+        with open_archive(content) as (folders, _):
+            names, labels = list(folders.names), np.array(folders.labels)
+    else:
+        labels = read_labels(open_files([content]), dataset.label, dataset.found.classes)
+    if dataset.shuffled_targets:
+        labels = labels[shuffle_share(np.arange(len(labels)), dataset.shuffled_targets, dataset.split_seed)]
+    return _by_part(table_parts(labels, dataset, fold)) | {"names": names}
+
+
+def _rows_of_files(contents: Sequence[Path], dataset: Upload) -> dict[str, Any]:
     listed: dict[str, list[int]] = {name: [] for name in PARTS}
     for name, content, file in zip(PARTS, contents, dataset.found.every_file, strict=False):
         listed[name] = _complete(content, dataset, file)[1].tolist()

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from service.errors import Invalid
 from service.ingest.reader import ReadLimits
 from service.ingest.reader_process import SHARED
 from service.ingest.rows import Selection
 from service.ingest.splits.counting import SplitRequest
+from service.spec.datasets.images import Images
 from service.spec.datasets.report import Report
 from service.spec.datasets.resolved import ResolvedSplit
 from service.spec.datasets.uploaded import Upload
@@ -63,11 +65,11 @@ def count_parts(content: Path, wanted: Upload) -> ResolvedSplit:
     return _count_parts(content.resolve(), SplitRequest.of(wanted))
 
 
-def list_parts(contents: Sequence[Path], dataset: Upload, fold: int) -> dict[str, list[int]]:
+def list_parts(contents: Sequence[Path], dataset: Upload | Images, fold: int) -> dict[str, Any]:
     """Return the rows of each part, from 0, of a run that validates on this fold; another process reads them."""
     path, *others = (str(content.resolve()) for content in contents)
     asked = {"path": path, "others": others, "listed": dataset.model_dump(mode="json"), "fold": fold}
-    found: dict[str, list[int]] = json.loads(SHARED.ask(asked, LIMITS))
+    found: dict[str, Any] = json.loads(SHARED.ask(asked, LIMITS))
     return found
 
 

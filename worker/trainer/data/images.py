@@ -15,14 +15,12 @@ from typing import Any
 import numpy as np
 
 from service.errors import Invalid, RunFailure
-from service.ingest.class_labels import class_indices
 from service.ingest.hugging_face import StoredSplit, open_files
 from service.ingest.images.archive import open_archive
 from service.ingest.images.class_folders import ClassFolders
 from service.ingest.images.decode import BadImage, Resize, decode_image
-from service.ingest.images.encoded import ROWS, encoded_images
+from service.ingest.images.encoded import ROWS, batch_labels, encoded_images
 from service.ingest.images.mounted import open_folder
-from service.ingest.parquet import decode
 from service.spec.datasets.mounted import FolderContents
 from service.spec.datasets.resolved import Resolved
 from worker.trainer.data.dataset_folders import DatasetFolders
@@ -97,10 +95,9 @@ def _of_folders(folders: ClassFolders, read: Callable[[str], bytes]) -> Iterator
 
 
 def _of_table(stored: StoredSplit, image: str, label: str, classes: tuple[str, ...]) -> Iterator[Encoded]:
-    named, row = stored.classes(label) is not None, 0
+    row = 0
     for batch in stored.batches([image, label], ROWS):
-        array = decode(batch.column(label))
-        labels = np.asarray(array.to_pylist(), np.int64) if named else class_indices(array, classes)
+        labels = batch_labels(stored, label, batch.column(label), classes)
         for encoded, each in zip(encoded_images(batch.column(image)), labels, strict=True):
             row += 1
             yield f"row {row}", encoded, int(each)
