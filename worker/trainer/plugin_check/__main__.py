@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from service.errors import SaddleError
+from service.ingest import inspect_file
 from worker.trainer.plugin_check.declarations import check_declarations
 from worker.trainer.plugin_check.package import Package, find_package
 
@@ -23,26 +24,36 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="saddle plugin check")
     parser.add_argument("target", help="folder of a package, or the name of an installed one")
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    parser.add_argument("--data", type=Path, help="train on this file (CSV, Parquet, NPZ, ...) instead of bundled data")
+    parser.add_argument("--predict", help="column of --data to predict; default: its last one")
     parser.add_argument("--results", type=Path, help=argparse.SUPPRESS)  # of the process that trains
     parser.add_argument("--components", default="", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.results:
         from worker.trainer.plugin_check.trials import try_components  # noqa: PLC0415  loads torch
 
-        given.results.write_text(json.dumps(try_components(given.components.split(","))))
+        found = try_components(given.components.split(","), given.data, given.predict)
+        given.results.write_text(json.dumps(found))
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         try:
             package = find_package(given.target, Path(scratch))
-        except SaddleError as error:
+            if given.data is not None:
+                inspect_file(given.data, None)
+        except (SaddleError, OSError) as error:
             print(f"saddle: {error}", file=sys.stderr)
             return 2
-        found = _check(package, Path(scratch))
+        found = _check(package, Path(scratch), _data_options(given.data, given.predict))
     _show(package, found, given.json)
     return int(any(fault for fault, _ in found.values()))
 
 
-def _check(package: Package, scratch: Path) -> Results:
+def _data_options(data: Path | None, predict: str | None) -> list[str]:
+    """Return the options about the data for the process that trains."""
+    return [] if data is None else ["--data", str(data), *(["--predict", predict] if predict else [])]
+
+
+def _check(package: Package, scratch: Path, options: list[str]) -> Results:
     sys.path[:0] = map(str, package.folders)
     declared = check_declarations(package.name)
     if any(declared.values()):  # with such a package, no process of Saddle starts
@@ -50,7 +61,7 @@ def _check(package: Package, scratch: Path) -> Results:
     path = os.pathsep.join(filter(None, sys.path))
     results = scratch / "results.json"
     command = [sys.executable, "-P", "-m", str(__package__), package.name, "--results", str(results)]
-    command += ["--components", ",".join(declared)]
+    command += ["--components", ",".join(declared), *options]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, check=False, stdout=sys.stderr)
     if not results.exists():
         return dict.fromkeys(declared, (f"ended the process that trained (exit status {done.returncode})", ""))

@@ -8,7 +8,8 @@ from service.spec.catalog import BASES, CATALOG
 from service.spec.component import Component, Json, find_components
 from service.spec.datasets import DatasetBase
 from service.spec.experiment import Experiment
-from service.spec.parse.experiment import parse_experiment
+from service.spec.parse.experiment import parse_experiment, resolve_nothing
+from worker.trainer.plugin_check.own_data import OwnData
 
 STEPS = 6  # the run is cut after half of them
 CLASSES = {"dataset": {"kind": "iris"}, "loss": {"kind": "cross_entropy"}}
@@ -37,21 +38,28 @@ class NoSpec(Exception):
     """No spec fits the component."""
 
 
-def spec_with(family: str, kind: str) -> tuple[Experiment, Component]:
-    """Return a valid spec with this component, and the component; raise `NoSpec`, which says what is missing."""
+def spec_with(family: str, kind: str, own: OwnData | None = None) -> tuple[Experiment, Component]:
+    """Return a valid spec with this component, and the component; raise `NoSpec`, which says what is missing.
+
+    It trains on the data of the team's `own`, if they are given and the component is no dataset.
+    """
+    own = None if family == "dataset" else own
     member = CATALOG[BASES[family][0]][kind]
     wanted = [name for name, field in member.model_fields.items() if field.is_required()]
+    example: Json = json.loads(json.dumps(member.example))
+    if own is not None:
+        example.pop("dataset", None)
     refused: list[str] = []
-    for base in _bases(family, member):
+    for base in _bases(family, member) if own is None else own.bases():
         document = USUAL | SMALL | base
-        if not _given(family, member.example):
+        if not _given(family, example):
             if wanted:
                 raise NoSpec(
                     f"has the field {wanted[0]} without a default: give a value in the class attribute example"
                 )
             document = _with(family, kind, document)
         try:
-            spec = parse_experiment(document | json.loads(json.dumps(member.example))).spec
+            spec = parse_experiment(document | example, own.resolve if own else resolve_nothing).spec
             return spec, next(part for part, _ in find_components(spec) if type(part) is member)
         except StopIteration:
             raise NoSpec("is not in the spec that its class attribute example describes") from None

@@ -3,7 +3,7 @@
 import random
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,27 +23,33 @@ from service.spec.probes import ProbeBase
 from service.spec.schedules import ScheduleBase
 from worker.trainer.build import build, layout_of, resolve
 from worker.trainer.checkpoints import resume_check
+from worker.trainer.data.dataset_folders import NO_FOLDERS
 from worker.trainer.data.split import check_arrays
 from worker.trainer.loop import Training, prepare
 from worker.trainer.plugin_check.attributes import changed_attributes
 from worker.trainer.plugin_check.fault import Fault
 from worker.trainer.plugin_check.images import augmentation_of, check_augmentation
+from worker.trainer.plugin_check.own_data import OwnData
 from worker.trainer.plugin_check.specs import STEPS, NoSpec, spec_with
 from worker.trainer.plugin_check.targets import target_faults
 from worker.trainer.step.evaluation import UNTRAINED_LOSS
 
 CPU = torch.device("cpu")
 Run = tuple[Training, resume_check.Trace]  # one that has ended
+Start = Callable[[Experiment, int, torch.device], Training]
 
 
-def try_components(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+def try_components(
+    names: Sequence[str], file: Path | None = None, predict: str | None = None
+) -> dict[str, tuple[str, str]]:
     """Return the fault of each component, by the name of its entry point, and what was trained with it."""
     torch.set_num_threads(1)  # the thread count is part of a run's identity
     with tempfile.TemporaryDirectory() as scratch:
-        return {name: try_component(name, Path(scratch) / name) for name in names}
+        own = OwnData.of(file, predict, Path(scratch) / "own-data") if file else None
+        return {name: try_component(name, Path(scratch) / name, own) for name in names}
 
 
-def try_component(name: str, folder: Path) -> tuple[str, str]:
+def try_component(name: str, folder: Path, own: OwnData | None = None) -> tuple[str, str]:
     """Train with a component; return its fault, empty if there is none, and what was trained."""
     family, _, kind = name.partition(".")
     component: Component | None = None
@@ -52,19 +58,21 @@ def try_component(name: str, folder: Path) -> tuple[str, str]:
         if family == "augmentation":
             component = augmentation_of(kind)
         else:
-            spec, component = spec_with(family, kind)
+            spec, component = spec_with(family, kind, own)
         if found := "; ".join(target_faults(family, component)):
             raise Fault(found)
         if isinstance(component, AugmentationBase):
             return "", _check_images(component)
         assert spec is not None
-        _check_alone(component, spec)
-        _check_training(component, spec, folder)
+        start = partial(prepare, files=own.files if own else NO_FOLDERS)
+        _check_alone(component, spec, start)
+        _check_training(component, spec, folder, start)
     except (NoSpec, Fault) as fault:
         return str(fault), ""
     except Exception as error:  # their code may raise anything
         return _describe(error, component), ""
-    return "", f"{spec.model.kind} on {spec.dataset.kind}, {STEPS} steps, cut and resumed bit for bit"
+    rows = own.predict if own and spec.dataset.kind == "upload" else spec.dataset.kind
+    return "", f"{spec.model.kind} on {rows}, {STEPS} steps, cut and resumed bit for bit"
 
 
 def _describe(error: Exception, component: Component | None) -> str:
@@ -86,19 +94,19 @@ def _check_images(component: AugmentationBase) -> str:
     return told
 
 
-def _check_alone(component: Component, spec: Experiment) -> None:
+def _check_alone(component: Component, spec: Experiment, start: Start) -> None:
     """Check the component outside a training."""
     if isinstance(component, ModelBase):
-        _check_model(component, spec)
+        _check_model(component, spec, start)
     elif isinstance(component, DatasetBase):
         _check_dataset(component)
     elif isinstance(component, LossBase):
-        _check_loss(component, spec)
+        _check_loss(component, spec, start)
     elif isinstance(component, ScheduleBase) and component.pure:
         _check_schedule(component)
 
 
-def _check_model(component: ModelBase, spec: Experiment) -> None:
+def _check_model(component: ModelBase, spec: Experiment, start: Start) -> None:
     """Raise `Fault` for parameters made late, a layout that is not the model's, and outputs of a wrong shape."""
     shape, outputs = spec.dataset.facts.shape, spec.outputs
     model: nn.Module = build(component, shape, outputs)
@@ -115,14 +123,14 @@ def _check_model(component: ModelBase, spec: Experiment) -> None:
             wrong = next((pair for pair in zip(ours, theirs, strict=False) if pair[0] != pair[1]), None)
             told = f"{wrong[0]} and {wrong[1]}" if wrong else f"{len(ours)} parameters and {len(theirs)}"
             raise Fault(f"has leaves() that do not describe what is built, in torch's order: {told}")
-    _check_outputs(model, spec)
+    _check_outputs(model, spec, start)
 
 
-def _check_loss(component: LossBase, spec: Experiment) -> None:
+def _check_loss(component: LossBase, spec: Experiment, start: Start) -> None:
     """Raise `Fault` for parameters, and for buffers that change outside of training."""
     if name := next((name for name, _ in build(component).named_parameters()), None):
         raise Fault(f"has the parameter {name}, {UNTRAINED_LOSS}")
-    training = prepare(spec, 0, CPU)
+    training = start(spec, 0, CPU)
     before = {name: value.clone() for name, value in training.criterion.state_dict().items()}
     x, y = training.batches.batch(1)
     training.criterion(training.model.eval()(x), y)
@@ -131,9 +139,9 @@ def _check_loss(component: LossBase, spec: Experiment) -> None:
         raise Fault(f"changes {changed} in evaluation mode, in which probes call it too: change it if self.training")
 
 
-def _check_outputs(model: nn.Module, spec: Experiment) -> None:
+def _check_outputs(model: nn.Module, spec: Experiment, start: Start) -> None:
     names = set(dict(model.named_parameters()))
-    x, _ = prepare(spec, 0, CPU).batches.batch(1)
+    x, _ = start(spec, 0, CPU).batches.batch(1)
     for rows, training in ((x, True), (x[:1], False)):
         with torch.no_grad():
             found = model.train(training)(rows)
@@ -184,9 +192,9 @@ def _check_schedule(component: ScheduleBase) -> None:
         raise Fault("gives another rate when asked again: the rate must depend on s and total only")
 
 
-def _check_training(component: Component, spec: Experiment, folder: Path) -> None:
+def _check_training(component: Component, spec: Experiment, folder: Path, start: Start) -> None:
     """Raise `Fault` unless the training is finite, its loss a scalar, and the same again, whole or cut."""
-    begin = partial(prepare, spec, spec.seeds[0], CPU)
+    begin = partial(start, spec, spec.seeds[0], CPU)
     before = random.getstate(), np.random.get_state()
     training = begin()
     with training.criterion.register_forward_hook(_require_scalar):
@@ -196,7 +204,7 @@ def _check_training(component: Component, spec: Experiment, folder: Path) -> Non
         if loss in ("nan", "inf", "-inf"):
             raise Fault(f"has the loss {loss} at step {step}")
     if isinstance(component, ProbeBase):
-        _check_probe(whole, prepare(spec.model_copy(update={"probes": ()}), training.seed, CPU))
+        _check_probe(whole, start(spec.model_copy(update={"probes": ()}), training.seed, CPU))
     again = begin()
     if found := _difference(component, whole, (again, resume_check.trace(again))):
         raise Fault(

@@ -25,6 +25,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "what", nargs="?", help="new: name of the package; check: its folder (default: this one), or an installed one"
     )
+    parser.add_argument("--data", metavar="FILE", help="check: train on this file instead of bundled data")
+    parser.add_argument("--predict", metavar="COLUMN", help="check: the column of --data to predict; default: the last")
 
 
 def do(arguments: argparse.Namespace, context: Context) -> None:
@@ -34,7 +36,10 @@ def do(arguments: argparse.Namespace, context: Context) -> None:
 def run_here(arguments: argparse.Namespace) -> int:
     """Write or check a package, and return the exit status."""
     if arguments.action == "check":
-        return _check(arguments.what or ".", arguments.json)
+        options = ["--json"] if arguments.json else []
+        options += ["--data", arguments.data] if arguments.data else []
+        options += ["--predict", arguments.predict] if arguments.predict else []
+        return _check(arguments.what or ".", options)
     if not arguments.what:
         raise Unusable("give the package a name: saddle plugin new acme")
     _write(arguments.what)
@@ -58,10 +63,10 @@ def _write(name: str) -> None:
     print(f"install it where the server and its workers run, and restart them:   pip install ./{folder}")
 
 
-def _check(target: str, as_json: bool) -> int:
+def _check(target: str, options: list[str]) -> int:
     """Check a package in a process of its own: it needs torch, which this one does without."""
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("worker") is None:
         raise Unusable("`saddle plugin check` trains, so it needs torch: run the saddle of a worker's environment")
     program = [sys.executable, "-P", "-m", "worker.trainer.plugin_check", target]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.run([*program, *(["--json"] if as_json else [])], check=False, env=environment).returncode
+    return subprocess.run([*program, *options], check=False, env=environment).returncode

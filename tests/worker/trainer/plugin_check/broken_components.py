@@ -1,5 +1,6 @@
 """The sources of a package most of whose components are broken, each in one way."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 MODELS = '''
@@ -489,8 +490,8 @@ KINDS = {
 }
 
 
-def write(folder: Path) -> None:
-    """Write the package, with a pyproject.toml."""
+def write(folder: Path, only: Collection[str] = ()) -> None:
+    """Write the package, with a pyproject.toml; `only`: the components that it offers, all if none is named."""
     sources = {
         "models": MODELS + "".join(SIMPLE_MODEL.format(name=name, kind=name.lower()) for name in SIMPLE),
         **{"losses": LOSSES, "optimizers": OPTIMIZERS, "schedules": SCHEDULES, "datasets": DATASETS, "probes": PROBES},
@@ -498,7 +499,7 @@ def write(folder: Path) -> None:
         **{"modules": MODULES, "criteria": CRITERIA, "updates": UPDATES, "rows": ROWS, "instruments": INSTRUMENTS},
         "__init__": "",
     }
-    (folder / "ours").mkdir()
+    (folder / "ours").mkdir(parents=True)
     for name, text in sources.items():
         (folder / "ours" / f"{name}.py").write_text(text)
     points = [
@@ -508,4 +509,6 @@ def write(folder: Path) -> None:
     ]
     points += [(f"model.{name.lower()}", f"ours.models:{name}") for name in SIMPLE]
     lines = ['[project]\nname = "ours"\nversion = "1.0"\n[project.entry-points."saddle.components"]']
-    (folder / "pyproject.toml").write_text("\n".join([*lines, *(f'"{name}" = "{value}"' for name, value in points)]))
+    (folder / "pyproject.toml").write_text(
+        "\n".join([*lines, *(f'"{k}" = "{v}"' for k, v in points if not only or k in only)])
+    )

@@ -91,6 +91,19 @@ def test_what_is_right_is_trained(name: str, found: Found) -> None:
     assert "6 steps, cut and resumed bit for bit" in str(found[name]["trained"])
 
 
+def test_components_are_trained_on_a_file_of_the_teams(tmp_path: Path) -> None:
+    broken_components.write(tmp_path / "ours", only=("model.right", "loss.rowwise", "dataset.fixed"))
+    rows = [f"{at},{at * at % 7},{at % 3}.5" for at in range(40)]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b,price", *rows]))
+    done = check(tmp_path / "ours", "--json", "--data", tmp_path / "rows.csv", "--predict", "price")
+    components = json.loads(done.stdout)["components"]
+    assert components["model.right"]["trained"].startswith("right on price, 6 steps")
+    assert components["loss.rowwise"]["fault"].startswith("has a loss of shape [16, 1]")
+    assert components["dataset.fixed"]["trained"]
+    done = check(tmp_path / "ours", "--data", tmp_path / "nothing.csv")
+    assert (done.returncode, "nothing.csv" in done.stderr) == (2, True)
+
+
 def test_faults_of_declarations_are_all_told_before_anything_is_trained(tmp_path: Path) -> None:
     (tmp_path / "ours.py").write_text(
         "from typing import Literal\n"
