@@ -90,7 +90,8 @@ def _trained(running: Product, path: Path, uploads: dict[str, str], seed: int, s
 def _plain(folder: Path, paths: list[Path], seed: int, threads: int) -> Result:
     """The result of the plain loop on these files: the rows, and the weights to start from if there are any."""
     rows, *weights = map(str, paths)
-    command = [sys.executable, str(folder / "plain.py"), rows, str(seed), str(threads), *weights]
+    command = [sys.executable, "-m", "tests.recipes.plain_loop", str(folder / "plain.py")]
+    command += [rows, str(seed), str(threads), *weights]
     found: Result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
 
