@@ -58,7 +58,11 @@ def describe(answer: Mapping[str, Any]) -> dict[str, str]:
         likely = answer.get("probabilities", {}).get(answer["class"])
         return {"class": str(answer["class"])} | ({} if likely is None else {"probability": _number(likely)})
     if "next" in answer:
-        return {"next": "  ".join(f"{each['token']!r} {_number(each['probability'])}" for each in answer["next"])}
+        return {
+            "next": "  ".join(
+                f"{each.get('text', each['token'])!r} {_number(each['probability'])}" for each in answer["next"]
+            )
+        }
     return {name: _number(value) for name, value in answer.items()}
 
 
