@@ -19,8 +19,9 @@ from service.spec.validation_errors import closest
 
 Severity = Literal["fatal", "unfair", "noted"]
 SPLIT = ("validation", "test", "split_seed", "split", "folds")
-RESOLVED_SPLIT = ("split", "files", "rows", "validation", "test", "dropped", "columns")  # follows from split and file
-SCALING = ("scaling", "target_scaling")
+RESOLVED_SPLIT = ("split", "files", "rows", "validation", "test")  # follows from split and file
+RESOLVED_PREPARATION = ("columns", "inputs", "coded")  # follows from the preparation and file
+PREPARATION = ("prepare", "scaling")  # of the features: rows and targets stay
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,14 @@ def part(*path: str) -> Callable[[Trial], Any]:
 def _dataset(trial: Trial) -> Json:
     found: Json = data_identity(trial.experiment.spec.get("dataset", {}))
     if isinstance(resolved := found.get("resolved"), dict):
-        found["resolved"] = {key: value for key, value in resolved.items() if key not in RESOLVED_SPLIT}
-    return {key: value for key, value in found.items() if key not in (*SPLIT, *SCALING)}
+        left_out = (*RESOLVED_SPLIT, *RESOLVED_PREPARATION)
+        found["resolved"] = {key: value for key, value in resolved.items() if key not in left_out}
+    return {key: value for key, value in found.items() if key not in (*SPLIT, *PREPARATION, "target_scaling")}
+
+
+def _preparation(trial: Trial) -> Json:
+    dataset = trial.experiment.spec.get("dataset", {})
+    return {key: dataset.get(key) or None for key in PREPARATION}
 
 
 def _split(trial: Trial) -> Json:
@@ -91,7 +98,7 @@ def aspects(series: str) -> list[Aspect]:
             "The groups scale their targets differently: losses have no common scale.",
             part("dataset", "target_scaling"),
         ),
-        Aspect("preprocessing", "noted", "The groups scale their features differently.", part("dataset", "scaling")),
+        Aspect("preprocessing", "noted", "The groups prepare or scale their features differently.", _preparation),
         Aspect("model", "noted", "The groups have different models.", part("model")),
         Aspect("precision", "noted", "The groups compute in different precisions.", part("precision")),
         Aspect("batch", "noted", "The groups have different batch sizes: a step is not the same work.", _batch),

@@ -296,3 +296,15 @@ def test_each_fold_has_as_many_runs(client: TestClient) -> None:
     assert post(dataset=FOLDED, seeds=[5, 11, 2, 3, 4]).status_code == 201
     uneven = post(dataset=FOLDED, seeds=[0, 1, 2])
     assert [(each["pointer"], each["code"]) for each in uneven.json()["errors"]] == [("/seeds", "uneven_folds")]
+
+
+def test_another_preparation_of_the_same_rows_is_only_noted(client: TestClient, train: Callable[..., str]) -> None:
+    divided = {"kind": "digits", "prepare": [{"kind": "divide", "by": 16}], "scaling": "none"}
+    chosen = [
+        train([0.1, 0.2], name=f"group {at}", dataset=dataset)
+        for at, dataset in enumerate(({"kind": "digits"}, divided, divided | {"shuffled_targets": 0.5}))
+    ]
+    for others, expected in ((chosen[:2], {"preprocessing": "noted"}), (chosen[1:], {"data": "fatal"})):
+        view = client.post("/v1/comparisons", json={"experiments": others, "series": ["loss"]}).json()
+        found = {each["aspect"]: each["severity"] for each in view["comparability"]["mismatches"]}
+        assert found == expected
