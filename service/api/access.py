@@ -54,14 +54,15 @@ def _check_owner(request: Request, principal: Principal, rule: Rule) -> None:
 
 def check_rules(app: Any) -> None:
     """Raise `LookupError` for a route without a rule: better no start than an open door."""
-    missing = [route.path for route in _routes(app) if route.operation_id not in RULES]
+    missing = [route.path for route in routes_of(app) if route.operation_id not in RULES]
     if missing:
         raise LookupError(f"service.access.rules has no rule for {', '.join(missing)}")
 
 
-def _routes(holder: Any) -> Iterator[APIRoute]:
+def routes_of(holder: Any) -> Iterator[APIRoute]:
+    """Yield the routes of an application, those of included routers too."""
     for route in holder.routes:
         if isinstance(route, APIRoute):
             yield route
         elif hasattr(route, "original_router"):
-            yield from _routes(route.original_router)
+            yield from routes_of(route.original_router)

@@ -14,6 +14,7 @@ from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel
 
 from service.api.body import raw_body
+from service.api.one_thread import Deferred
 from service.db.access.principal import Principal
 from service.db.session import EVERY_PROJECT, NO_PROJECT, Connection, autocommit, transaction
 from service.errors import Invalid, Problem
@@ -57,14 +58,14 @@ async def open_transaction(runtime: Runtime, project_id: str = EVERY_PROJECT) ->
         yield connection
 
 
-async def _connection(runtime: RuntimeDep, request: Request) -> AsyncIterator[Connection]:
-    """Open a transaction that reaches what the request may, see `service.api.access`."""
-    async with open_transaction(runtime, request.state.reach) as connection:
-        yield connection
+async def _connection(runtime: RuntimeDep, request: Request) -> AsyncIterator[Deferred[Connection]]:
+    """Hold a slot for a transaction that reaches what the request may, see `service.api.access`."""
+    async with _database_slot(runtime):
+        yield Deferred(transaction(runtime.engine, request.state.reach), lambda connection: connection)
 
 
 async def read_in_thread(runtime: Runtime, principal: Principal, work: Callable[[Connection], T]) -> T:
-    """Run the read-only `work` with a connection in one thread; `ConnectionDep` would switch threads three times."""
+    """Run the read-only `work` with a connection in one thread, without a transaction."""
 
     def read() -> T:
         with autocommit(runtime.engine, principal.project_id or NO_PROJECT) as connection:
@@ -75,11 +76,12 @@ async def read_in_thread(runtime: Runtime, principal: Principal, work: Callable[
 
 
 # Function scope: the commit precedes the response, so a 201 always means that the row exists.
-ConnectionDep = Annotated[Connection, Depends(_connection, scope="function")]
+ConnectionDep = Annotated[Connection, Depends(_connection, scope="function")]  # for routes of `OneThread`
+DeferredDep = Annotated[Deferred[Connection], Depends(_connection, scope="function")]  # for dependencies of theirs
 
 
-async def _context(runtime: RuntimeDep, principal: PrincipalDep, connection: ConnectionDep) -> Context:
-    return Context(connection, principal, runtime.settings)
+async def _context(runtime: RuntimeDep, principal: PrincipalDep, opened: DeferredDep) -> Deferred[Context]:
+    return opened.then(lambda connection: Context(connection, principal, runtime.settings))
 
 
 ContextDep = Annotated[Context, Depends(_context)]

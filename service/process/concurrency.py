@@ -14,10 +14,13 @@ from service.errors import Unavailable
 async def acquire_slot(slots: anyio.Semaphore, wait_s: float, refusal: str) -> AsyncIterator[None]:
     """Hold one of the slots; raise `Unavailable` with `refusal` if none is free within `wait_s`."""
     try:
-        with anyio.fail_after(wait_s):
-            await slots.acquire()
-    except TimeoutError:
-        raise Unavailable(refusal) from None
+        slots.acquire_nowait()  # without the cost of a deadline
+    except anyio.WouldBlock:
+        try:
+            with anyio.fail_after(wait_s):
+                await slots.acquire()
+        except TimeoutError:
+            raise Unavailable(refusal) from None
     try:
         yield
     finally:

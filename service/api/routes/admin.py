@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from service.api.dependencies import ConnectionDep, ExperimentId, PrincipalDep, RunId
+from service.api.one_thread import OneThread
 from service.api.paging import Limit
 from service.api.replies import NotifyDep
 from service.db.admin import commands, workers
@@ -16,7 +17,7 @@ from service.schemas.admin import BusyWorkersView, BusyWorkerView, ProjectsUseVi
 from service.schemas.experiments import ExperimentView
 from service.schemas.runs import RunView
 
-router = APIRouter(prefix="/v1/admin", tags=["admin"])
+router = APIRouter(prefix="/v1/admin", tags=["admin"], route_class=OneThread)
 After = Annotated[str, Query(max_length=200, description="only projects whose name comes after this one")]
 WorkerName = Annotated[
     str, Path(pattern=r"^[^\x00-\x1f]{1,200}$", description="of a slot, such as worker-1 or worker-1.2")

@@ -5,6 +5,7 @@ from datetime import timedelta
 from fastapi import APIRouter, Request, Response
 
 from service.api.dependencies import ConnectionDep, ExperimentId, PrincipalDep, RuntimeDep
+from service.api.one_thread import OneThread
 from service.api.paging import Limit, NumberCursor, page_of
 from service.db.experiments import bin
 from service.experiments.answers import read_experiment
@@ -12,7 +13,7 @@ from service.schemas.common import Page
 from service.schemas.experiments import ExperimentView
 from service.schemas.people.sharing import BinView
 
-router = APIRouter(prefix="/v1", tags=["experiments"])
+router = APIRouter(prefix="/v1", tags=["experiments"], route_class=OneThread)
 
 
 @router.get("/bin", operation_id="list_bin")

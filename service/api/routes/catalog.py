@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from service.api.dependencies import ConnectionDep, PrincipalDep, body, json_body
+from service.api.dependencies import DeferredDep, PrincipalDep, body, json_body
+from service.api.one_thread import Deferred, OneThread
 from service.db.runs.pools import Pool
 from service.errors import NotFound
 from service.experiments.catalog import (
@@ -20,11 +21,11 @@ from service.schemas.catalog import Catalog, Family, KindDetail, PlannedRates, P
 from service.schemas.common import Json
 from service.spec.parse.presets import presets
 
-router = APIRouter(prefix="/v1", tags=["catalog"])
+router = APIRouter(prefix="/v1", tags=["catalog"], route_class=OneThread)
 
 
-def _served_pools(_: PrincipalDep, connection: ConnectionDep) -> list[Pool]:
-    return served_pools(connection)
+async def _served_pools(_: PrincipalDep, opened: DeferredDep) -> Deferred[list[Pool]]:
+    return opened.then(served_pools)
 
 
 Served = Annotated[list[Pool], Depends(_served_pools, scope="function")]

@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from service.api.content_negotiation import matches_etag
 from service.api.dependencies import ConnectionDep, PrincipalDep, RunId, RuntimeDep, open_transaction
+from service.api.one_thread import OneThread
 from service.db.access import audit
 from service.db.runs import checkpoints
 from service.db.runs.checkpoints import StoredCheckpoint
@@ -17,7 +18,7 @@ from service.process.concurrency import iterate_in_threads
 from service.schemas.checkpoints import CheckpointsView, CheckpointView
 from service.storage.factory import open_store
 
-router = APIRouter(prefix="/v1/runs", tags=["checkpoints"])
+router = APIRouter(prefix="/v1/runs", tags=["checkpoints"], route_class=OneThread)
 TYPES = {"tensors.safetensors": "application/octet-stream", "state.json": "application/json"}
 FileName = Literal["tensors.safetensors", "state.json"]
 Step = Annotated[int, Path(ge=0, le=2**53)]

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from service.api.dependencies import ConnectionDep, ExperimentId, PrincipalDep, body, id_path, json_body
+from service.api.one_thread import OneThread
 from service.api.paging import Cursor, Limit, page_of
 from service.db.access.principal import Principal
 from service.db.experiments import comments
@@ -12,7 +13,7 @@ from service.db.experiments.comments import StoredComment
 from service.schemas.common import Page
 from service.schemas.people.comments import CommentView, EditedComment, NewComment
 
-router = APIRouter(prefix="/v1", tags=["comments"])
+router = APIRouter(prefix="/v1", tags=["comments"], route_class=OneThread)
 CommentId = Annotated[str, id_path("cmt")]
 
 

@@ -13,13 +13,14 @@ from service.api.dependencies import (
     json_body,
     optional_body,
 )
+from service.api.one_thread import OneThread
 from service.api.replies import NotifyDep, created
 from service.comparison import answer
 from service.comparison.selection import check_question
 from service.schemas.comparisons import ComparisonView, Question
 from service.schemas.confirmations import ConfirmRequest
 
-router = APIRouter(prefix="/v1/comparisons", tags=["comparisons"])
+router = APIRouter(prefix="/v1/comparisons", tags=["comparisons"], route_class=OneThread)
 
 
 def checked_question(question: Annotated[Question, Depends(body(Question))]) -> Question:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Request, Response
 
 from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep, id_path
+from service.api.one_thread import OneThread
 from service.api.paging import Cursor, Limit, page_of
 from service.api.replies import Forever
 from service.api.uploads import UploadDep, keep_in_storage
@@ -14,7 +15,7 @@ from service.process.unnamed_files import remove_unless_named
 from service.schemas.common import Page
 from service.schemas.datasets import DatasetItem, DatasetView
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=OneThread)
 FILE: dict[str, Any] = {
     "requestBody": {
         "required": True,

@@ -21,6 +21,7 @@ from service.api.dependencies import (
     optional_body,
     read_in_thread,
 )
+from service.api.one_thread import OneThread
 from service.api.replies import DRY_RUN, DryRun, IdempotencyKey, NotifyDep, created
 from service.db.access.principal import Principal
 from service.db.runs import runs
@@ -37,7 +38,7 @@ from service.schemas.runs import ProbesView, RunView
 from service.spec.parse.document import DATA
 from service.verification.replays import replays_of
 
-router = APIRouter(prefix="/v1/runs", tags=["runs"])
+router = APIRouter(prefix="/v1/runs", tags=["runs"], route_class=OneThread)
 PREDICT_WAIT_S = 10.0  # for a worker that has nothing else to do this is enough
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.05, 0.5  # between two looks
 LATER: dict[int | str, dict[str, Any]] = {

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, Response
 
 from service.api.content_negotiation import REVALIDATE, negotiate_media_type
 from service.api.dependencies import ConnectionDep, PrincipalDep, RunId
+from service.api.one_thread import OneThread
 from service.diagnosis.answers import diagnosis_view, rules_view
 from service.diagnosis.autopsy import autopsy_script
 from service.diagnosis.diagnose_run import diagnosis_of
@@ -14,7 +15,7 @@ from service.diagnosis.text import readable
 from service.diagnosis.thresholds import TABLE
 from service.schemas.diagnosis import DiagnosisView, RulesView
 
-router = APIRouter(prefix="/v1", tags=["diagnosis"])
+router = APIRouter(prefix="/v1", tags=["diagnosis"], route_class=OneThread)
 TEXT, JSON, PYTHON = "text/plain", "application/json", "text/x-python"
 FORMS: dict[int | str, dict[str, Any]] = {200: {"content": {TEXT: {"schema": {"type": "string"}}}}}
 

@@ -25,6 +25,7 @@ from service.api.list_parameters import (
     select_fields,
     sorted_page,
 )
+from service.api.one_thread import OneThread
 from service.api.paging import Limit
 from service.api.replies import DRY_RUN, DryRun, IdempotencyKey, NotifyDep, created
 from service.db.experiments import experiments, lists
@@ -39,7 +40,7 @@ from service.schemas.experiments import ExperimentItem, ExperimentView, PostedEx
 from service.spec.experiment import Experiment
 from service.spec.filters.language import And, Fact, Term, parse
 
-router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
+router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=OneThread)
 
 
 @router.post(

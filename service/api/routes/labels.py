@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Response
 
 from service.api import preconditions
 from service.api.dependencies import ConnectionDep, ExperimentId, PrincipalDep, body, json_body
+from service.api.one_thread import OneThread
 from service.api.preconditions import IfMatch
 from service.api.replies import Forever
 from service.db.access.principal import Principal
@@ -15,7 +16,7 @@ from service.experiments.answers import etag_of, read_experiment
 from service.schemas.experiments import ExperimentView
 from service.schemas.requests import Labels
 
-router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
+router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=OneThread)
 
 
 @router.patch("/{experiment_id}", operation_id="patch_experiment", openapi_extra=json_body(Labels))

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
 from service.api.dependencies import ConnectionDep, PrincipalDep, RunId, RuntimeDep, open_transaction
+from service.api.one_thread import OneThread
 from service.api.routes.checkpoints import BYTES
 from service.db.session import Connection
 from service.diagnosis.model_card import card_of
@@ -21,7 +22,7 @@ from service.storage.factory import open_store
 from service.storage.files import PREDICTIONS, TENSORS
 from service.storage.store import Store
 
-router = APIRouter(prefix="/v1/runs", tags=["models"])
+router = APIRouter(prefix="/v1/runs", tags=["models"], route_class=OneThread)
 MARKDOWN = "text/markdown"
 PARQUET = "application/vnd.apache.parquet"
 TYPES: dict[FileName, str] = {

@@ -5,11 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from service.api.dependencies import ConnectionDep, PrincipalDep, RunId
+from service.api.one_thread import OneThread
 from service.api.paging import Limit, NumberCursor, page_of
 from service.db.runs import probe_results
 from service.schemas.probe_results import ReadingsView, ReadingView
 
-router = APIRouter(prefix="/v1/runs", tags=["runs"])
+router = APIRouter(prefix="/v1/runs", tags=["runs"], route_class=OneThread)
 Kind = Annotated[str | None, Query(max_length=64, pattern="^[a-z_]+$", description="only results of this probe")]
 
 

@@ -3,10 +3,11 @@
 from fastapi import APIRouter
 
 from service.api.dependencies import ConnectionDep, PrincipalDep
+from service.api.one_thread import OneThread
 from service.experiments.queue_answers import read_queue
 from service.schemas.queue import QueueView
 
-router = APIRouter(prefix="/v1/queue", tags=["runs"])
+router = APIRouter(prefix="/v1/queue", tags=["runs"], route_class=OneThread)
 
 
 @router.get("", operation_id="get_queue")

@@ -5,12 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from service.api.dependencies import ConnectionDep, ContextDep, PrincipalDep, RunId
+from service.api.one_thread import OneThread
 from service.experiments.planned_rate import planned_rate, superseded_points
 from service.experiments.run_split import run_split
 from service.schemas.planned_rate import GhostsView, PlannedView
 from service.schemas.run_split import SplitView
 
-router = APIRouter(prefix="/v1/runs", tags=["runs"])
+router = APIRouter(prefix="/v1/runs", tags=["runs"], route_class=OneThread)
 Points = Annotated[int, Query(ge=2, le=10_000, description="maximum number of points per curve")]
 
 

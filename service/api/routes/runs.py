@@ -16,6 +16,7 @@ from service.api.list_parameters import (
     select_fields,
     sorted_page,
 )
+from service.api.one_thread import OneThread
 from service.api.paging import Limit, NumberCursor, page_of
 from service.api.preconditions import IfMatch
 from service.api.replies import NotifyDep
@@ -30,7 +31,7 @@ from service.schemas.requests import PriorityRequest
 from service.schemas.runs import AttemptsView, AttemptView, EventView, HistoryView, RunView
 from service.spec.filters.language import And, Fact, Term, parse
 
-router = APIRouter(prefix="/v1/runs", tags=["runs"])
+router = APIRouter(prefix="/v1/runs", tags=["runs"], route_class=OneThread)
 
 
 @router.get("", operation_id="list_runs", response_model=Page[RunView])

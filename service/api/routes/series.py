@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Query, Response
 
 from service.api.dependencies import ConnectionDep, PrincipalDep, RunId, RuntimeDep, read_in_thread
+from service.api.one_thread import OneThread
 from service.api.series_response import (
     MEDIA_TYPES,
     SelectedSeries,
@@ -23,7 +24,7 @@ from service.experiments.parsed_spec import parsed_spec
 from service.schemas.series import Axis, ManySeries, RunSeries, SeriesNames
 from service.streaming.updates import latest_position
 
-router = APIRouter(prefix="/v1", tags=["runs"])
+router = APIRouter(prefix="/v1", tags=["runs"], route_class=OneThread)
 MAX_RUNS = 200
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 RESPONSES: dict[int | str, dict[str, Any]] = {

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from service.api.dependencies import ConnectionDep, ExperimentId, PrincipalDep, body, json_body
+from service.api.one_thread import OneThread
 from service.db.access import projects
 from service.db.access.principal import Principal
 from service.db.experiments import moving, sharing
@@ -18,7 +19,7 @@ from service.schemas.people.sharing import (
     ShareView,
 )
 
-router = APIRouter(prefix="/v1", tags=["experiments"])
+router = APIRouter(prefix="/v1", tags=["experiments"], route_class=OneThread)
 OtherDep = Annotated[OtherProject, Depends(body(OtherProject))]
 
 

@@ -5,11 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from service.api.dependencies import ConnectionDep, PrincipalDep
+from service.api.one_thread import OneThread
 from service.db.experiments import bin
 from service.db.runs import storage
 from service.schemas.storage import RunStorage, StorageView
 
-router = APIRouter(prefix="/v1/storage", tags=["storage"])
+router = APIRouter(prefix="/v1/storage", tags=["storage"], route_class=OneThread)
 
 
 @router.get("", operation_id="get_storage")

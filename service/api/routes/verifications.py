@@ -5,13 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Response
 
 from service.api.dependencies import ConnectionDep, ContextDep, PrincipalDep, RunId, json_body, optional_body
+from service.api.one_thread import OneThread
 from service.api.replies import IdempotencyKey, NotifyDep, created
 from service.schemas.requests import VerifyRequest
 from service.schemas.verifications import VerificationsView, VerificationView
 from service.verification.answers import verifications_of
 from service.verification.try_remedy import try_remedy
 
-router = APIRouter(prefix="/v1/runs", tags=["diagnosis"])
+router = APIRouter(prefix="/v1/runs", tags=["diagnosis"], route_class=OneThread)
 FindingId = Annotated[str, Path(pattern="^[A-Za-z0-9_.:-]{1,64}$", description="a finding of the run's diagnosis")]
 
 

@@ -3,10 +3,11 @@
 from fastapi import APIRouter
 
 from service.api.dependencies import ConnectionDep, PrincipalDep
+from service.api.one_thread import OneThread
 from service.db.runs import workers
 from service.schemas.workers import WorkersView, WorkerView
 
-router = APIRouter(prefix="/v1/workers", tags=["workers"])
+router = APIRouter(prefix="/v1/workers", tags=["workers"], route_class=OneThread)
 
 
 @router.get("", operation_id="list_workers")

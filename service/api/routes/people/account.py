@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request
 
 from service.access.password_rules import check_password
 from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep, body, json_body, open_transaction
+from service.api.one_thread import OneThread
 from service.api.sign_in import with_password
 from service.db.access import accounts, audit, invitations, sessions
 from service.db.access.accounts import Account
@@ -14,7 +15,7 @@ from service.db.access.principal import Principal
 from service.db.session import Connection
 from service.schemas.people.accounts import AccountChange, AccountView, PasswordChange
 
-router = APIRouter(prefix="/v1/account", tags=["people"])
+router = APIRouter(prefix="/v1/account", tags=["people"], route_class=OneThread)
 
 
 @router.get("", operation_id="get_account")

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 
 from service.api.dependencies import ConnectionDep, PrincipalDep, id_path
+from service.api.one_thread import OneThread
 from service.api.paging import Cursor, Limit, page_of
 from service.db.access import accounts, audit, invitations
 from service.db.access.accounts import Account
@@ -15,7 +16,7 @@ from service.errors import Conflict, NotFound
 from service.schemas.common import Page
 from service.schemas.people.accounts import PasswordLink, ServerAccountView
 
-router = APIRouter(prefix="/v1/admin/accounts", tags=["people"])
+router = APIRouter(prefix="/v1/admin/accounts", tags=["people"], route_class=OneThread)
 AccountId = Annotated[str, id_path("acc")]
 LINK_S = 86400.0  # seconds that a link to a new password works
 

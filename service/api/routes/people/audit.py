@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BeforeValidator
 
 from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep
+from service.api.one_thread import OneThread
 from service.api.paging import Limit, NumberCursor, page_of
 from service.db.access import audit, audit_log
 from service.db.access.audit_log import AuditFilter
@@ -21,7 +22,7 @@ from service.process.runtime import Runtime
 from service.schemas.common import Page
 from service.schemas.people.audit import AuditView
 
-router = APIRouter(prefix="/v1", tags=["people"])
+router = APIRouter(prefix="/v1", tags=["people"], route_class=OneThread)
 EXPORTED_AT_ONCE = 1000  # rows
 Form = Annotated[AuditForm, Query(alias="format")]
 

@@ -15,6 +15,7 @@ from service.api.dependencies import (
     json_body,
     open_transaction,
 )
+from service.api.one_thread import OneThread
 from service.db.messages import channels as stored
 from service.db.messages import outbox
 from service.messages import channels
@@ -29,7 +30,7 @@ from service.schemas.people.channels import (
     TriedView,
 )
 
-router = APIRouter(prefix="/v1/channels", tags=["channels"])
+router = APIRouter(prefix="/v1/channels", tags=["channels"], route_class=OneThread)
 ChannelId = Annotated[str, id_path("chn")]
 SHOWN_DELIVERIES = 50
 

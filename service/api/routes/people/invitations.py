@@ -17,6 +17,7 @@ from service.api.dependencies import (
     json_body,
     open_transaction,
 )
+from service.api.one_thread import OneThread
 from service.api.paging import Cursor, Limit, page_of
 from service.api.routes.people.account import set_password
 from service.api.sign_in import begin, here, me_of
@@ -36,7 +37,7 @@ from service.schemas.people.accounts import (
 )
 from service.schemas.service import Me
 
-router = APIRouter(prefix="/v1", tags=["people"])
+router = APIRouter(prefix="/v1", tags=["people"], route_class=OneThread)
 InvitationId = Annotated[str, id_path("inv")]
 
 

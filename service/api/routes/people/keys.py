@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep, body, id_path, json_body, optional_body
+from service.api.one_thread import OneThread
 from service.api.paging import Cursor, Limit, page_of
 from service.db.access import keys
 from service.db.access.keys import StoredKey
@@ -13,7 +14,7 @@ from service.db.session import Connection
 from service.schemas.common import Page
 from service.schemas.people.keys import KeyView, MadeKey, NewKey, Rotation, expires_soon
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"])
+router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=OneThread)
 KeyId = Annotated[str, id_path("key")]
 
 

@@ -5,13 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from service.api.dependencies import ConnectionDep, PrincipalDep, body, id_path, json_body
+from service.api.one_thread import OneThread
 from service.api.paging import Cursor, Limit, page_of
 from service.db.access import accounts, audit, memberships, project_members
 from service.db.messages import channels
 from service.schemas.common import Page
 from service.schemas.people.accounts import MemberView, NewProject, NewServiceMember, ProjectView, RoleRequest
 
-router = APIRouter(prefix="/v1", tags=["people"])
+router = APIRouter(prefix="/v1", tags=["people"], route_class=OneThread)
 MemberId = Annotated[str, id_path("mem")]
 
 

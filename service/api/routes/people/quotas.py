@@ -7,11 +7,12 @@ from fastapi import APIRouter, Depends, Query
 
 from service.access.quota_views import quotas_view
 from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep, body, json_body
+from service.api.one_thread import OneThread
 from service.db.access import audit, quotas
 from service.db.access.members import find_member, find_project
 from service.schemas.people.quotas import PersonQuota, QuotaName, QuotasView, ServerQuota
 
-router = APIRouter(prefix="/v1", tags=["quotas"])
+router = APIRouter(prefix="/v1", tags=["quotas"], route_class=OneThread)
 Default = Annotated[bool, Query(description="remove the limit, so that the less specific one holds again")]
 
 

@@ -17,6 +17,7 @@ from service.api.dependencies import (
     open_transaction,
 )
 from service.api.middleware.authentication import address_of, look_up
+from service.api.one_thread import OneThread
 from service.api.paging import Cursor, Limit, page_of
 from service.api.sign_in import begin, end_session_of, me_of, with_password
 from service.db.access import accounts, audit, memberships, sessions
@@ -28,7 +29,7 @@ from service.schemas.people.accounts import CurrentProject
 from service.schemas.people.sessions import EndedSessions, SessionView, SignIn
 from service.schemas.service import Me, SignedOut
 
-router = APIRouter(prefix="/v1", tags=["people"])
+router = APIRouter(prefix="/v1", tags=["people"], route_class=OneThread)
 SessionId = Annotated[str, id_path("ses")]
 
 
