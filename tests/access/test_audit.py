@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -67,6 +68,10 @@ class Acts:
         with transaction(self.engine) as connection:
             new_key(connection, "elsewhere", "ada")
         return self.post(f"/v1/experiments/{experiment_id}/{verb}", {"project": "elsewhere"})
+
+    def predicted(self) -> Any:
+        with patch("service.api.routes.derived_runs.PREDICT_WAIT_S", 0):  # no worker answers here
+            return self.post(f"/v1/runs/{self.trained()}/predict", {"rows": [[0.0] * 4]})
 
     def unshared(self) -> Any:
         made = self.experiment()["id"]
@@ -161,6 +166,7 @@ ACTS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # operation -> the actio
         "run.probe",
         lambda acts: acts.post(f"/v1/runs/{acts.trained()}/probes", {"probes": [{"kind": "critical_point"}]}),
     ),
+    "predict": ("run.probe", Acts.predicted),
     "confirm_comparison": ("experiment.submit", confirm),
     "post_key": ("key.create", Acts.key),
     "delete_experiment": ("experiment.delete", Acts.deleted),

@@ -112,6 +112,7 @@ def test_a_revoked_or_expired_key_stops_at_once(client: TestClient, key: str, en
 BODIES: dict[tuple[str, str], Any] = {  # where an empty one is refused before anything is looked for
     ("PATCH", "/v1/runs/{run_id}"): {"priority": 1},
     ("POST", "/v1/runs/{run_id}/probes"): {"probes": [{"kind": "sharpness"}]},
+    ("POST", "/v1/runs/{run_id}/predict"): {"rows": [[0.0] * 4]},
     ("POST", "/v1/experiments/{experiment_id}/comments"): {"text": "x"},
     **{
         ("POST", f"/v1/experiments/{{experiment_id}}/{verb}"): {"project": "default"}

@@ -27,6 +27,7 @@ NO_DATABASE = {  # (method, path) of what is answered without it
     *(("GET", path) for path in ("/", "/page/{name:path}", "/v1/livez", "/v1/openapi.json")),
     *(("GET", f"/v1/{path}") for path in ("me", "presets", "presets/{name}", "symptoms", "symptoms/{name}")),
     ("GET", "/v1/diagnosis/rules"),
+    ("GET", "/v1/catalog/experiment"),
     ("POST", "/v1/schedules/preview"),
     ("DELETE", "/v1/session"),  # of a key, which has no session to end
     ("GET", "/v1/sign_in"),
@@ -80,6 +81,7 @@ def bodies(ids: dict[str, str], key: str) -> dict[tuple[str, str], Any]:
         ("PATCH", "/v1/experiments/{experiment_id}"): {"tags": ["a"]},
         ("POST", "/v1/runs/{run_id}/probes"): {"probes": [{"kind": "sharpness"}]},
         ("POST", "/v1/runs/{run_id}/forks"): {"step": 1, "changes": {}},
+        ("POST", "/v1/runs/{run_id}/predict"): {"rows": [[0.0] * 4]},
     }
 
 
@@ -106,6 +108,7 @@ class House:
             "account_id": "acc_" + "0" * 26,
             "channel_id": "chn_" + "0" * 26,
             "comment_id": "cmt_" + "0" * 26,
+            "job_id": "run_" + "0" * 26,
         }
         self.ids = ids | {
             "comparison_id": client.post("/v1/comparisons", json={"experiments": [posted["id"]]}).json()["id"]
