@@ -132,7 +132,7 @@ def test_a_server_that_is_gone_is_told_on_every_view_and_taken_back(
     for page in places.values():
         page.bring_to_front()
         expect(page.locator(".notice")).to_contain_text("The server does not respond.", timeout=15_000)
-    expect(status).to_have_text("disconnected")
+    expect(status).to_have_text("disconnected", timeout=15_000)
     before = step.inner_text()
     line.mend()
     for page in places.values():
