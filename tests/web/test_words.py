@@ -2,10 +2,16 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
+from typing import get_args
 
 import pytest
 
 from service.api.routes.page import FOLDER
+from service.comparison.comparability import Severity
+from service.diagnosis.diagnose import Overall
+from service.lifecycle import Relation, State
+from service.symptoms.library import Verdict
 
 LANGUAGES = {
     "en": ["words.en.js", "words.findings.en.js", "words.team.en.js", "words.admin.en.js"],
@@ -67,3 +73,19 @@ def test_the_page_asks_for_no_other_key_and_for_every_one() -> None:
         assert any(key.startswith(prefix) for key in english), prefix
     plain = {key for key in english if not key.endswith(SINGULAR) and not key.startswith(prefixes)}
     assert {key for key in plain - literal if f'"{key}"' not in source} == set()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "values"),
+    [
+        ("relation", list(Relation)),
+        ("state", list(State)),
+        ("finding", get_args(Verdict)),
+        ("severity", get_args(Severity)),
+        ("level", get_args(Overall)),
+    ],
+    ids=["relation", "state", "finding", "severity", "level"],
+)
+def test_every_value_that_the_server_sends_has_a_text(prefix: str, values: Sequence[str]) -> None:
+    known = dict(entries("en"))
+    assert {f"{prefix}.{value}" for value in values} - set(known) == set()

@@ -339,6 +339,7 @@ export const en = {
   "reference.level": "reference {value}",
   "reference.figures": "p {p}, one-sided 95 % bound {bound}",
   "relation.fork": "forked from",
+  "relation.probe": "probe of",
   "relation.replay": "replay of",
   "relation.retry": "retry of",
   "replay": "Replay",

@@ -334,6 +334,7 @@ export const zh = {
   "reference.level": "参考值 {value}",
   "reference.figures": "p {p}，单侧 95 % 界限 {bound}",
   "relation.fork": "分支自",
+  "relation.probe": "测量自",
   "relation.replay": "重放自",
   "relation.retry": "重试自",
   "replay": "重放",
