@@ -61,7 +61,7 @@ def export(path, model=None):
 if __name__ == "__main__":
     ${command}if len(sys.argv) == 3 and sys.argv[1] == "--export":
         export(sys.argv[2])
-    elif len(sys.argv) == 2:
+    elif len(sys.argv) == 2 and not sys.argv[1].startswith("-"):
         print(json.dumps(predict(json.loads(Path(sys.argv[1]).read_text())), indent=2))
     else:
         sys.exit(__doc__)

@@ -163,6 +163,17 @@ def test_a_process_without_saddle_predicts(experiment: Any, tmp_path: Path) -> N
     assert json.loads(run_without_saddle(home, tmp_path / "rows.json"))[0]["class"] == "0"
 
 
+def test_an_option_that_is_not_known_is_answered_with_how_it_is_used(
+    experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = taken_home(trained(experiment()), tmp_path)
+    monkeypatch.setattr("sys.argv", ["load.py", "--help"])
+    with pytest.raises(SystemExit, match=r"rows\.json"):
+        exec(
+            compile((home / "load.py").read_text(), "load.py", "exec"), {"__name__": "__main__", "__file__": "load.py"}
+        )
+
+
 def run_without_saddle(home: Path, *arguments: object) -> str:
     """What load.py prints in a process of its own."""
     lines = ["import runpy, sys", "sys.modules['service'] = sys.modules['worker'] = None  # not to be imported"]
