@@ -169,9 +169,7 @@ def test_an_option_that_is_not_known_is_answered_with_how_it_is_used(
     home = taken_home(trained(experiment()), tmp_path)
     monkeypatch.setattr("sys.argv", ["load.py", "--help"])
     with pytest.raises(SystemExit, match=r"rows\.json"):
-        exec(
-            compile((home / "load.py").read_text(), "load.py", "exec"), {"__name__": "__main__", "__file__": "load.py"}
-        )
+        exec((home / "load.py").read_text(), {"__name__": "__main__", "__file__": str(home / "load.py")})
 
 
 def run_without_saddle(home: Path, *arguments: object) -> str:
