@@ -118,10 +118,12 @@ def validate(model: type[M], document: object, limits: Limits = SETTINGS) -> M:
     if found:
         raise Invalid.of(found)
     try:
-        text = json.dumps(with_kinds(model, document))
-        return model.model_validate_json(text)  # JSON mode: strict, but arrays may be tuples
+        return model.model_validate_json(json.dumps(document))  # JSON mode: strict, but arrays may be tuples
     except ValidationError as error:
-        raise Invalid.of(problems_from(error, model)) from None
+        named = with_kinds(model, document)  # only now: to look costs half as much as to validate
+        if named == document:
+            raise Invalid.of(problems_from(error, model)) from None
+    return validate(model, named, limits)
 
 
 def _string_problems(value: object, pointer: str, most: int) -> Iterator[Problem]:

@@ -41,7 +41,7 @@ def parse_experiment(
     """
     base, own = split_preset(document) if parent is None else (parent, document)
     under = base.get("optimizer", {})
-    translation = translate(with_kinds(Experiment, own), under)
+    translation = translate(with_kinds(Experiment, own) if base else own, under)  # a kind alone keeps what is beneath
     found = list(translation.problems)
     try:
         document = merge_patch(base, translation.document) if base else translation.document
