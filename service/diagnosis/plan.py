@@ -1,5 +1,6 @@
 """What follows from a spec before it runs: sizes, layers, the minimum of the loss, planned rates."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,12 @@ from service.spec.schedules import plateau_of
 
 PASSING = {"Identity", "Flatten", "Unflatten", "Dropout"}  # layers that do not change the values that reach the loss
 SQUASHING = {"Sigmoid", "Tanh", "Hardsigmoid", "Hardtanh", "Softsign"}
+OUTPUT_RANGES = {  # of layers whose outputs are bounded on one side or both
+    **dict.fromkeys(("ReLU", "ReLU6", "Softplus"), (0.0, math.inf)),  # 6 is no bound of a logit that matters
+    **dict.fromkeys(("Softmax", "Sigmoid", "Hardsigmoid"), (0.0, 1.0)),
+    **dict.fromkeys(("Tanh", "Hardtanh", "Softsign"), (-1.0, 1.0)),
+}
+UNBOUNDED = (-math.inf, math.inf)
 RELU_LIKE = {"ReLU", "ReLU6", "Hardswish"}
 
 

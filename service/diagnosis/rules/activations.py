@@ -1,7 +1,5 @@
 """R13, R14: dead units, and saturated outputs."""
 
-import math
-
 from service.analysis.run_data import Series
 from service.diagnosis import remedies
 from service.diagnosis.finding import (
@@ -15,15 +13,13 @@ from service.diagnosis.finding import (
     observation,
     too_early,
 )
+from service.diagnosis.plan import OUTPUT_RANGES, UNBOUNDED
 from service.diagnosis.progress import share_learned, trivial_loss
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 from service.diagnosis.trend import median, tail_mean, trend_window
 
 LINKED = {"poisson_nll", "gaussian_nll", "objective"}  # losses whose outputs are not the values to predict
-OUTPUTS = {"ReLU": (0.0, math.inf), "ReLU6": (0.0, 6.0), "Softplus": (0.0, math.inf), "Sigmoid": (0.0, 1.0)}
-OUTPUTS |= {"Hardsigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Hardtanh": (-1.0, 1.0), "Softsign": (-1.0, 1.0)}
-OUTPUTS |= {"Softmax": (0.0, 1.0)}
 
 
 def dead_units(record: RunRecord) -> Outcome:
@@ -75,7 +71,7 @@ def _out_of_reach(record: RunRecord) -> Finding | None:
     """Return the finding for values to predict that the last layer cannot output, such as a ReLU's negative ones."""
     plan, reading, share = record.plan, record.reading("start"), share_learned(record)
     end, place = plan.logit_layer
-    low, high = OUTPUTS.get(end, (-math.inf, math.inf))
+    low, high = OUTPUT_RANGES.get(end, UNBOUNDED)
     centre = None if reading is None else reading.number("target_mean")
     spread = None if reading is None else reading.number("target_variance")
     if plan.spec.dataset.facts.task != "regression" or centre is None or not spread or plan.loss in LINKED:

@@ -14,6 +14,7 @@ from service.diagnosis.finding import (
     observation,
     too_early,
 )
+from service.diagnosis.plan import OUTPUT_RANGES, UNBOUNDED
 from service.diagnosis.progress import Reference, share_learned, trivial_loss
 from service.diagnosis.rules.trivial_causes import cause_of_trivial_loss, start_alike
 from service.diagnosis.run_record import RunRecord
@@ -21,8 +22,6 @@ from service.diagnosis.thresholds import limit
 from service.diagnosis.trend import tail_mean, trend_window, window_means
 
 CAUSES = ("R7", "R9", "R10", "R11", "R13", "R14", "R17")
-RANGES = {"Softmax": (0.0, 1.0), "Sigmoid": (0.0, 1.0), "Hardsigmoid": (0.0, 1.0)}
-RANGES |= {"Tanh": (-1.0, 1.0), "Hardtanh": (-1.0, 1.0), "Softsign": (-1.0, 1.0)}
 
 
 def flat_at_trivial_loss(record: RunRecord) -> Outcome:
@@ -224,9 +223,9 @@ def double_softmax(record: RunRecord) -> Outcome:
     if not plan.leaves:
         return Inconclusive("the layers of this model are known only to its library.")
     end, place = plan.logit_layer
-    if end not in RANGES:
+    low, high = OUTPUT_RANGES.get(end, UNBOUNDED)
+    if math.isinf(high - low):
         return NoFinding(f"the loss's softmax receives the output of {end}, which is unbounded.")
-    low, high = RANGES[end]
     if plan.classes < 2:
         return NoFinding("no classes.")
     floor = math.log(1 + (plan.classes - 1) * math.exp(low - high))

@@ -9,8 +9,6 @@ from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 from service.diagnosis.trend import mean, median, trend_window
 
-UNGATED = "rnn"  # the recurrent model that has no gates
-
 
 class Cause(NamedTuple):
     """The cause of a loss that does not fall; `shown`: something recorded speaks for it."""
@@ -124,13 +122,13 @@ def _forgets(record: RunRecord) -> Cause | None:
     """A recurrent model without gates over many positions forgets the first ones (Bengio et al. 1994)."""
     plan = record.plan
     length = plan.spec.dataset.facts.shape[0] if plan.spec.dataset.facts.shape else 0
-    if plan.spec.model.kind != UNGATED or length < limit("R3.positions"):
+    patch = remedies.use_gated_cell(plan)
+    if not patch or length < limit("R3.positions"):
         return None
     why = (
         f"over {length} positions a recurrent network without gates passes almost no gradient back to the first ones; "
         "or the labels are unrelated to the inputs."
     )
-    patch = remedies.use_gated_cell(plan)
     return Cause("vanishing_gradient", why, 0.6, patch, "Use a gated cell (gru, lstm), or a transformer.", 1)
 
 
