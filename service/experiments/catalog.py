@@ -1,5 +1,6 @@
 """What can be chosen: the parts of each family, which pools can build them, and a schedule drawn before a run."""
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -8,7 +9,7 @@ from service.db.session import Connection
 from service.errors import Invalid, NotFound, Problem
 from service.schemas.catalog import Catalog, Family, Kind, KindDetail, PlannedRates, SchedulePreview
 from service.spec.catalog import BASES, CATALOG
-from service.spec.component import Component, Json
+from service.spec.component import Component
 from service.spec.experiment import Experiment
 from service.spec.requirements import packages_of
 from service.spec.schedules import curve
@@ -48,9 +49,9 @@ def kind_of(family: str, kind: str, served: Sequence[Pool]) -> KindDetail:
 
 
 @lru_cache(maxsize=1)
-def experiment_schema() -> Json:
-    """Return the JSON Schema of a spec, with every part that it can choose; it takes half a second to make."""
-    return Experiment.model_json_schema()
+def experiment_schema() -> bytes:
+    """Return the JSON Schema of a spec as JSON, with every part that it can choose; it takes half a second to make."""
+    return json.dumps(Experiment.model_json_schema()).encode()
 
 
 def _kind(family: str, kind: str, member: type[Component], served: Sequence[Pool]) -> Kind:

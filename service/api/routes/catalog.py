@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 
 from service.api.dependencies import DeferredDep, PrincipalDep, body, json_body
 from service.api.one_thread import Deferred, OneThread
@@ -37,10 +37,10 @@ def get_catalog(served: Served) -> Catalog:
     return catalog(served)
 
 
-@router.get("/catalog/experiment", operation_id="get_experiment_schema")
-def get_experiment_schema() -> Json:
+@router.get("/catalog/experiment", operation_id="get_experiment_schema", response_model=Json)
+def get_experiment_schema() -> Response:
     """Return the JSON Schema of an experiment's spec: for forms, and for editors that check while one types."""
-    return experiment_schema()
+    return Response(experiment_schema(), media_type="application/json")
 
 
 @router.get("/catalog/{family}", operation_id="get_family")
