@@ -28,22 +28,24 @@ class Coded(Part):
     column: str
 
 
-class PartFile(Part):
-    """The file of a held-out part. A worker refuses other contents."""
+class StoredFile(Part):
+    """What finds a file in the storage, and how it is read."""
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     format: Format
     reading: Reading = Reading()
+
+
+class PartFile(StoredFile):
+    """The file of a held-out part. A worker refuses other contents."""
+
     rows: Annotated[int, Field(ge=1, description="number of rows, without those dropped")]
     dropped: Annotated[int, Field(ge=0, description="rows dropped because of missing values")] = 0
 
 
-class Resolved(Part):
+class Resolved(StoredFile):
     """The contents of the upload: what a worker needs to read and check it."""
 
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    format: Format
-    reading: Reading = Reading()
     rows: Annotated[int, Field(ge=1, description="number of rows, of all files together")]
     test: Annotated[int, Field(ge=0, description="number of last rows that are the file's own test set")] = 0
     validation: Annotated[int, Field(ge=0, description="number of rows before them: the file's own validation set")] = 0
