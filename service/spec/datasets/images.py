@@ -10,9 +10,10 @@ from service.spec.component import Json
 from service.spec.datasets.base import Facts, TableBase
 from service.spec.datasets.columns import class_names
 from service.spec.datasets.mounted import FolderPath, MountedBase
+from service.spec.datasets.named_columns import ColumnName
 from service.spec.datasets.report import Column, Report
 from service.spec.datasets.resolved import Resolved
-from service.spec.datasets.uploaded import ColumnName, UploadedBase
+from service.spec.datasets.uploaded import UploadedBase
 from service.spec.validation_errors import closest
 
 Side = Annotated[int, Field(ge=4, le=1024)]

@@ -8,7 +8,8 @@ from pydantic import Field
 from service.errors import Invalid, Problem
 from service.spec.component import Part
 from service.spec.datasets.base import DatasetBase, Facts, RegressionBase, TableBase
-from service.spec.datasets.uploaded import READ_ONLY, ColumnName, left_aside
+from service.spec.datasets.named_columns import ColumnName
+from service.spec.datasets.uploaded import READ_ONLY, left_aside
 from service.spec.preparation.base import Feature
 
 # Segments begin with a letter, a digit or _: no path leads up, and none to a hidden file.

@@ -14,8 +14,8 @@ from service.spec.datasets.columns import (
     no_classes,
     shapes,
     share_names,
-    weight_column,
 )
+from service.spec.datasets.named_columns import ColumnName, NamedColumns, file_problems
 from service.spec.datasets.part_files import UsedColumns, join_reports
 from service.spec.datasets.precision import MIN_SPACINGS, is_coarse
 from service.spec.datasets.prepared import (
@@ -27,15 +27,13 @@ from service.spec.datasets.prepared import (
 )
 from service.spec.datasets.report import MAX_CLASSES, Column, Report
 from service.spec.datasets.resolved import Coded, PartFile, Resolved
-from service.spec.datasets.splits import ColumnSplit, FileSplit, GroupSplit, RandomSplit, Split, SplitBase
+from service.spec.datasets.splits import ColumnSplit, FileSplit, GroupSplit, RandomSplit, Split
 from service.spec.datasets.targets import TableTask, TargetTransformKind, target_problems, transform_problems
 from service.spec.datasets.upload_references import UploadId
 from service.spec.layout import CodedFeature
 from service.spec.preparation.base import Feature
 from service.spec.preparation.plan import plan_steps
-from service.spec.validation_errors import closest
 
-ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 MAX_VOCABULARY = 4_096
 MIN_ROWS = 2
 NOT_LOADED = ("split", "weights", "prepare_target")  # fields that the loader does without
@@ -276,7 +274,7 @@ class Upload(RegressionBase, UploadedBase):
             test=report.test,
             shape=shape,
             classes=name_classes[self.task](predicted),
-            aside=self._aside(report),
+            aside=self.columns.aside(report),
             coarse=self._coarse(chosen, predicted),
         )
         sources = read_sources(self.prepare, chosen) if self.prepare or self.part_uploads else ()
@@ -324,95 +322,28 @@ class Upload(RegressionBase, UploadedBase):
             fix = "set this to standardise, shift the column, or set /precision to fp64."
             yield Problem(pointer, "loses_digits", f"{detail}loses digits: {fix}")
 
+    @property
+    def columns(self) -> NamedColumns:
+        """The columns that the spec names."""
+        return NamedColumns(self.predict, self.features, self.split, self.split_column, self.weights, self.folds)
+
     def chosen(self, report: Report) -> list[str]:
         """Return the names of the features."""
-        if self.features:
-            return list(self.features)
-        left_out = {*self.predicted, *self._aside(report)}
-        return [c.name for c in report.columns if c.name not in left_out]
-
-    def _aside(self, report: Report) -> tuple[str, ...]:
-        """Return columns that are no features only because the spec does not name them."""
-        if self.features:
-            return ()
-        aside = (c for c in report.columns if c.aside or c.name in (self.split_column, self.weights))
-        return tuple(c.name for c in aside if c.name not in self.predicted)
-
-    @property
-    def predicted(self) -> tuple[str, ...]:
-        """The names of the columns to predict."""
-        return (self.predict,) if isinstance(self.predict, str) else self.predict
+        return self.columns.chosen(report)
 
     def _names(self, report: Report) -> Iterator[Problem]:
-        """Yield columns that do not exist, are given twice, or are both feature and target."""
-        known = report.names
-        for index, name in enumerate(self.predicted):
-            pointer = "/predict" if isinstance(self.predict, str) else f"/predict/{index}"
-            if name not in known:
-                yield Problem(pointer, "no_such_column", "the upload has no such column.", None, closest(name, known))
-            elif name in self.predicted[:index]:
-                yield Problem(pointer, "repeated", "give each column once.")
-        for index, name in enumerate(self.features or ()):
-            pointer = f"/features/{index}"
-            if name not in known:
-                yield Problem(pointer, "no_such_column", "the upload has no such column.", None, closest(name, known))
-            elif name in self.predicted:
-                yield Problem(pointer, "contradiction", "is the column to predict, /predict.")
-            elif self.features and name in self.features[:index]:
-                yield Problem(pointer, "repeated", "give each column once.")
-        yield from self._split_names(report)
-        yield from self._weights(report)
+        """Yield what is wrong with the names of columns and files."""
+        yield from self.columns.problems(report)
         if self.part_uploads:
-            yield from self._file_problems()
+            yield from file_problems(self.upload, self.part_uploads, self.folds)
         if not self.chosen(report):
             detail = "has no column beside the one to predict, but those that /features must name: see its report."
             yield Problem("/upload", "too_small", detail)
 
-    def _file_problems(self) -> Iterator[Problem]:
-        """Yield what contradicts files of their own for the parts."""
-        if self.folds:
-            detail = "a split by files has one validation part: leave it out, or split at random or by groups."
-            yield Problem("/folds", "contradiction", detail)
-        named = {self.upload: "/upload"}
-        for part, upload in self.part_uploads.items():
-            if upload in named:
-                yield Problem(f"/split/{part}", "repeated", f"is the file of {named[upload]}: name another upload.")
-            named.setdefault(upload, f"/split/{part}")
-
-    def _split_names(self, report: Report) -> Iterator[Problem]:
-        """Yield why the rows cannot be split by the column that the split names."""
-        if self.split_column is None:
-            return
-        column, known = report.column(self.split_column), report.names
-        if column is None:
-            meant = closest(self.split_column, known)
-            yield Problem("/split/column", "no_such_column", "the upload has no such column.", None, meant)
-        elif column.name in self.predicted:
-            yield Problem("/split/column", "contradiction", "is the column to predict, /predict.")
-        elif report.test:
-            detail = "the file has its own rows to test on, so only a random split of the others fits: leave it out."
-            yield Problem("/split", "contradiction", detail)
-        elif self.folds and not isinstance(self.split, GroupSplit):
-            detail = (
-                f"a split by {self.split.kind} has one validation part: leave it out, or split at random or by groups."
-            )
-            yield Problem("/folds", "contradiction", detail)
-        elif isinstance(self.split, SplitBase):
-            yield from self.split.column_problems(column)
-
-    def _weights(self, report: Report) -> Iterator[Problem]:
-        """Yield why the rows cannot be drawn by the column of weights; their signs are seen in the file alone."""
-        if self.weights is None:
-            return
-        column, known = report.column(self.weights), report.names
-        if column is None:
-            meant = closest(self.weights, known)
-            yield Problem("/weights", "no_such_column", "the upload has no such column.", None, meant)
-        elif column.name in self.predicted or column.name in (self.features or ()):
-            where = "/predict" if column.name in self.predicted else "/features"
-            yield Problem("/weights", "contradiction", f"is a column of {where}: name it in one of the two.")
-        else:
-            yield from weight_column(column)
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """The names of the columns to predict."""
+        return self.columns.predicted
 
     @property
     def _parts(self) -> int:
