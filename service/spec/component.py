@@ -14,6 +14,7 @@ Decay = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=10**8)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
+Integer = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # any that fits in 64 bits
 Json = dict[str, Any]  # a JSON object
 
 

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Decay, Part, Rate, under
+from service.spec.component import Decay, Integer, Part, Rate, under
 from service.spec.layout import Parameter
 from service.spec.optimizers import Optimizer
 
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
 FieldName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
-Value = bool | int | float | Annotated[str, Field(max_length=64)] | tuple[float | None, ...] | None
+Value = bool | Integer | float | Annotated[str, Field(max_length=64)] | tuple[float | None, ...] | None
 RESERVED = ("default", "no_decay")
 
 
@@ -59,7 +59,7 @@ class Rule(Part):
         {}, description="other fields of the optimizer"
     )
     freeze: bool = Field(False, description="do not train these parameters")
-    unfreeze_at: Annotated[int, Field(ge=2)] | None = Field(
+    unfreeze_at: Annotated[int, Field(ge=2, le=10**8)] | None = Field(
         None,
         description="first update that trains parameters frozen by `freeze`; schedules count from the run's start. "
         "null: none does",

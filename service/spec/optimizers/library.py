@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Beta, Json
+from service.spec.component import Beta, Integer, Json
 from service.spec.optimizers.base import Betas, Epsilon, LearningRate, OptimizerBase, WeightDecay, policy
 
-Setting = bool | int | float | Annotated[str, Field(max_length=64)] | None
+Setting = bool | Integer | float | Annotated[str, Field(max_length=64)] | None
 Settings = Annotated[
     dict[Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_]{0,63}$")], Setting | tuple[float, ...]],
     Field(max_length=32),

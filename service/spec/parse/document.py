@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -21,10 +22,11 @@ class Limits(NamedTuple):
     keys: int = 2_000
     values: int = 10_000
     string: int = 4_096  # characters of one
+    long_numbers: bool = False  # whole numbers of many digits are read as doubles
 
 
 SETTINGS = Limits()
-DATA = Limits(20_000, 150_000, 400_000)  # rows, of which a body's bytes are the limit
+DATA = Limits(20_000, 150_000, 400_000, True)  # rows, of which a body's bytes are the limit
 
 
 def read_json(raw: bytes, limits: Limits = SETTINGS) -> Any:
@@ -45,7 +47,7 @@ def read_json(raw: bytes, limits: Limits = SETTINGS) -> Any:
             object_pairs_hook=keys.build,
             parse_constant=_refuse_constant,
             parse_float=_float,
-            parse_int=_int,
+            parse_int=partial(_int, limits),
         )
     except json.JSONDecodeError as error:
         raise Malformed(f"Not JSON: line {error.lineno}, column {error.colno}.") from error
@@ -106,7 +108,9 @@ def _float(digits: str) -> float:
     return value
 
 
-def _int(digits: str) -> int:
+def _int(limits: Limits, digits: str) -> int | float:
+    if len(digits) > MAX_DIGITS and limits.long_numbers:
+        return _float(digits)
     if len(digits) > MAX_DIGITS:
         raise _malformed("too_long_number", f"A whole number has more than {MAX_DIGITS} digits.", "shorten it")
     return int(digits)
