@@ -63,6 +63,7 @@ class TrainRequest(Frame):
     resident_bytes: int = 0  # larger uploads stay on disk
     resume: CheckpointFiles | None = None
     fork: bool = False  # `resume` belongs to the parent, which has another spec
+    pause_at: int | None = None  # pause by itself after this step
     last_step: int | None = None  # of a replay; None: the last step of the spec
     autopsy_s: float = 0.0  # time to look for the cause of a divergence; 0: do not look
     task: dict[str, Any] | None = None  # of a probe job

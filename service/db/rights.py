@@ -114,7 +114,10 @@ ROLES: dict[str, Rights] = {
             *("channel", "delivery", "alarm", "event_reader"),
         ),
         update={
-            "run": ("state", "desired", "priority", "rank_at", "queued_at", "not_before", "finished_at", "yields_to"),
+            "run": (
+                *("state", "desired", "priority", "rank_at", "queued_at", "not_before", "finished_at"),
+                *("yields_to", "pause_at"),
+            ),
             "experiment": ("name", "tags", "notes", "archived_at", "settled"),  # never its spec
             "verification": ("patched_id", "failure"),
             "judgement": ("basis", "result"),

@@ -52,6 +52,7 @@ class RunView(View):
     pool: str
     needs: list[str] = Field(description="packages that its worker must have, and devices=n if n train it together")
     priority: int
+    pause_at: int | None = Field(None, description="step after which it pauses by itself, as runs of a study do")
     waiting: PlaceView | None = Field(description="null: it does not wait, or this answer does not say")
     trained_s: float = Field(description="seconds of the attempts that have ended")
     limit_s: float | None = Field(description="longest training time; null: none")

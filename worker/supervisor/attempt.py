@@ -164,6 +164,7 @@ class AttemptSupervisor:
                 resident_bytes=settings.resident_bytes,
                 resume=resume,
                 fork=claim.forked,
+                pause_at=claim.pause_at,
                 last_step=claim.total_steps,
                 autopsy_s=settings.autopsy_s,
                 task=claim.task,

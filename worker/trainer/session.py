@@ -210,6 +210,8 @@ class Session:
         first, total, record, supervisor = self.training.step + 1, self.total, self.recorder.record, self.supervisor
         if first > total:
             return "succeeded", None
+        if self._pauses_now():  # an earlier attempt saved this state and broke off before it could end
+            return "paused", None
         readings = self.training.probes.readings
         self._show_preparation()
         self._show_augmentation()
@@ -224,6 +226,8 @@ class Session:
             best = reason if reason is not None and reason.word == "best" else None
             if step.step == total or self.training.ended:
                 return "succeeded", best
+            if self._pauses_now() and supervisor.stop != "cancel":
+                return "paused", best
             if supervisor.stop is not None:
                 return OUTCOMES[supervisor.stop], best
             if self._flusher_error is not None:
@@ -232,6 +236,10 @@ class Session:
                 self._flush_all()
                 self._checkpoint(reason)
         return "succeeded", None
+
+    def _pauses_now(self) -> bool:
+        """Whether the run shall pause by itself in its present state."""
+        return self.request.pause_at is not None and self.training.step >= self.request.pause_at
 
     def _show_preparation(self) -> None:
         """Add a reading with what was fitted on the training rows, at the start of a run."""

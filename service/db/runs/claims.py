@@ -44,6 +44,7 @@ class Claim:
     trained_s: float = 0.0  # in earlier attempts
     limit_s: float | None = None  # longest training time
     worker: str = ""
+    pause_at: int | None = None  # the step after which it pauses by itself
     task: dict[str, Any] | None = None  # of a probe job
     references: Mapping[str, tuple[SavedCheckpoint, ...]] = field(default_factory=dict)  # that a probe compares with
     memory_bytes: int | None = None  # that it reserves on a shared device; None: not known
@@ -87,14 +88,14 @@ CLAIM = text(
         FROM chosen WHERE r.id = chosen.id
             AND (cast(:free_bytes AS bigint) IS NULL OR r.memory_bytes <= cast(:free_bytes AS bigint))
         RETURNING r.id, r.experiment_id, r.project_id, r.attempt, r.seed, r.total_steps, r.worker, r.trained_s,
-            r.limit_s, r.task, r.memory_bytes, r.request_id, r.trace,
+            r.limit_s, r.pause_at, r.task, r.memory_bytes, r.request_id, r.trace,
             r.attempt = 1 AND r.parent_run_id IS NULL AS fresh),
     announced AS (
         INSERT INTO event (project_id, run_id, kind, data) SELECT project_id, id, 'state', jsonb_build_object(
             'state', 'running', 'attempt', attempt, 'worker', worker, 'by', 'worker ' || worker, 'why', 'claimed')
         FROM taken WHERE fresh)
-    SELECT t.id, t.attempt, t.seed, t.total_steps, t.worker, t.trained_s, t.limit_s, t.task, t.fresh, e.spec,
-        t.memory_bytes, t.request_id, t.trace, NULL AS step, NULL AS forked
+    SELECT t.id, t.attempt, t.seed, t.total_steps, t.worker, t.trained_s, t.limit_s, t.pause_at, t.task, t.fresh,
+        e.spec, t.memory_bytes, t.request_id, t.trace, NULL AS step, NULL AS forked
     FROM taken t JOIN experiment e ON e.id = t.experiment_id
     """  # noqa: S608  pieces of SQL; every value is bound
 )
@@ -110,8 +111,8 @@ SELECT_CLAIM = text(
         FROM line l JOIN run p ON p.id = l.parent_run_id
         WHERE (l.start > 0 OR l.relation <> 'fork') AND (l.origin_attempt IS NULL OR l.origin_step <> l.start)),
     origin AS (SELECT * FROM line WHERE origin_attempt IS NOT NULL AND origin_step = start)
-    SELECT r.id, r.attempt, r.seed, r.total_steps, r.worker, r.trained_s, r.limit_s, r.task, r.memory_bytes,
-        r.request_id, r.trace, e.spec,
+    SELECT r.id, r.attempt, r.seed, r.total_steps, r.worker, r.trained_s, r.limit_s, r.pause_at, r.task,
+        r.memory_bytes, r.request_id, r.trace, e.spec,
         c.step, c.folder, c.sha256, c.size_bytes, c.reason, c.value,
         c.run_id <> r.id AND EXISTS (SELECT 1 FROM line WHERE relation = 'fork') AS forked
     FROM run r JOIN experiment e ON e.id = r.experiment_id
@@ -221,6 +222,7 @@ def _to_claim(connection: Connection, row: Row[Any], lease: str) -> Claim:
         trained_s=row.trained_s,
         limit_s=row.limit_s,
         worker=row.worker,
+        pause_at=row.pause_at,
         task=row.task,
         memory_bytes=row.memory_bytes,
         request_id=row.request_id,

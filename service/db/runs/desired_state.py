@@ -28,7 +28,8 @@ PAUSE = text("UPDATE run SET state = 'paused', desired = 'run' WHERE id = ANY(:i
 RESUME = text(
     """
     UPDATE run SET state = 'queued', desired = 'run', queued_at = clock_timestamp(), not_before = clock_timestamp(),
-        rank_at = clock_timestamp() - priority * make_interval(secs => :point_s)
+        rank_at = clock_timestamp() - priority * make_interval(secs => :point_s),
+        pause_at = CASE WHEN pause_at > step THEN pause_at END
     WHERE id = ANY(:ids) AND state = ANY(:origins)
     """
 )

@@ -105,6 +105,9 @@ def already_ended(connection: Connection, claim: Claim) -> bool:
     return connection.execute(SELECT_ENDING, run).scalar_one_or_none() is not None
 
 
+PAUSE_DUE = text("SELECT coalesce(step >= pause_at, false) FROM run WHERE id = :run_id")
+
+
 def finish(
     connection: Connection,
     claim: Claim,
@@ -115,12 +118,15 @@ def finish(
 ) -> State:
     """End the run with its last points: succeeded, cancelled, paused, or failed permanently (`failure` says why).
 
-    If a pause was withdrawn meanwhile, the run is queued again; if it became a cancel, the run is cancelled.
+    A run that has reached its `pause_at` stays paused until somebody resumes it. If a pause was withdrawn meanwhile,
+    the run is queued again; if it became a cancel, the run is cancelled.
     `detail` is stored with the attempt, such as the stop rule that ended it early.
     """
     desired = flush(connection, claim, chunks)
     if state is State.PAUSED:
         state = _state_after(desired)
+        if state is State.QUEUED and connection.execute(PAUSE_DUE, {"run_id": claim.run_id}).scalar_one():
+            state, detail = State.PAUSED, detail or f"at step {claim.pause_at}, where it was to pause"
     if state in TERMINAL:
         write.compact(connection, claim.run_id, claim.attempt, 2**62)
     if state is State.SUCCEEDED:

@@ -47,6 +47,7 @@ class NewRun:
     needs: Sequence[str] = ()  # packages, and devices=n for n > 1
     memory_bytes: int | None = None  # of a device
     checkpoint_bytes: int = 0  # that it keeps at its end, as far as they can be estimated
+    pause_at: int | None = None  # the step after which it pauses by itself
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class IdempotentRequest:
 
 
 GIVEN = """
-    id, experiment_id, seed, fold, total_steps, pool, needs, memory_bytes, priority, limit_s, parent_run_id, relation,
-    origin_attempt, origin_step, checkpoint_step, step, task
+    id, experiment_id, seed, fold, total_steps, pool, needs, memory_bytes, priority, limit_s, pause_at,
+    parent_run_id, relation, origin_attempt, origin_step, checkpoint_step, step, task
 """
 ENQUEUE = text(
     f"""
@@ -119,6 +120,7 @@ def _columns(made: NewRun) -> dict[str, Any]:
         "needs": sorted(set(made.needs)),
         "memory_bytes": made.memory_bytes,
         "priority": made.priority,
+        "pause_at": made.pause_at,
         "parent_run_id": origin and origin.parent_run_id,
         "relation": origin and origin.relation.value,
         "origin_attempt": origin and origin.attempt,

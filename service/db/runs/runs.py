@@ -34,6 +34,7 @@ class StoredRun:
     needs: list[str]  # packages that its worker must have; devices=n for n > 1
     memory_bytes: int | None  # of a device, reserved where runs share one
     priority: int
+    pause_at: int | None  # step after which it pauses by itself
     parent_run_id: str | None
     relation: Relation | None
     origin_step: int

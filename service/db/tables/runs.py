@@ -55,6 +55,7 @@ run = Table(
     Column("device_count", Integer, nullable=False, server_default="0"),
     word("device_worker", nullable=True),  # where the last device failure was
     Column("trained_s", Double, nullable=False, server_default="0"),  # of ended attempts
+    Column("pause_at", BigInteger),  # step after which it pauses by itself; null: it trains to the end
     Column("limit_s", Double),  # longest training time; null: none
     word("parent_run_id", ForeignKey("run.id"), nullable=True),
     word("relation", nullable=True),

@@ -21,6 +21,8 @@ class Run:
     lease: str | None = None
     good: list[int] = field(default_factory=list)  # steps of its checkpoints that can be started from, rising
     visible: int = 0
+    pause_at: int | None = None  # the step after which it pauses by itself
+    reached: int = 0  # the last step whose points were written in its last attempt
     crashes: int = 0
     losses: int = 0
     devices: int = 0
@@ -62,9 +64,9 @@ class Reference:
         if state is not State.RUNNING:
             run.lease = None
 
-    def submit(self) -> None:
+    def submit(self, pause_at: int | None = None) -> None:
         self.clock += 1
-        self.runs.append(Run(self.clock))
+        self.runs.append(Run(self.clock, pause_at=pause_at))
 
     def probe(self, number: int) -> None:
         """A job that looks at the newest state of a run; it trains nothing."""
@@ -88,6 +90,7 @@ class Reference:
         run = self.runs[number]
         self.move(run, "claim", State.RUNNING)
         run.attempt, run.lease = run.attempt + 1, lease
+        run.reached = run.checkpoint
         run.visible = run.checkpoint if run.parent is None else 0
         return Holding(number, lease, worker, run.checkpoint, run.checkpoint)
 
@@ -100,7 +103,7 @@ class Reference:
         if not (run := self.held(mine)):
             return False
         mine.step += steps
-        run.visible = mine.step if run.parent is None else 0
+        run.visible = run.reached = mine.step if run.parent is None else 0
         return True
 
     def checkpoint(self, mine: Holding, steps: int) -> bool:
@@ -109,7 +112,7 @@ class Reference:
         if run.parent is not None:  # a state it leaves is for others: it has got no further itself
             return True
         mine.step += steps
-        run.visible = mine.step
+        run.visible = run.reached = mine.step
         run.good = self.kept(mine.run, [*run.good, mine.step]) if run.checkpoint < mine.step else run.good
         run.crashes = run.losses = run.devices = 0
         run.broken = None
@@ -129,6 +132,15 @@ class Reference:
         if not (run := self.held(mine)):
             return False
         self.move(run, move, state or granted(run))
+        return True
+
+    def pause_itself(self, mine: Holding) -> bool:
+        """The end of a trainer that has paused: it stays so at the step where it was to, unless it is cancelled."""
+        if not (run := self.held(mine)):
+            return False
+        after = granted(run)
+        due = run.pause_at is not None and run.reached >= run.pause_at
+        self.move(run, "paused", State.PAUSED if due and after is State.QUEUED else after)
         return True
 
     def crash(self, mine: Holding) -> bool:
@@ -180,6 +192,8 @@ class Reference:
             return False
         if run.state is State.PAUSED:
             self.clock += 1
+            if run.pause_at is not None and run.reached >= run.pause_at:
+                run.pause_at = None
             run.rank = self.clock  # a new place in the queue; every other return keeps the old one
             self.move(run, "resume", State.QUEUED)
         run.desired = DesiredState.RUN

@@ -28,7 +28,7 @@ from service.db.access.projects import find_principal, new_key
 from service.db.experiments import experiments
 from service.db.metrics import read
 from service.db.metrics.codec import Chunk, pack
-from service.db.runs import claims, derived_runs, desired_state, endings, leases, reaper, runs
+from service.db.runs import claims, derived_runs, desired_state, endings, leases, reaper
 from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.runs.reaper import Beat
 from service.db.session import make_engine, transaction
@@ -71,13 +71,13 @@ class Story(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.submit()
+        self.submit(None)
 
     @precondition(lambda self: len(self.reference.runs) < 5)
-    @rule()
-    def submit(self) -> None:
-        self.reference.submit()
-        self.told("submit", True)
+    @rule(pause_at=st.none() | st.integers(1, 6))
+    def submit(self, pause_at: int | None) -> None:
+        self.reference.submit(pause_at)
+        self.told("submit", True, pause_at)
 
     @precondition(lambda self: len(self.reference.runs) < 6)
     @rule(which=number)
@@ -133,7 +133,7 @@ class Story(RuleBasedStateMachine):
     @rule(data=st.data())
     def paused(self, data: Any) -> None:
         mine = self._one(data)
-        self.told("finish", self.reference.end(mine, "paused"), mine, State.PAUSED)
+        self.told("finish", self.reference.pause_itself(mine), mine, State.PAUSED)
 
     @precondition(lambda self: self.holdings)
     @rule(data=st.data())
@@ -215,10 +215,11 @@ class Postgres:
                 return False
         return True
 
-    def submit(self) -> bool:
+    def submit(self, pause_at: int | None) -> bool:
         with transaction(self.engine) as connection:
-            experiment_id = experiments.add(connection, self.principal, SPEC, self.pool).id
-            self.ids += [run.id for run in runs.of_experiments(connection, [experiment_id])]
+            (made,) = experiments.add(connection, self.principal, SPEC, self.pool).runs
+            connection.execute(SET_PAUSE, {"id": made.id, "pause_at": pause_at})
+            self.ids.append(made.id)
         return True
 
     def probe(self, which: int) -> bool:
@@ -292,7 +293,7 @@ class Postgres:
                 row = rows[run_id]
                 found = (row.state, row.attempt, row.lease, row.checkpoint_step, row.crash_count, row.lost_count)
                 assert found == (run.state, run.attempt, run.lease, run.checkpoint, run.crashes, run.losses)
-                assert row.device_count == run.devices
+                assert (row.device_count, row.pause_at) == (run.devices, run.pause_at)
                 assert row.state != State.RUNNING or row.desired == run.desired
                 assert row.state != State.QUEUED or row.desired == "run"
                 curve = read.curves_of_run(connection, run_id, ["loss"]).get("loss")
@@ -300,9 +301,10 @@ class Postgres:
                 assert seen == list(range(1, run.visible + 1))
 
 
+SET_PAUSE = text("UPDATE run SET pause_at = :pause_at WHERE id = :id")
 FACTS = text(
     """
-    SELECT id, state, desired, attempt, lease, checkpoint_step, crash_count, lost_count, device_count
+    SELECT id, state, desired, attempt, lease, checkpoint_step, crash_count, lost_count, device_count, pause_at
     FROM run WHERE id = ANY(:ids)
     """
 )

@@ -19,7 +19,7 @@ from service.db.access.principal import Principal
 from service.db.access.projects import find_principal, new_key
 from service.db.experiments import experiments
 from service.db.metrics import read
-from service.db.runs import derived_runs, probe_results, runs
+from service.db.runs import decisions, derived_runs, probe_results, runs
 from service.db.session import make_engine, transaction
 from service.local.postgres import EmbeddedPostgres
 from service.nonfinite import dumps
@@ -57,6 +57,7 @@ class Desk:
         determinism: str = "strict",
         pool: str = "cpu",
         crashes: int = 0,
+        pause_at: int | None = None,
         **more: Any,
     ) -> str:
         parts: Row = {"dataset": {"kind": "iris"}, "model": {"kind": "linear"}, "loss": {"kind": "cross_entropy"}}
@@ -70,8 +71,9 @@ class Desk:
             changed = {"spec": dumps(known.scalar_one() | {"model": model}), "id": experiment_id}
             connection.execute(text("UPDATE experiment SET spec = cast(:spec AS jsonb) WHERE id = :id"), changed)
             ready = {"id": run.id, "limit_s": limit_s, "pool": pool, "crashes": crashes}
-            change = "UPDATE run SET pool = :pool, limit_s = :limit_s, crash_count = :crashes WHERE id = :id"
-            connection.execute(text(change), ready)
+            ready |= {"pause_at": pause_at}
+            change = "UPDATE run SET pool = :pool, limit_s = :limit_s, crash_count = :crashes, pause_at = :pause_at"
+            connection.execute(text(f"{change} WHERE id = :id"), ready)
         return run.id
 
     def probe(self, run_id: str, *probes: Row) -> str:
@@ -232,6 +234,38 @@ def test_a_pause_taken_back_too_late_for_the_trainer_queues_the_run_again(slot: 
     assert desk.stopped(run)["state"] == "succeeded"
     assert desk.attempts(run)[-1]["environment"]["memory"]["peak_bytes"] >= 0  # beside what the trainer reported first
     assert desk.attempts(run)[-1]["environment"]["torch"]
+
+
+def test_a_run_that_pauses_by_itself_equals_one_that_never_paused(slot: Supervisor, desk: Desk) -> None:
+    whole = desk.submit(steps=60)
+    run = desk.submit(steps=60, pause_at=25)
+    assert desk.stopped(whole)["state"] == "succeeded"
+    for pause_at, after in ((25, 40), (40, None)):
+        row = desk.stopped(run)
+        assert (row["state"], row["step"], row["checkpoint_step"]) == ("paused", pause_at, pause_at)
+        assert points(desk, run)["val/loss"].steps[-1] == pause_at
+        with transaction(desk.engine) as connection:
+            decisions.continue_runs(connection, row["experiment_id"], after, by="a study", why="it is among the best")
+    assert desk.stopped(run)["state"] == "succeeded"
+    mine, undisturbed = points(desk, run), points(desk, whole)
+    for name in ("loss", "val/loss"):
+        assert np.array_equal(mine[name].steps, undisturbed[name].steps)
+        assert np.array_equal(mine[name].values, undisturbed[name].values)
+    assert [each["ending"] for each in desk.attempts(run)] == ["paused", "paused", "succeeded"]
+    assert desk.attempts(run)[0]["detail"] == "at step 25, where it was to pause"
+
+
+@pytest.mark.parametrize(("wish", "state"), [("cancel", "cancelled"), ("pause", "paused")])
+def test_a_wish_counts_before_the_step_where_a_run_was_to_pause(
+    slot: Supervisor, desk: Desk, wish: str, state: str
+) -> None:
+    run = desk.submit("slow", steps=100, seconds=0.05, pause_at=90)
+    desk.stepping(run)
+    desk.wish(run, wish)
+    row = desk.stopped(run)
+    assert row["state"] == state
+    assert row["step"] < 90
+    assert row["pause_at"] == 90
 
 
 @pytest.mark.parametrize(("wish", "state"), [("cancel", "cancelled"), ("pause", "paused")])

@@ -243,6 +243,32 @@ def test_a_stopped_run_goes_on_in_another_process_as_if_nothing_had_been(
     assert min(series(second, "loss")) == stopped + 1
 
 
+def test_a_run_pauses_by_itself_after_exactly_the_step_it_was_told_and_measures_there(
+    pair: tuple[Trainer, Trainer], noisy: Experiment, tmp_path: Path
+) -> None:
+    one, two = pair
+    spec = noisy.model_copy(update={"steps": 60, "evaluate": noisy.evaluate.model_copy(update={"every_steps": 20})})
+    whole = one.run(spec, tmp_path / "whole", seed=3)
+    first = one.run(spec, tmp_path / "a", seed=3, pause_at=20)
+    assert (first[-1]["outcome"], first[-1]["step"], checkpoints(first)) == ("paused", 20, [20])
+    second = two.run(spec, tmp_path / "b", seed=3, resume=resumable(first), pause_at=41)
+    assert (second[0]["from_step"], second[-1]["outcome"], second[-1]["step"]) == (20, "paused", 41)
+    third = one.run(spec, tmp_path / "c", seed=3, resume=resumable(second))
+    assert (third[0]["from_step"], third[-1]["outcome"], third[-1]["step"]) == (41, "succeeded", 60)
+    for name in ("loss", "val/loss"):
+        assert [*series(first, name)][-1] == 20
+        parts = series(first, name) | series(second, name) | series(third, name)
+        assert parts == series(whole, name)
+
+
+def test_a_run_that_starts_where_it_was_to_pause_trains_no_step(
+    trainer: Trainer, noisy: Experiment, tmp_path: Path
+) -> None:
+    first = trainer.run(noisy, tmp_path / "a", pause_at=10)
+    again = trainer.run(noisy, tmp_path / "b", resume=resumable(first), pause_at=10)
+    assert (again[-1]["outcome"], again[-1]["step"], series(again, "loss")) == ("paused", 10, {})
+
+
 def test_checkpoints_come_by_steps_where_the_spec_says_so(trainer: Trainer, experiment: Any, tmp_path: Path) -> None:
     spec = experiment(checkpoint={"every_steps": 15})
     assert checkpoints(trainer.run(spec, tmp_path, checkpoint_s=1e-9)) == [15, 30, 40]
