@@ -13,10 +13,12 @@ from service.api.dependencies import (
     json_body,
     optional_body,
 )
+from service.api.markdown import CREATED_IN_MARKDOWN, IN_MARKDOWN, Accept, in_form
 from service.api.one_thread import OneThread
 from service.api.replies import NotifyDep, created
 from service.comparison import answer
 from service.comparison.selection import check_question
+from service.export.markdown.comparisons import comparison_markdown
 from service.schemas.comparisons import ComparisonView, Question
 from service.schemas.confirmations import ConfirmRequest
 
@@ -29,22 +31,39 @@ def checked_question(question: Annotated[Question, Depends(body(Question))]) -> 
     return question
 
 
-@router.post("", operation_id="post_comparison", status_code=201, openapi_extra=json_body(Question))
+@router.post(
+    "",
+    operation_id="post_comparison",
+    status_code=201,
+    response_model=ComparisonView,
+    responses=CREATED_IN_MARKDOWN,
+    openapi_extra=json_body(Question),
+)
 def post_comparison(
     question: Annotated[Question, Depends(checked_question)],
     principal: PrincipalDep,
     connection: ConnectionDep,
     notify: NotifyDep,
     response: Response,
-) -> ComparisonView:
-    """Store a comparison and evaluate it."""
-    return created(answer.ask(connection, principal, question), response, notify)
+    accept: Accept = None,
+) -> ComparisonView | Response:
+    """Store a comparison and evaluate it. The answer is JSON, or a short text with `Accept: text/markdown`."""
+    made = created(answer.ask(connection, principal, question), response, notify)
+    response.status_code = 201
+    return in_form(accept, made, comparison_markdown, response)
 
 
-@router.get("/{comparison_id}", operation_id="get_comparison")
-def get_comparison(comparison_id: ComparisonId, principal: PrincipalDep, connection: ConnectionDep) -> ComparisonView:
-    """Evaluate a stored comparison with the data stored now."""
-    return answer.evaluate(connection, principal, comparison_id)
+@router.get("/{comparison_id}", operation_id="get_comparison", response_model=ComparisonView, responses=IN_MARKDOWN)
+def get_comparison(
+    comparison_id: ComparisonId,
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    response: Response,
+    accept: Accept = None,
+) -> ComparisonView | Response:
+    """Evaluate a stored comparison with the data stored now. JSON, or a short text with `Accept: text/markdown`."""
+    found = answer.evaluate(connection, principal, comparison_id)
+    return in_form(accept, found, comparison_markdown, response)
 
 
 @router.post(

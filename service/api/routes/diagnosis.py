@@ -1,11 +1,12 @@
 """Routes of diagnoses: of a run, the rules and thresholds behind them, and the script of a divergence."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response
 
 from service.api.content_negotiation import REVALIDATE, negotiate_media_type
 from service.api.dependencies import ConnectionDep, PrincipalDep, RunId
+from service.api.markdown import JSON, MARKDOWN, Accept
 from service.api.one_thread import OneThread
 from service.diagnosis.answers import diagnosis_view, rules_view
 from service.diagnosis.autopsy import autopsy_script
@@ -13,11 +14,14 @@ from service.diagnosis.diagnose_run import diagnosis_of
 from service.diagnosis.rules.registry import RULES
 from service.diagnosis.text import readable
 from service.diagnosis.thresholds import TABLE
+from service.export.markdown.diagnoses import diagnosis_markdown
 from service.schemas.diagnosis import DiagnosisView, RulesView
 
 router = APIRouter(prefix="/v1", tags=["diagnosis"], route_class=OneThread)
-TEXT, JSON, PYTHON = "text/plain", "application/json", "text/x-python"
-FORMS: dict[int | str, dict[str, Any]] = {200: {"content": {TEXT: {"schema": {"type": "string"}}}}}
+TEXT, PYTHON = "text/plain", "text/x-python"
+FORMS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {each: {"schema": {"type": "string"}} for each in (TEXT, MARKDOWN)}}
+}
 
 
 @router.get("/runs/{run_id}/diagnosis", operation_id="get_diagnosis", response_model=DiagnosisView, responses=FORMS)
@@ -25,15 +29,21 @@ def get_diagnosis(
     run_id: RunId,
     principal: PrincipalDep,
     connection: ConnectionDep,
-    accept: Annotated[str | None, Header(max_length=1000, include_in_schema=False)] = None,
+    accept: Accept = None,
 ) -> Response:
-    """Explain why the run learned or did not, also while it trains. JSON, or text with `Accept: text/plain`."""
-    media = negotiate_media_type(accept, (JSON, TEXT))
+    """Explain why the run learned or did not, also while it trains.
+
+    JSON, or text with `Accept: text/plain`, or with `text/markdown` a shorter one.
+    """
+    media = negotiate_media_type(accept, (JSON, TEXT, MARKDOWN))
     run, found = diagnosis_of(connection, principal, run_id)
     headers = {"Cache-Control": REVALIDATE, "Vary": "Accept"}
     if media == TEXT:
         return Response(readable(found), media_type=TEXT, headers=headers)
-    return Response(diagnosis_view(run, found).model_dump_json(), media_type=JSON, headers=headers)
+    view = diagnosis_view(run, found)
+    if media == MARKDOWN:
+        return Response(diagnosis_markdown(view), media_type=MARKDOWN, headers=headers)
+    return Response(view.model_dump_json(), media_type=JSON, headers=headers)
 
 
 @router.get(

@@ -25,6 +25,7 @@ from service.api.list_parameters import (
     select_fields,
     sorted_page,
 )
+from service.api.markdown import IN_MARKDOWN, Accept, in_form
 from service.api.one_thread import OneThread
 from service.api.paging import Limit
 from service.api.replies import DRY_RUN, DryRun, IdempotencyKey, NotifyDep, created
@@ -35,6 +36,7 @@ from service.experiments import submit
 from service.experiments.answers import experiment_item, read_experiment
 from service.experiments.commands import each_run
 from service.experiments.known_series import check_series
+from service.export.markdown.runs import experiment_markdown
 from service.schemas.common import Page
 from service.schemas.experiments import ExperimentItem, ExperimentView, PostedExperiment
 from service.spec.experiment import Experiment
@@ -101,14 +103,20 @@ def list_experiments(
     return select_fields(page, fields, list(ExperimentItem.model_fields), response)
 
 
-@router.get("/{experiment_id}", operation_id="get_experiment")
+@router.get("/{experiment_id}", operation_id="get_experiment", response_model=ExperimentView, responses=IN_MARKDOWN)
 def get_experiment(
-    experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep, response: Response
-) -> ExperimentView:
-    """Return one experiment, with its runs and the summaries of their series. Its ETag covers name, tags and notes."""
+    experiment_id: ExperimentId,
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    response: Response,
+    accept: Accept = None,
+) -> ExperimentView | Response:
+    """Return one experiment, with its runs and the summaries of their series. Its ETag covers name, tags and notes.
+
+    JSON, or a short text with `Accept: text/markdown`.
+    """
     found = read_experiment(connection, principal, experiment_id, with_places=True)
-    response.headers["ETag"] = found.etag
-    return found
+    return in_form(accept, found, experiment_markdown, response, {"ETag": found.etag})
 
 
 @router.post("/{experiment_id}/cancel", operation_id="cancel_experiment", status_code=202)

@@ -16,6 +16,7 @@ from service.api.list_parameters import (
     select_fields,
     sorted_page,
 )
+from service.api.markdown import IN_MARKDOWN, Accept, in_form
 from service.api.one_thread import OneThread
 from service.api.paging import Limit, NumberCursor, page_of
 from service.api.preconditions import IfMatch
@@ -25,6 +26,7 @@ from service.db.runs import desired_state, events, runs
 from service.experiments.answers import etag
 from service.experiments.known_series import check_series
 from service.experiments.run_answers import read_run, read_runs
+from service.export.markdown.runs import run_markdown
 from service.lifecycle import State
 from service.schemas.common import Page
 from service.schemas.requests import PriorityRequest
@@ -62,12 +64,17 @@ def list_runs(
     return select_fields(page, fields, list(RunView.model_fields), response)
 
 
-@router.get("/{run_id}", operation_id="get_run")
-def get_run(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep, response: Response) -> RunView:
-    """Return one run, with the summaries of its series. Its ETag covers the priority."""
+@router.get("/{run_id}", operation_id="get_run", response_model=RunView, responses=IN_MARKDOWN)
+def get_run(
+    run_id: RunId, principal: PrincipalDep, connection: ConnectionDep, response: Response, accept: Accept = None
+) -> RunView | Response:
+    """Return one run, with the summaries of its series. Its ETag covers the priority.
+
+    JSON, or a short text with `Accept: text/markdown`.
+    """
     found = runs.get(connection, principal, run_id)
-    response.headers["ETag"] = etag(found.priority)
-    return read_run(connection, found)
+    view = read_run(connection, found)
+    return in_form(accept, view, run_markdown, response, {"ETag": etag(found.priority)})
 
 
 @router.get("/{run_id}/attempts", operation_id="list_attempts")

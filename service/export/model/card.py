@@ -1,12 +1,12 @@
 """A model card (Mitchell et al. 2019, arXiv:1810.03993) as markdown: data, settings, results, diagnosis."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from service.analysis.aggregate import aggregate
+from service.markdown import plain
 
 Json = Mapping[str, Any]
 
@@ -128,8 +128,3 @@ def _value(value: Any) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
-
-
-def plain(text: str) -> str:
-    """Return text of a user that is only text in markdown: no markup, no link, no new line."""
-    return re.sub(r"([\\`*\[\]<>#|!~]|\b_|_\b)", r"\\\1", " ".join(text.split()))
