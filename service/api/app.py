@@ -34,7 +34,6 @@ from service.api.routes import (
     labels,
     models,
     page,
-    probe_results,
     queue,
     run_plan,
     runs,
@@ -58,6 +57,7 @@ from service.api.routes.people import (
     quotas,
     session,
 )
+from service.api.routes.records import log, readings
 from service.api.telemetry import monitoring_of, telemetry_of
 from service.os_account import hide_process
 from service.process.runtime import open_runtime
@@ -66,7 +66,7 @@ from service.settings import settings as read_settings
 
 ROUTES = (
     *(page, service, session, datasets, experiments, runs, derived_runs, checkpoints, series, events, workers),
-    *(comparisons, catalog, labels, storage, run_plan, probe_results, diagnosis, verifications),
+    *(comparisons, catalog, labels, storage, run_plan, readings, log, diagnosis, verifications),
     *(models,),
     *(account, accounts, members, invitations, provider),
     *(admin, symptoms, keys, queue, quotas, channels, audit),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from service.schemas.probe_results import ReadingView
     from service.schemas.replays import ReplayView
     from service.schemas.run_split import SplitView
-    from service.schemas.runs import RunView
+    from service.schemas.runs import LogLineView, RunView
     from service.schemas.storage import StorageView
     from service.schemas.verifications import VerificationView
     from service.schemas.workers import WorkerView
@@ -64,6 +64,7 @@ split: "Answer[SplitView]" = Answer("run_split:SplitView")
 replay: "Answer[ReplayView]" = Answer("replays:ReplayView")
 verification: "Answer[VerificationView]" = Answer("verifications:VerificationView")
 prediction: "Answer[PredictionView]" = Answer("predictions:PredictionView")
+log_line: "Answer[LogLineView]" = Answer("runs:LogLineView")
 reading: "Answer[ReadingView]" = Answer("probe_results:ReadingView")
 diagnosis: "Answer[DiagnosisView]" = Answer("diagnosis:DiagnosisView")
 checkpoint: "Answer[CheckpointView]" = Answer("checkpoints:CheckpointView")

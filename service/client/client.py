@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from service.schemas.probe_results import ReadingView
     from service.schemas.replays import ReplayView
     from service.schemas.run_split import SplitView
-    from service.schemas.runs import RunView
+    from service.schemas.runs import LogLineView, RunView
     from service.schemas.storage import StorageView
     from service.schemas.verifications import VerificationView
     from service.schemas.workers import WorkerView
@@ -44,6 +44,7 @@ class Normalised(Protocol):
 
 
 Spec = Mapping[str, Any] | str | Path | Normalised
+LOG_PAGE = 1000  # lines
 PREDICTION_PAUSE_S = 1.0  # between two looks for an answer; the server itself waits for ten seconds
 
 
@@ -153,6 +154,14 @@ class Client(TeamClient, AdminClient):
     def attempts(self, run_id: str) -> list[Json]:
         """Return who executed the run, from which step, and how it ended."""
         return self._items(f"/v1/runs/{part(run_id)}/attempts")
+
+    def log(self, run_id: str, after: str | None = None) -> Iterator[LogLineView]:
+        """Yield the lines of a run's log that it has now, oldest first; only those after the place ATTEMPT.NUMBER."""
+        while True:
+            page = self.http.get(f"/v1/runs/{part(run_id)}/log", {"limit": LOG_PAGE, "cursor": after})
+            yield from map(answers.log_line, page["items"])
+            if (after := page["next_cursor"]) is None:
+                return
 
     def series(
         self,

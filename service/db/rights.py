@@ -67,8 +67,18 @@ ROLES: dict[str, Rights] = {
             "worker": ("run_id",),
         },
         delete=(
-            *("metric_chunk", "metric_tile", "series", "event", "reading", "dataset", "verification"),
-            *("experiment_figure", "confirmation", "judgement", "comment", "mention", "share", "dataset_grant"),
+            *("metric_chunk", "metric_tile", "series", "event", "reading", "log_line"),
+            *(
+                "dataset",
+                "verification",
+                "experiment_figure",
+                "confirmation",
+                "judgement",
+                "comment",
+                "mention",
+                "share",
+                "dataset_grant",
+            ),
         ),
     ),
     "saddle_mover": Rights(  # puts things into the bin, back, and into other projects; nobody logs in as it
@@ -153,6 +163,7 @@ ROLES: dict[str, Rights] = {
             "metric_tile",
             "checkpoint",
             "reading",
+            "log_line",
             "event",
             "worker",
             "device_use",

@@ -1,4 +1,6 @@
-"""Runs, their attempts and their history."""
+"""Runs, their attempts, their history and their log."""
+
+from typing import Literal
 
 from pydantic import Field
 
@@ -107,6 +109,24 @@ class HistoryView(View):
 
     items: list[EventView]
     next_cursor: str | None = Field(description="give it as `cursor` for the next page; null: this was the last")
+
+
+class LogLineView(View):
+    """A line of a run's log; ATTEMPT.NUMBER is its place."""
+
+    attempt: int
+    number: int = Field(description="within the attempt, from 1")
+    at: Utc
+    source: Literal["saddle", "output"] = Field(description="output: the training itself wrote it")
+    level: Literal["info", "warning", "error"]
+    text: str
+
+
+class LogView(View):
+    """Lines of a run's log, oldest first, and where the next ones begin."""
+
+    items: list[LogLineView]
+    next_cursor: str | None = Field(description="give it as `cursor` for the next page; null: no more lines now")
 
 
 class ProbesView(View):

@@ -1,13 +1,15 @@
 """Runs over HTTP: what they are doing, how they ended, who executed them."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
-from service.db.runs import reaper
+from service.db.runs import log_lines, reaper
+from service.db.runs.log_lines import LogLine
 from service.db.session import transaction
 from service.lifecycle import State
 from tests.fixtures.api import Worker, points
@@ -92,3 +94,47 @@ def test_a_waiting_run_is_cancelled_at_once_and_twice_is_harmless(client: TestCl
     for _ in range(2):
         answer = client.post(f"/v1/runs/{run_id}/cancel")
         assert (answer.status_code, answer.json()["state"]) == (202, "cancelled")
+
+
+def said(*texts: str, first: int = 1) -> list[LogLine]:
+    return [LogLine(first + at, time.monotonic(), "output", "info", text) for at, text in enumerate(texts)]
+
+
+def test_a_log_is_read_by_pages_from_its_end_and_as_text(
+    client: TestClient, submit: Submit, worker: Worker, engine: Engine
+) -> None:
+    submit()
+    held = worker.claim()
+    for _ in range(2):  # the answer of the first was lost
+        with transaction(engine) as connection:
+            log_lines.add(connection, held.run_id, held.attempt, said("one", "two"))
+    address = f"/v1/runs/{held.run_id}/log"
+    first = client.get(f"{address}?limit=1")
+    assert [line["text"] for line in first.json()["items"]] == ["one"]
+    following = client.get(first.links["next"]["url"]).json()
+    assert ([line["text"] for line in following["items"]], following["next_cursor"]) == (["two"], None)
+    place = "{attempt}.{number}".format(**following["items"][-1])
+    assert client.get(f"{address}?cursor={place}").json() == {"items": [], "next_cursor": None}
+    with transaction(engine) as connection:
+        log_lines.add(connection, held.run_id, held.attempt, said("three", first=3))
+    assert [line["text"] for line in client.get(f"{address}?cursor={place}").json()["items"]] == ["three"]
+    assert [line["text"] for line in client.get(f"{address}?newest=true&limit=2").json()["items"]] == ["two", "three"]
+    whole = client.get(f"{address}.txt")
+    assert [line.partition("[1] ")[2] for line in whole.text.splitlines()] == ["> one", "> two", "> three"]
+    assert whole.headers["content-type"].startswith("text/plain")
+    assert client.get(f"{address}?cursor=1").status_code == 422
+
+
+def test_a_log_goes_with_its_experiment_and_others_do_not_see_it(
+    client: TestClient, stranger: dict[str, str], submit: Submit, worker: Worker, engine: Engine
+) -> None:
+    posted = submit()
+    held = worker.claim()
+    with transaction(engine) as connection:
+        log_lines.add(connection, held.run_id, held.attempt, said("secret"))
+    for address in (f"/v1/runs/{held.run_id}/log", f"/v1/runs/{held.run_id}/log.txt"):
+        assert client.get(address, headers=stranger).status_code == 404
+    worker.finish(held)
+    assert client.delete(f"/v1/experiments/{posted['id']}?forever=true").is_success
+    with transaction(engine) as connection:
+        assert connection.execute(text("SELECT count(*) FROM log_line")).scalar_one() == 0

@@ -68,6 +68,14 @@ def test_a_yaml_spec_is_checked_submitted_and_watched(
     assert saddle("watch", f"{made['id']}:0", "--json") == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert events[-1]["event"] == "end"
+    assert saddle("logs", f"{made['id']}:0", "--follow") == 0
+    said = capsys.readouterr().out
+    assert "trains from step 0 to 20" in said
+    assert "succeeded at step 20" in said
+    assert saddle("logs", f"{made['id']}:1", "--json") == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["text"].startswith("claimed by ")
+    assert saddle("logs", made["id"]) == 2
+    assert "has 2 runs" in capsys.readouterr().err
 
 
 def test_lists_and_comparisons_take_the_filters_of_the_api(

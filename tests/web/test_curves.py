@@ -125,3 +125,17 @@ def test_a_form_tells_how_long_it_will_take(see: See, trained: Trained) -> None:
     page = see(f"new?from={trained['fast']['id']}")
     expect(page.locator(".estimate")).to_contain_text("Time per run")
     expect(page.locator(".estimate")).to_contain_text("from")
+
+
+def test_the_log_of_a_run_is_shown_and_to_be_had_as_a_file(page: Page, see: See, trained: Trained) -> None:
+    run = trained["fast"]["runs"][0]["id"]
+    see(f"run/{run}")
+    page.locator("details.log > summary").click()
+    box = page.locator("details.log pre")
+    expect(box).to_contain_text("trains from step 0 to")
+    expect(box).to_contain_text("succeeded at step")
+    shown = box.locator(".line").count()
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Download the whole log").click()
+    assert saved.value.suggested_filename == f"{run}.log"
+    assert len(saved.value.path().read_text().splitlines()) == shown

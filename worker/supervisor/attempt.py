@@ -6,7 +6,7 @@ Every transaction starts with the fence and is repeated if its answer is lost (w
 import logging
 import queue
 import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,7 +43,8 @@ from worker.supervisor.deadlines import Deadlines
 from worker.supervisor.device_check import TrainerStarter, is_device_broken
 from worker.supervisor.endings import EndingWriter
 from worker.supervisor.file_transfer import FileTransfer
-from worker.supervisor.pending_points import PendingPoints
+from worker.supervisor.output import Pace, RunLog
+from worker.supervisor.pending_points import PendingPoints, Results
 from worker.supervisor.presence import Presence
 from worker.supervisor.progress import ProgressWriter
 from worker.supervisor.trace import AttemptTrace
@@ -54,16 +55,6 @@ from worker.supervisor.transactions import FencedTransactions
 log = logging.getLogger(__name__)
 SPARE_AFTER_S = 2.0  # after the first step; shorter runs need no spare trainer
 MAX_PENDING_POINTS = 100_000  # flush beyond this even if more frames wait
-
-
-class RunLog(logging.LoggerAdapter[logging.Logger]):
-    """Begins every line with the run and the attempt, and ends it with the request that queued the run."""
-
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Return the line with them."""
-        extra = self.extra or {}
-        request = f" [{extra['request']}]" if extra["request"] else ""
-        return f"[{extra['run']} attempt {extra['attempt']}] {msg}{request}", kwargs
 
 
 class WorkerContext(TrainerStarter, Protocol):
@@ -100,7 +91,7 @@ class AttemptSupervisor:
         self.worker, self.claim, self.trainer, self.settings = worker, claim, trainer, worker.settings
         self.log = RunLog(log, {"run": claim.run_id, "attempt": claim.attempt, "request": claim.request_id})
         self.trace = AttemptTrace(claim)
-        self.pending = PendingPoints()
+        self.pending, self.results, self.checkpoints_pace = PendingPoints(), Results(), Pace()
         limits = [limit for limit in (claim.limit_s, self.settings.max_run_s) if limit is not None]
         budget_s = max(0.0, min(limits) - claim.trained_s) if limits else None
         self.deadlines = Deadlines(self.settings, budget_s, time.monotonic())
@@ -219,6 +210,8 @@ class AttemptSupervisor:
 
     def _add_points(self, frame: Points) -> None:
         self.pending.add(frame)
+        if line := self.results.line(frame, time.monotonic()):
+            self.log.keep(line)
         self.trace.record_step(frame.series[0]["first"] if frame.series else 0)
         self.deadlines.record_step(self.pending.last_step, time.monotonic())
         if self.trainer.frames.empty() or self.pending.count > MAX_PENDING_POINTS:
@@ -234,15 +227,17 @@ class AttemptSupervisor:
             case Checkpoint():
                 with self.trace.part("checkpoint", frame.step):
                     self.progress.save_checkpoint(frame)
-                self.log.info("checkpoint at step %d (%s)", frame.step, frame.reason)
+                if frame.reason != "due" or self.checkpoints_pace.is_due(time.monotonic()):
+                    self.log.info("checkpoint at step %d (%s)", frame.step, frame.reason)
             case CheckpointFailed():
                 if self.progress.record_failed_checkpoint(frame):
                     self.worker.discard(self.trainer)
                     return True
             case Ended():
+                self.log.info("%s at step %d%s", frame.outcome, frame.step, f" ({frame.note})" if frame.note else "")
+                self.log.keep(f"last values: {self.results}")
                 with self.trace.part("ending", frame.step):
                     self.endings.end(frame.outcome, frame.note, frame.memory)
-                self.log.info("%s at step %d", frame.outcome, frame.step)
                 return True
             case Failed():
                 self._fail(frame)
@@ -321,8 +316,8 @@ class AttemptSupervisor:
         if kind == "device_error":
             kind = "device_failed" if self._is_device_broken(evidence) else "crashed"
         self.trace.error = kind
-        state = self.endings.fail(kind, detail, evidence)
-        self.log.warning("failed (%s: %s): now %s", kind, detail, state)
+        self.log.warning("failed (%s): %s", kind, detail)
+        self.log.info("now %s", self.endings.fail(kind, detail, evidence))
         if kind == "device_failed":
             self.worker.stop_unhealthy(f"{detail}; {evidence['device']}")
         elif not (isinstance(frame, Failed) and frame.trainer_usable):
@@ -357,8 +352,8 @@ class AttemptSupervisor:
         if suspect and self._is_device_broken(evidence):
             kind = "device_failed"
         self.trace.error = kind
-        state = self.endings.fail(kind, detail, evidence)
-        self.log.warning("the trainer ended (%s: %s): now %s", kind, detail, state)
+        self.log.error("the trainer ended (%s): %s", kind, detail)
+        self.log.info("now %s", self.endings.fail(kind, detail, evidence))
         if kind == "device_failed":
             self.worker.stop_unhealthy(f"{detail}; {evidence['device']}")
 

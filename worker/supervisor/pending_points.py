@@ -1,12 +1,19 @@
-"""Points that are not yet in the database, collected into one chunk per series."""
+"""Points that are not yet in the database, collected into one chunk per series; the newest of them for the log."""
 
+from collections.abc import Mapping
+from struct import unpack_from
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from service.db.metrics.codec import Chunk, pack
-from worker.protocol import Points
+from worker.protocol import Points, SeriesHeader
+from worker.supervisor.output import Pace
+
+SHOWN = ("loss", "lr")
+EVALUATED = ("val/", "train/", "test/")
+MAX_SHOWN = 8  # results in a line
 
 
 class Segment(NamedTuple):
@@ -14,6 +21,42 @@ class Segment(NamedTuple):
 
     steps: npt.NDArray[np.int64]
     values: npt.NDArray[np.float64]
+
+
+class Results:
+    """The newest values of a run's results, as its log tells them: of the loss and the rate, and of evaluations."""
+
+    def __init__(self) -> None:
+        self._paces = {"training": Pace(), "evaluation": Pace()}
+        self._values: dict[str, float] = {}
+
+    def line(self, frame: Points, now: float) -> str | None:
+        """Return a line about the points of a frame where one is due at `now` (monotonic seconds)."""
+        new, step, at = dict[str, float](), 0, 0
+        for header in frame.series:
+            at += 8 * header["n"] * (1 if header["every"] else 2)
+            if header["name"] in SHOWN or header["name"].startswith(EVALUATED):
+                (new[header["name"]],) = unpack_from("<d", frame.payload, at - 8)
+                step = _last_step(header, frame.payload, at)
+        self._values |= dict(list(new.items())[:MAX_SHOWN])
+        kind = "evaluation" if any(name.startswith(EVALUATED) for name in new) else "training"
+        return f"step {step}: {_listed(new)}" if new and self._paces[kind].is_due(now) else None
+
+    def __str__(self) -> str:
+        """The newest value of each."""
+        return _listed(self._values)
+
+
+def _last_step(header: SeriesHeader, payload: bytes, end: int) -> int:
+    n, every = header["n"], header["every"]
+    if every:
+        return header["first"] + (n - 1) * every
+    (step,) = unpack_from("<q", payload, end - 8 * n - 8)
+    return int(step)
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.6g}" for name, value in list(values.items())[:MAX_SHOWN])
 
 
 class PendingPoints:

@@ -1,16 +1,15 @@
 """Fenced transactions of one attempt, each repeated until it is known to be committed."""
 
-import logging
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from service.db.runs import endings
+from service.db.runs import endings, log_lines
 from service.db.runs.claims import Claim
 from service.db.session import Connection, Engine, transaction
 from service.errors import Fenced, SaddleError, Unavailable
+from worker.supervisor.output import RunLog
 
-Log = logging.LoggerAdapter[logging.Logger]
 T = TypeVar("T")
 RETRY_S = 0.5  # between attempts while the database is down
 
@@ -28,7 +27,7 @@ class FencedTransactions:
         claim: Claim,
         note_contact: Callable[[], None],
         before_retry: Callable[[], None],
-        log: Log,
+        log: RunLog,
     ) -> None:
         self.engine, self.claim, self.log = engine, claim, log
         self.note_contact, self.before_retry = note_contact, before_retry
@@ -36,10 +35,13 @@ class FencedTransactions:
 
     def commit(self, write: Callable[[Connection], T]) -> T:
         """Retry a transaction until it is known to be committed; the trainer goes on meanwhile."""
+        lines = self.log.take()
         while True:
             try:
                 with transaction(self.engine) as connection:
                     result = write(connection)
+                    if lines:
+                        log_lines.add(connection, self.claim.run_id, self.claim.attempt, lines)
                 self.last_write = time.monotonic()
                 self.note_contact()
                 return result

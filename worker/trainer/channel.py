@@ -64,6 +64,7 @@ def take_over_stdio() -> tuple[int, int]:
     """Move the pipe to new descriptors, so that stray prints go to stderr and stray reads get nothing."""
     inward, outward = os.dup(0), os.dup(1)
     os.dup2(2, 1)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # so that each line is in the run's log at once
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)
     os.close(empty)

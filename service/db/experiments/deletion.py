@@ -55,6 +55,7 @@ CONTENTS = (
     text("DELETE FROM series WHERE run_id = ANY(:run_ids)"),
     text("DELETE FROM event WHERE run_id = ANY(:run_ids)"),
     text("DELETE FROM reading WHERE run_id = ANY(:run_ids)"),
+    text("DELETE FROM log_line WHERE run_id = ANY(:run_ids)"),
     text(
         """
         UPDATE checkpoint SET removed_at = clock_timestamp(), value = NULL

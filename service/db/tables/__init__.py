@@ -26,7 +26,7 @@ from service.db.tables.people import (
     sign_in_failure,
 )
 from service.db.tables.quotas import quota, quota_use
-from service.db.tables.runs import attempt, checkpoint, device_use, event, reading, run, worker
+from service.db.tables.runs import attempt, checkpoint, device_use, event, log_line, reading, run, worker
 
 __all__ = [
     "account",
@@ -50,6 +50,7 @@ __all__ = [
     "identity",
     "invitation",
     "judgement",
+    "log_line",
     "member",
     "mention",
     "metadata",

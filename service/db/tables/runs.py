@@ -162,6 +162,21 @@ reading = Table(
     Index("reading_run_id_id_idx", "run_id", "id"),
 )
 
+log_line = Table(
+    "log_line",
+    metadata,
+    word("run_id", primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),  # within the attempt, from 1
+    Column("at", DateTime(timezone=True), nullable=False),
+    word("source"),
+    word("level"),
+    Column("text", Text, nullable=False),
+    CheckConstraint("source IN ('saddle', 'output')", name="log_source_known"),
+    CheckConstraint("level IN ('info', 'warning', 'error')", name="log_level_known"),
+    ForeignKeyConstraint(["run_id", "attempt"], ["attempt.run_id", "attempt.attempt"]),
+)
+
 worker = Table(
     "worker",
     metadata,

@@ -15,6 +15,7 @@ import { AsCode } from "./as_code.js";
 import { Comments } from "./comments.js";
 import { Diagnosis, useDiagnosis } from "./diagnosis.js";
 import { Panel, panels, useBeside } from "./run_curves.js";
+import { RunLog } from "./run_log.js";
 import { Attempts, Checkpoints, History } from "./run_parts.js";
 
 const words = (search, name) => new Set((search.get(name) || "").split(",").filter(Boolean));
@@ -50,6 +51,7 @@ export function Run({ path, search, me }) {
     : html`<p class="empty">${run.waiting ? escapeInvisible(run.waiting.reason || "") : t(TERMINAL_STATES.has(run.state) ? "curves.never" : "curves.none")}</p>`}
     ${marks.length ? html`<p class="hint">${t("marks")}</p>` : null}
     <div class="columns"><${Attempts} id=${id} attempt=${run.attempt} state=${run.state}/><${Checkpoints} run=${run}/><${History} items=${events}/></div>
+    <${RunLog} run=${run}/>
     ${experiment && !experiment.shared ? html`<${Comments} experiment=${run.experiment_id} run=${run.id} me=${me}/>` : null}
     ${experiment ? html`<${AsCode} spec=${experiment.spec}/><${Spec} spec=${experiment.spec}/>` : null}`;
 }

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from service.db.session import transaction
 from service.process.request_log import RequestFormatter, current_request
 from tests.fixtures.api import SPEC, Worker
-from worker.supervisor.attempt import RunLog
+from worker.supervisor.output import RunLog
 
 Submit = Callable[..., dict[str, Any]]
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -80,6 +80,9 @@ class Desk:
         with transaction(self.engine) as connection:
             return derived_runs.probe(connection, self.principal, run_id, {"probes": list(probes)}, None)[0]
 
+    def log(self, run_id: str) -> list[Row]:
+        return self.sql("SELECT * FROM log_line WHERE run_id = :id ORDER BY attempt, number", id=run_id)
+
     def readings(self, run_id: str) -> list[Row]:
         kinds = ["gradient_check", "autopsy"]
         return self.sql("SELECT * FROM reading WHERE run_id = :id AND kind = ANY(:kinds)", id=run_id, kinds=kinds)
@@ -181,6 +184,36 @@ def test_a_dead_trainer_is_replaced_by_the_spare_within_three_seconds(slot: Supe
     assert desk.evidence(run).keys() == {"step", "stderr"}
     desk.wish(run, "cancel")
     desk.stopped(run)
+
+
+def test_the_log_of_a_run_holds_its_story_and_what_the_training_printed(slot: Supervisor, desk: Desk) -> None:
+    run = desk.submit("talk", steps=10, text="hello\x1b[31m\nagain")
+    assert desk.stopped(run)["state"] == "succeeded"
+    lines = desk.log(run)
+    assert [line["number"] for line in lines] == list(range(1, len(lines) + 1))
+    assert [line["text"] for line in lines if line["source"] == "output"] == ["hello\\x1b[31m", "again"]
+    said = [line["text"] for line in lines if line["source"] == "saddle"]
+    assert said[:2] == ["claimed by w1", "trains from step 0 to 10"]
+    assert any(text.startswith("step ") and "loss " in text for text in said)
+    loss = desk.sql("SELECT last FROM series WHERE run_id = :id AND name = 'val/loss'", id=run)[0]["last"]
+    assert said[-2] == "succeeded at step 10"
+    assert said[-1].startswith("last values: ")
+    assert f"val/loss {loss:.6g}" in said[-1]
+    times = [line["at"] for line in lines]
+    assert times == sorted(times)
+
+
+def test_the_log_of_a_crash_ends_with_its_cause_and_each_attempt_adds_to_it(slot: Supervisor, desk: Desk) -> None:
+    run = desk.submit("abort", steps=10, text="so it was", crashes=1)
+    until(lambda: len(desk.attempts(run)) == 2 or desk.run(run)["state"] == "failed")
+    desk.now(run)
+    desk.stopped(run)
+    for attempt in desk.attempts(run):
+        (end,) = [line for line in desk.log(run) if line["attempt"] == attempt["attempt"] and line["level"] == "error"]
+        assert "SIGABRT" in end["text"]
+    assert [line["text"] for line in desk.log(run) if line["source"] == "output"].count("so it was") == len(
+        desk.attempts(run)
+    )
 
 
 def test_a_worker_says_what_it_runs_on_and_does(slot: Supervisor, desk: Desk) -> None:

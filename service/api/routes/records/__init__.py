@@ -1,0 +1,1 @@
+"""Routes of what a run leaves beside its curves."""

@@ -1,0 +1,91 @@
+"""The logs of runs: lines of each attempt, in their order. What a cut supersedes stays: a log says what happened."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+
+from service.db.access.principal import Principal
+from service.db.runs import runs
+
+
+class LogLine(NamedTuple):
+    """A line that is not stored yet."""
+
+    number: int  # within the attempt, from 1
+    since: float  # monotonic seconds when it was said
+    source: str
+    level: str
+    text: str
+
+
+@dataclass(frozen=True)
+class StoredLine:
+    """A line of a run's log."""
+
+    attempt: int
+    number: int
+    at: datetime
+    source: str
+    level: str
+    text: str
+
+    @property
+    def id(self) -> str:
+        """Its place within the run's log."""
+        return f"{self.attempt}.{self.number}"
+
+
+ADD = text(
+    """
+    INSERT INTO log_line (run_id, attempt, number, at, source, level, text)
+    SELECT :run_id, :attempt, u.number, clock_timestamp() - make_interval(secs => u.age_s), u.source, u.level, u.line
+    FROM unnest(cast(:numbers AS int[]), cast(:ages AS float8[]), cast(:sources AS text[]), cast(:levels AS text[]),
+        cast(:lines AS text[])) AS u(number, age_s, source, level, line)
+    ON CONFLICT DO NOTHING
+    """
+)
+AFTER = text(
+    """
+    SELECT attempt, number, at, source, level, text FROM log_line
+    WHERE run_id = :run_id AND (attempt, number) > (:attempt, :number) ORDER BY attempt, number LIMIT :limit
+    """
+)
+NEWEST = text(
+    """
+    SELECT attempt, number, at, source, level, text FROM log_line
+    WHERE run_id = :run_id ORDER BY attempt DESC, number DESC LIMIT :limit
+    """
+)
+
+
+def add(connection: Connection, run_id: str, attempt: int, lines: Sequence[LogLine]) -> None:
+    """Store lines in a fenced transaction, which may be repeated; the database's clock dates them."""
+    now = time.monotonic()
+    columns = {
+        "numbers": [line.number for line in lines],
+        "ages": [max(now - line.since, 0.0) for line in lines],
+        "sources": [line.source for line in lines],
+        "levels": [line.level for line in lines],
+        "lines": [line.text for line in lines],
+    }
+    connection.execute(ADD, {"run_id": run_id, "attempt": attempt} | columns)
+
+
+def after(
+    connection: Connection, principal: Principal, run_id: str, place: tuple[int, int], limit: int
+) -> list[StoredLine]:
+    """Return the lines of a run behind a place (attempt, number), oldest first."""
+    run = runs.get(connection, principal, run_id)
+    values = {"run_id": run.id, "attempt": place[0], "number": place[1], "limit": limit}
+    return [StoredLine(*row) for row in connection.execute(AFTER, values)]
+
+
+def newest(connection: Connection, principal: Principal, run_id: str, limit: int) -> list[StoredLine]:
+    """Return the last lines of a run, oldest first."""
+    run = runs.get(connection, principal, run_id)
+    found = [StoredLine(*row) for row in connection.execute(NEWEST, {"run_id": run.id, "limit": limit})]
+    return found[::-1]
