@@ -87,7 +87,7 @@ ROLES: dict[str, Rights] = {
         update={
             "experiment": (
                 *("project_id", "owner_id", "idempotency_key", "request_hash"),
-                *("bin_project_id", "deleted_at", "deleted_by"),
+                *("bin_project_id", "deleted_at", "deleted_by", "study_id", "trial"),
             ),
             "dataset": ("deleted_at", "deleted_by"),
             "run": ("project_id", "owner_id"),
@@ -121,7 +121,7 @@ ROLES: dict[str, Rights] = {
         insert=(
             *("experiment", "run", "event", "comparison", "dataset", "verification", "experiment_figure"),
             *("confirmation", "judgement", "audit", "comment", "mention", "quota", "quota_use"),
-            *("channel", "delivery", "alarm", "event_reader"),
+            *("channel", "delivery", "alarm", "event_reader", "study", "study_trial"),
         ),
         update={
             "run": (
@@ -129,6 +129,8 @@ ROLES: dict[str, Rights] = {
                 *("yields_to", "pause_at"),
             ),
             "experiment": ("name", "tags", "notes", "archived_at", "settled"),  # never its spec
+            "study": ("document", "state", "why", "comparison_id", "finished_at"),
+            "study_trial": (*("state", "rungs", "value", "seed_values", "steps", "device_s", "why", "ended_at"),),
             "verification": ("patched_id", "failure"),
             "judgement": ("basis", "result"),
             "quota": ("value", "set_at"),
@@ -155,7 +157,17 @@ ROLES: dict[str, Rights] = {
         ),
     ),
     "saddle_worker": Rights(
-        hidden=(*SECRET, *PEOPLE, "comparison", "confirmation", "dataset", "verification", "judgement"),
+        hidden=(
+            *SECRET,
+            *PEOPLE,
+            "comparison",
+            "confirmation",
+            "dataset",
+            "verification",
+            "judgement",
+            "study",
+            "study_trial",
+        ),
         insert=(
             "attempt",
             "series",

@@ -41,6 +41,8 @@ class ExperimentItem(View):
     progress: float = Field(description="0 to 1, over all runs")
     steps: int = Field(description="of the run that is furthest")
     main: FiguresView | None = Field(description="null: there are no points yet")
+    study_id: str | None = Field(None, description="the study whose trial it is; null: none")
+    trial: int | None = Field(None, description="its number in the study")
     values: Json = Field(description="of the fields that `columns` names; null: it has no such field")
     project: str = Field(description="another than the reader's where it is shared")
     comments: int = Field(description="on it and its runs, by the reader's project")
@@ -80,6 +82,8 @@ class ExperimentView(View):
     notes: str
     etag: str = Field(description="of name, tags and notes, for If-Match; the header ETag says the same")
     archived_at: Utc | None = Field(description="since when lists leave it out")
+    study_id: str | None = Field(None, description="the study whose trial it is; null: none")
+    trial: int | None = Field(None, description="its number in the study")
     project: str
     shared: bool = Field(description="by another project, to read: nothing of it can be changed")
     created_at: Utc

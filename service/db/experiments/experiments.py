@@ -37,6 +37,8 @@ class StoredExperiment:
     notes: str
     archived_at: datetime | None
     created_at: datetime
+    study_id: str | None  # whose trial it is
+    trial: int | None  # its number there
     project: str
     shared: bool  # by another project, to read
 
@@ -48,6 +50,9 @@ class NewExperiment:
     spec: Experiment
     pool: str
     origin: Origin | None = None
+    study_id: str | None = None  # whose trial it is
+    trial: int | None = None  # its number there
+    pause_at: int | None = None  # the step after which its runs pause by themselves
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ def _insert(
 ) -> list[AddedExperiment]:
     """Store experiments and their runs; nothing where the idempotency key was used before."""
     asked = {"idempotency_key": idempotency_key, "request_hash": request_hash}
-    rows = [_row(principal, each.spec) | asked for each in made]
+    rows = [_row(principal, each) | asked for each in made]
     created_at = {row.id: row.created_at for row in connection.execute(ADD, rows)}
     if not created_at:
         return []
@@ -118,7 +123,8 @@ def _insert(
     ]
 
 
-def _row(principal: Principal, spec: Experiment) -> dict[str, Any]:
+def _row(principal: Principal, made: NewExperiment) -> dict[str, Any]:
+    spec = made.spec
     return {
         "id": new_id("exp"),
         "project_id": principal.project_id,
@@ -128,6 +134,8 @@ def _row(principal: Principal, spec: Experiment) -> dict[str, Any]:
         "notes": spec.notes,
         "spec": spec.normalised(),
         "spec_hash": spec.hash,
+        "study_id": made.study_id,
+        "trial": made.trial,
     }
 
 
@@ -149,6 +157,7 @@ def _new_runs(experiment_id: str, made: NewExperiment, max_run_s: float | None) 
             needs=needs,
             memory_bytes=memory_bytes,
             checkpoint_bytes=kept_bytes,
+            pause_at=made.pause_at,
         )
         for seed in spec.seeds
     ]

@@ -40,12 +40,16 @@ COLUMNS: dict[Noun, dict[str, ColumnElement[Any]]] = {
         "confirms": select(confirmation.c.comparison_id)
         .where(confirmation.c.experiment_id == experiment.c.id)
         .scalar_subquery(),
+        "study": experiment.c.study_id,
+        "trial": experiment.c.trial,
         "created": experiment.c.created_at,
         "archived": experiment.c.archived_at,
     },
     "runs": {
         "id": run.c.id,
         "experiment": run.c.experiment_id,
+        "study": experiment.c.study_id,
+        "trial": experiment.c.trial,
         "name": experiment.c.name,
         "owner": member.c.name,
         "notes": experiment.c.notes,

@@ -48,6 +48,8 @@ class ListedExperiment:
     spec_hash: str
     tags: tuple[str, ...]
     created_at: datetime
+    study_id: str | None
+    trial: int | None
     project: str
     comments: int
     value: Any  # that it was sorted by
@@ -91,13 +93,21 @@ def experiments(
     page = _page(chosen, deciding, experiment.c.id, value, keep, order, after).limit(limit).subquery("page")
     more = [showing.shown(field).label(f"also_{at}") for at, field in enumerate(also)]
     columns = (*more, experiment.c.id, experiment.c.name, member.c.name.label("owner"), experiment.c.spec_hash)
-    rest = (experiment.c.created_at, experiment.c.tags, project.c.name.label("project"), _comments(principal))
+    of_study = (experiment.c.study_id, experiment.c.trial)
+    rest = (
+        experiment.c.created_at,
+        experiment.c.tags,
+        *of_study,
+        project.c.name.label("project"),
+        _comments(principal),
+    )
     query = select(*columns, *rest, page.c.sorted_by).join(page, page.c.id == experiment.c.id)
     query = query.join(project, project.c.id == experiment.c.project_id)
     query = _in_order(showing.joins(query), experiment.c.id, page.c.sorted_by, order)
     return [
         ListedExperiment(
-            *(r.id, r.name, r.owner, r.spec_hash, tuple(r.tags or ()), r.created_at, r.project, r.comments),
+            *(r.id, r.name, r.owner, r.spec_hash, tuple(r.tags or ()), r.created_at, r.study_id, r.trial),
+            *(r.project, r.comments),
             *(r.sorted_by, tuple(r[: len(more)])),
         )
         for r in connection.execute(query)

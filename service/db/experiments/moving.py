@@ -39,7 +39,8 @@ KEPT = text(
 MOVE = (
     text(
         """
-        UPDATE experiment SET project_id = :place, owner_id = :owner_id, idempotency_key = NULL, request_hash = NULL
+        UPDATE experiment SET project_id = :place, owner_id = :owner_id, idempotency_key = NULL, request_hash = NULL,
+            study_id = NULL, trial = NULL
         WHERE id = :id
         """
     ),

@@ -27,6 +27,7 @@ from service.db.tables.people import (
 )
 from service.db.tables.quotas import quota, quota_use
 from service.db.tables.runs import attempt, checkpoint, device_use, event, log_line, reading, run, worker
+from service.db.tables.studies import study, study_trial
 
 __all__ = [
     "account",
@@ -65,6 +66,8 @@ __all__ = [
     "session",
     "share",
     "sign_in_failure",
+    "study",
+    "study_trial",
     "verification",
     "worker",
 ]

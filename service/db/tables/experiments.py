@@ -35,14 +35,18 @@ experiment = Table(
     Column("deleted_at", DateTime(timezone=True)),  # put into the bin
     word("deleted_by", ForeignKey("member.id"), nullable=True),
     Column("erased_at", DateTime(timezone=True)),
+    word("study_id", ForeignKey("study.id"), nullable=True),  # whose trial it is
+    Column("trial", Integer),  # its number in the study
     Column("settled", Boolean, nullable=False, server_default="false"),  # its figures are written down
     now("created_at"),
     CheckConstraint("num_nonnulls(project_id, bin_project_id, erased_at) = 1", name="in_project_bin_or_erased"),
+    CheckConstraint("(study_id IS NULL) = (trial IS NULL)", name="trial_of_study"),
     CheckConstraint("num_nulls(bin_project_id, deleted_at, deleted_by) IN (0, 3)", name="bin_told"),
     Index("experiment_project_id_name_idx", "project_id", "name"),
     Index("experiment_project_id_id_idx", "project_id", "id", postgresql_include=["archived_at", "settled"]),
     Index("experiment_bin_project_id_idx", "bin_project_id", postgresql_where=text("bin_project_id IS NOT NULL")),
     Index("experiment_erased_at_idx", "erased_at", postgresql_where=text("erased_at IS NOT NULL")),
+    Index("experiment_study_id_trial_idx", "study_id", "trial", postgresql_where=text("study_id IS NOT NULL")),
     Index("experiment_unsettled_idx", "id", postgresql_where=text("NOT settled")),
     Index(
         "experiment_project_id_idempotency_key_key",
