@@ -66,7 +66,7 @@ def pictures(stack: Product, page: Page, folder: Path) -> None:
     places = {
         "experiments": "experiments?columns=optimizer.kind,optimizer.lr",
         "run": f"run/{made['momentum']['runs'][0]['id']}?smooth=0.8",
-        "diagnosis": f"run/{ill}",
+        "diagnosis": f"run/{ill}?tab=diagnosis",
         "compare": f"compare?experiments={ids}&series=val/loss,loss&share=0.9",
         "new": "new?preset=digits-adam",
     }

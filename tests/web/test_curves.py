@@ -129,9 +129,8 @@ def test_a_form_tells_how_long_it_will_take(see: See, trained: Trained) -> None:
 
 def test_the_log_of_a_run_is_shown_and_to_be_had_as_a_file(page: Page, see: See, trained: Trained) -> None:
     run = trained["fast"]["runs"][0]["id"]
-    see(f"run/{run}")
-    page.locator("details.log > summary").click()
-    box = page.locator("details.log pre")
+    see(f"run/{run}?tab=log")
+    box = page.locator(".log pre")
     expect(box).to_contain_text("trains from step 0 to")
     expect(box).to_contain_text("succeeded at step")
     shown = box.locator(".line").count()

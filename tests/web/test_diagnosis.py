@@ -73,7 +73,7 @@ def test_findings_and_readings_are_drawn_and_hostile_words_stay_text(see: See, p
     rules = [{"rule": "R1", "symptom": EVIL, "state": state, "why": EVIL} for state in ("clear", "unknown", "found")]
     told = {"run_id": run, "state": "succeeded", "step": 9, "version": "1", "complete": True, "level": "fault"}
     answers(page, run, told | {"headline": EVIL, "findings": [finding()], "checked": rules})
-    see(f"run/{run}")
+    see(f"run/{run}?tab=diagnosis")
     expect(page.get_by_role("img", name="Evidence in loss")).to_be_visible()
     expect(page.locator(".evidence").get_by_text("> 2", exact=True)).to_be_visible()
     expect(page.locator(".difference del")).to_have_text("− 0.05")
@@ -101,7 +101,7 @@ def test_a_surface_is_red_where_it_is_high_and_blue_where_it_is_low(see: See, pa
     run = trained["fast"]["runs"][0]["id"]
     told = {"run_id": run, "state": "succeeded", "step": 9, "version": "1", "complete": True, "level": "healthy"}
     answers(page, run, told | {"headline": "It learns.", "findings": [], "checked": []})
-    see(f"run/{run}")
+    see(f"run/{run}?tab=diagnosis")
     page.get_by_text("Instruments").click()
     found = page.locator(".readings figure", has_text="plane").locator("canvas").evaluate(PIXELS)
     assert found["high"][0] > found["high"][2] + 60
@@ -117,7 +117,7 @@ def test_a_diagnosed_run_stands_in_nobodys_way(see: See, page: Page, trained: Tr
     verdicts = [finding(verdict="lr_above_stability", text="It climbs.", id="R6"), finding(level="warning", id="R7")]
     answers(page, run, told | {"headline": "It climbs.", "findings": verdicts, "checked": []})
     page.emulate_media(color_scheme=scheme)
-    see(f"run/{run}")
+    see(f"run/{run}?tab=diagnosis")
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     expect(page.get_by_text("The learning rate is too high")).to_be_visible()
     found = Axe().run(page).response["violations"]
@@ -125,7 +125,7 @@ def test_a_diagnosed_run_stands_in_nobodys_way(see: See, page: Page, trained: Tr
 
 
 def test_a_run_that_diverged_is_told_why_and_the_remedy_opens_in_the_form(see: See, trained: Trained) -> None:
-    page = see(f"run/{trained['broken']['runs'][0]['id']}")
+    page = see(f"run/{trained['broken']['runs'][0]['id']}?tab=diagnosis")
     expect(page.locator(".headline.fault")).to_be_visible()
     first = page.locator(".finding").first
     expect(first.get_by_role("img")).not_to_have_count(0)
@@ -138,14 +138,23 @@ def test_a_run_that_diverged_is_told_why_and_the_remedy_opens_in_the_form(see: S
 def test_a_healthy_run_says_so_in_one_line(see: See, trained: Trained) -> None:
     page = see(f"run/{trained['fast']['runs'][0]['id']}")
     expect(page.locator(".headline")).to_be_visible()
-    assert page.locator(".finding.fault").count() == 0
+    expect(page.locator(".finding")).to_have_count(0)
+    chart = page.get_by_role("img", name="Chart of loss", exact=True)
+    before = chart.bounding_box()
+    page.get_by_role("button", name="Why?").click()
+    aside = page.get_by_role("complementary", name="Diagnosis")
+    expect(aside.get_by_text("rules checked")).to_be_visible()
+    assert aside.locator(".finding.fault").count() == 0
+    assert chart.bounding_box() == before
+    aside.get_by_role("button", name="Close").click()
+    expect(aside).to_have_count(0)
 
 
 def test_a_remedy_is_tried_and_an_instrument_asked_from_the_page(see: See, stack: Product) -> None:
     made = stack.post("/v1/experiments", SPEC | {"name": "ill", "epochs": 2, "optimizer": {"kind": "sgd", "lr": 10.0}})
     run = made["runs"][0]["id"]
     stack.wait_for_end(run)
-    page = see(f"run/{run}")
+    page = see(f"run/{run}?tab=diagnosis")
     page.get_by_role("button", name="Try it").first.click()
     page.get_by_text("Instruments").click()
     page.get_by_label("Instrument", exact=True).select_option("slice")
@@ -171,7 +180,7 @@ def test_a_finding_that_arrives_moves_nothing_until_it_is_asked_for(see: See, pa
     well = {"level": "healthy", "headline": "It learns.", "findings": []}
     answers(page, run, told | well)
     page.clock.install()
-    see(f"run/{run}")
+    see(f"run/{run}?why=1")
     chart = page.get_by_role("img", name="Chart of loss", exact=True)
     chart.wait_for()
     before = chart.bounding_box()

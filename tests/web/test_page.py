@@ -124,6 +124,7 @@ def test_a_broken_run_says_why_and_the_axis_marks_what_is_not_finite(see: See, t
     expect(page.get_by_role("alert")).to_contain_text("diverged")
     expect(page.get_by_role("img", name="Chart of loss")).to_be_visible()
     assert page.locator(".chart canvas").count() >= 2
+    page.get_by_role("link", name="Spec", exact=True).click()
     page.get_by_role("button", name="YAML").click()
     expect(page.locator("pre.code")).to_contain_text("kind: digits")
 

@@ -30,18 +30,25 @@ export function useDiagnosis(run) {
   return { found: value || null, error, readings };
 }
 
-// `deferred` says which findings are shown (lib/deferred.js); the headline counts the others.
+// What is found, in one line of one height, and beside it what is given.
+export function Headline({ diagnosis, children }) {
+  const { found, error } = diagnosis;
+  if (!found) return error && error.status !== 404 ? html`<${Problems} error=${error}/>` : html`<div class="headline">${t("loading")}</div>`;
+  return html`<div class=${`headline ${found.level}`}><p title=${escapeInvisible(found.headline)}><${Level} level=${found.level}/> <strong>${escapeInvisible(found.headline)}</strong>${" "}<small>${found.complete ? "" : t("diagnosis.sofar", { step: formatCount(found.step) })}</small></p>
+    <span>${children}</span></div>`;
+}
+
+// `deferred` says which findings are shown (lib/deferred.js); a button shows the others.
 export function Diagnosis({ run, experiment, curves, tick, diagnosis, deferred }) {
-  const { found, error, readings } = diagnosis;
+  const { found, readings } = diagnosis;
   const known = useRef(new Map()); // the last of each, so that one that holds no longer keeps its place
-  if (!found) return error && error.status !== 404 ? html`<${Problems} error=${error}/>` : html`<section class="diagnosis"><div class="headline">${t("loading")}</div></section>`;
+  if (!found) return null;
   for (const finding of found.findings) known.current.set(finding.id, finding);
   const standing = deferred.shown.map((id) => known.current.get(id)).filter(Boolean);
   const holds = (finding) => found.findings.some(({ id }) => id === finding.id);
   const shared = { run, experiment, curves, tick, readings: readings.items };
   return html`<section class="diagnosis" aria-label=${t("diagnosis")}>
-    <div class=${`headline ${found.level}`}><p title=${escapeInvisible(found.headline)}><${Level} level=${found.level}/> <strong>${escapeInvisible(found.headline)}</strong>${" "}<small>${found.complete ? "" : t("diagnosis.sofar", { step: formatCount(found.step) })}</small></p>
-      <span aria-live="polite">${deferred.pending.length ? html`<button type="button" onClick=${deferred.reveal}>${t("late.show", { n: deferred.pending.length })}</button>` : null}</span></div>
+    <p class="late" aria-live="polite">${deferred.pending.length ? html`<button type="button" onClick=${deferred.reveal}>${t("late.show", { n: deferred.pending.length })}</button>` : null}</p>
     ${standing.map((finding, index) => html`<${Finding} key=${finding.id} finding=${finding} holds=${holds(finding)} open=${index === 0} ...${shared} asked=${readings.again}/>`)}
     <div class="beneath"><${Instruments} run=${run} readings=${readings}/><${Checked} items=${found.checked}/></div></section>`;
 }

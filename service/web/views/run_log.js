@@ -10,28 +10,26 @@ const EVERY_MS = 1500;
 const place = (line) => `${line.attempt}.${line.number}`;
 
 export function RunLog({ run }) {
-  const [open, setOpen] = useState(false);
-  const { lines, more, error } = useLog(run.id, open, TERMINAL_STATES.has(run.state));
+  const { lines, more, error } = useLog(run.id, TERMINAL_STATES.has(run.state));
   const box = useRef(null);
   const isAtEnd = useRef(true);
   useEffect(() => { if (box.current && isAtEnd.current) box.current.scrollTop = box.current.scrollHeight; }, [lines]);
   const follow = ({ target }) => { isAtEnd.current = target.scrollTop + target.clientHeight > target.scrollHeight - 8; };
-  return html`<details class="log" onToggle=${(event) => setOpen(event.target.open)}><summary>${t("log")}</summary>
+  return html`<section class="log">
     ${error ? html`<p class="warnings">${escapeInvisible(error.message)}</p>` : null}
     ${more ? html`<p class="hint">${t("log.newest", { n: formatCount(SHOWN) })}</p>` : null}
     ${lines === null ? html`<p class="empty">${t("loading")}</p>` : lines.length === 0 ? html`<p class="hint">${t("log.none")}</p>`
-    : html`<pre class="quoted" tabindex="0" aria-label=${t("log")} ref=${box} onScroll=${follow}>${lines.map((line) => html`<span key=${place(line)} class=${`line ${line.source} ${line.level}`}><time datetime=${line.at} title=${line.at}>${clock(line.at)}</time> ${line.attempt > 1 ? `[${line.attempt}] ` : ""}${line.source === "output" ? "> " : ""}${escapeInvisible(line.text)}\n</span>`)}</pre>`}
-    <p><a href=${absoluteUrl(`/v1/runs/${run.id}/log.txt`)} download>${t("log.file")}</a> <span class="hint">${t("log.marks")}</span></p></details>`;
+    : html`<pre class="quoted" tabindex="0" aria-label=${t("tab.log")} ref=${box} onScroll=${follow}>${lines.map((line) => html`<span key=${place(line)} class=${`line ${line.source} ${line.level}`}><time datetime=${line.at} title=${line.at}>${clock(line.at)}</time> ${line.attempt > 1 ? `[${line.attempt}] ` : ""}${line.source === "output" ? "> " : ""}${escapeInvisible(line.text)}</span>`)}</pre>`}
+    <p><a href=${absoluteUrl(`/v1/runs/${run.id}/log.txt`)} download>${t("log.file")}</a> <span class="hint">${t("log.marks")}</span></p></section>`;
 }
 
 const clock = (at) => new Date(at).toLocaleTimeString([], { hour12: false });
 
 // The newest lines, and those that come while the run goes on.
-function useLog(id, open, over) {
+function useLog(id, over) {
   const [state, setState] = useState({ lines: null, more: false, error: null });
   useEffect(() => setState({ lines: null, more: false, error: null }), [id]);
   useEffect(() => {
-    if (!open) return undefined;
     const stop = new AbortController();
     let timer = null;
     let last = null;
@@ -55,6 +53,6 @@ function useLog(id, open, over) {
     };
     read();
     return () => { stop.abort(); clearTimeout(timer); };
-  }, [id, open, over]);
+  }, [id, over]);
   return state;
 }
