@@ -1,7 +1,12 @@
-"""Numbers, sizes and durations for people."""
+"""Numbers, sizes, durations and the fields of a JSON Schema for people."""
 
+import json
 from datetime import UTC, datetime
+from typing import Any
 
+from service.client.errors import SIGNS
+
+BOUNDS = {"exclusiveMinimum": "gt", "minimum": "ge", "exclusiveMaximum": "lt", "maximum": "le"}
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -28,3 +33,24 @@ def duration(seconds: float) -> str:
 def age(when: datetime | None) -> str:
     """Return how long ago it was, or a dash for None."""
     return "-" if when is None else duration((datetime.now(UTC) - when).total_seconds())
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a summary."""
+    return text.strip().partition("\n")[0]
+
+
+def default_text(name: str, schema: dict[str, Any], required: list[str]) -> str:
+    """Return a field's default as JSON, or that it has none."""
+    return "(required)" if name in required else json.dumps(schema.get("default"))
+
+
+def allowed_text(schema: dict[str, Any]) -> str:
+    """Return a field's type, range or choices, in short."""
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(allowed_text(each) for each in schema["anyOf"]))
+    if "enum" in schema or "const" in schema:
+        return ", ".join(json.dumps(each) for each in schema.get("enum", [schema.get("const")]))
+    bounds = [f"{SIGNS[sign]} {schema[name]:g}" for name, sign in BOUNDS.items() if name in schema]
+    kind = schema.get("type") or str(schema.get("$ref", "object")).rpartition("/")[2]
+    return " ".join([str(kind), ", ".join(bounds)]).strip()

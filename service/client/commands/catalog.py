@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from service.client.commands.context import Commands, Context, command
-from service.client.errors import SIGNS
+from service.client.formatting import allowed_text, default_text, first_line
 from service.client.table import Row
 
 if TYPE_CHECKING:
     from service.schemas.catalog import KindDetail
-
-BOUNDS = {"exclusiveMinimum": "gt", "minimum": "ge", "exclusiveMaximum": "lt", "maximum": "le"}
 
 
 def add(commands: Commands) -> None:
@@ -38,7 +35,7 @@ def do(arguments: argparse.Namespace, context: Context) -> None:
         context.emit(kind) if context.json else show(context, kind)
     elif arguments.family:
         kinds = context.client.family(arguments.family)
-        context.show(kinds, ["kind", "what it is"], [[each.kind, _first(each.summary)] for each in kinds])
+        context.show(kinds, ["kind", "what it is"], [[each.kind, first_line(each.summary)] for each in kinds])
     else:
         found = {family: [each.kind for each in kinds] for family, kinds in context.client.catalog().items()}
         context.show(found, ["family", "kinds"], [[family, ", ".join(kinds)] for family, kinds in found.items()])
@@ -51,11 +48,7 @@ def _presets(arguments: argparse.Namespace, context: Context) -> None:
         context.emit(context.client.preset(arguments.kind))
     else:
         found = context.client.presets()
-        context.show(found, ["preset", "what it shows"], [[name, _first(notes)] for name, notes in found.items()])
-
-
-def _first(text: str) -> str:
-    return text.strip().partition("\n")[0]
+        context.show(found, ["preset", "what it shows"], [[name, first_line(notes)] for name, notes in found.items()])
 
 
 def show(context: Context, kind: KindDetail) -> None:
@@ -67,25 +60,10 @@ def show(context: Context, kind: KindDetail) -> None:
     fields = kind.json_schema.get("properties", {})
     required = kind.json_schema.get("required", [])
     rows: list[Row] = [
-        [name, _default(name, each, required), _allowed(each), each.get("description", "")]
+        [name, default_text(name, each, required), allowed_text(each), each.get("description", "")]
         for name, each in fields.items()
         if name != "kind"
     ]
     if rows:
         context.say()
         context.table(["field", "default", "allowed", ""], rows)
-
-
-def _default(name: str, schema: dict[str, Any], required: list[str]) -> str:
-    return "(required)" if name in required else json.dumps(schema.get("default"))
-
-
-def _allowed(schema: dict[str, Any]) -> str:
-    """Return a field's type, range or choices, in short."""
-    if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_allowed(each) for each in schema["anyOf"]))
-    if "enum" in schema or "const" in schema:
-        return ", ".join(json.dumps(each) for each in schema.get("enum", [schema.get("const")]))
-    bounds = [f"{SIGNS[sign]} {schema[name]:g}" for name, sign in BOUNDS.items() if name in schema]
-    kind = schema.get("type") or str(schema.get("$ref", "object")).rpartition("/")[2]
-    return " ".join([str(kind), ", ".join(bounds)]).strip()
