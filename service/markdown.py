@@ -69,8 +69,7 @@ def document(sections: Iterable[Iterable[str]], whole: str, most: int = MAX_CHAR
 
     Lines beyond are left out from the end, and a last line tells so and where the `whole` is.
     """
-    lines = [line for section in sections for line in (*section, "")]
-    text = "\n".join(lines).strip() + "\n"
+    text = "\n\n".join(filter(None, ("\n".join(section) for section in sections))) + "\n"
     if len(text) <= most:
         return text
     note = f"(shortened; the whole answer: {whole})\n"

@@ -27,12 +27,12 @@ def format_of(path: Path) -> str:
     return known
 
 
-def library(name: str) -> Any:
-    """Import a library that only some commands need, or raise `Unusable` with how to install it."""
+def library(name: str, package: str = "") -> Any:
+    """Import a library that only some commands need, or raise `Unusable` with what to install."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:
-        raise Unusable(f"this needs {name}, which is not installed: pip install {name}") from None
+        raise Unusable(f"this needs {name}, which is not installed: pip install {package or name}") from None
 
 
 def write(parts: Iterable[Columns], form: str, target: Path | None) -> int:

@@ -54,9 +54,9 @@ class Http:
             if cursor is None:
                 return
 
-    def text(self, path: str) -> str:
-        """Return the plain-text form of `path`."""
-        answer = self._send("GET", path, headers={"Accept": "text/plain"}, repeatable=True)
+    def text(self, path: str, media: str = "text/plain") -> str:
+        """Return a text form of `path`: plain, or of another media type."""
+        answer = self._send("GET", path, headers={"Accept": media}, repeatable=True)
         if not answer.is_success:
             raise _refusal(answer)
         return answer.text

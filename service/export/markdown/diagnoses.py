@@ -21,7 +21,7 @@ def _head(found: DiagnosisView) -> Iterator[str]:
     yield ""
     yield f"**{found.level}**: {plain(found.headline)}"
     yield ""
-    yield f"The run is {found.state} at step {found.step}" + ("." if found.complete else "; findings may still change.")
+    yield f"State {found.state}, step {found.step}" + ("." if found.complete else "; findings may still change.")
 
 
 def _finding(found: FindingView) -> Iterator[str]:
