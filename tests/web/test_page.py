@@ -252,6 +252,8 @@ def test_a_run_is_forked_with_an_edited_spec(see: See, trained: Trained, stack: 
     see(f"run/{run['id']}")
     page.get_by_role("link", name="Fork").first.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Fork from step")
+    expect(page.get_by_label(re.compile("^epochs"))).to_have_value("4")  # it has trained for two
+    expect(page.get_by_role("button", name=re.compile(r"^Train \("))).to_be_enabled()
     rate = page.locator("fieldset", has_text="optimizer").get_by_label(re.compile(r"^lr"))
     rate.fill("0.005")
     rate.press("Tab")
@@ -265,6 +267,8 @@ def test_a_run_is_forked_with_an_edited_spec(see: See, trained: Trained, stack: 
     made = stack.get(f"/v1/experiments/{page.url.rpartition('/')[2]}")
     (forked,) = made["runs"]
     assert (forked["relation"], forked["parent_run_id"]) == ("fork", run["id"])
+    see(f"run/{forked['id']}")
+    expect(page.get_by_text("val/loss, parent")).to_be_visible()
     assert forked["origin_step"] == stack.run(run["id"])["checkpoint_step"]
     assert (made["spec"]["optimizer"]["lr"], made["spec"]["optimizer"]["momentum"], made["spec"]["epochs"]) == (
         0.005,

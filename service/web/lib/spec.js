@@ -1,51 +1,56 @@
-// A spec as a tree of fields, with those that differ from the defaults highlighted.
+// A spec as fields: those that differ from their defaults, and folded the others.
 import { html } from "./html.js";
 import { get } from "./api.js";
 import { useRequest } from "./components.js";
 import { escapeInvisible } from "./format.js";
+import { fieldType, resolve } from "./schema.js";
 import { t } from "./words.js";
+
+const TOLD = new Set(["kind", "lr", "batch_size", "steps", "epochs"]); // always, unless they are null
 
 const isEqual = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
-// {"/optimizer/lr": default} from the JSON Schemas of the parts that a spec names by kind.
-function defaultsIn(schema) {
-  const found = {};
-  for (const [name, field] of Object.entries(schema.properties || {})) if ("default" in field) found[name] = field.default;
-  return found;
+// The fields of an object or of a chosen kind: {name: schema}; nothing where the schema does not say.
+function fieldsOf(value, schema, defs) {
+  const found = fieldType(schema, defs);
+  const chosen = found.type === "choice" ? found.kinds[value?.kind] : found.schema; // a plug-in's kind may be gone
+  return resolve(chosen, defs).properties || {};
 }
 
-async function loadDefaults(spec, signal) {
-  const { items } = await get("/v1/catalog", { signal });
-  const chosen = items.filter(({ field, items: kinds }) => field && kinds.some(({ kind }) => kind === spec[field]?.kind)); // a plug-in may be gone
-  const schemas = chosen.map(({ field, family }) => get(`/v1/catalog/${family}/${spec[field].kind}`, { signal }));
-  return Object.fromEntries((await Promise.all(schemas)).map(({ json_schema: schema }, index) => [chosen[index].field, defaultsIn(schema)]));
+// [[name, value]] of an object twice: what somebody chose or everybody asks for, and what is as it is by default.
+export function splitByDefaults(value, properties) {
+  const chosen = [];
+  const usual = [];
+  for (const entry of Object.entries(value)) {
+    const [name, each] = entry;
+    const field = properties[name];
+    const isTold = TOLD.has(name) && each !== null;
+    (!isTold && field && "default" in field && isEqual(each, field.default) ? usual : chosen).push(entry);
+  }
+  return { chosen, usual };
 }
 
-export function useDefaults(spec) {
-  const kinds = Object.entries(spec).map(([name, part]) => [name, part?.kind]).filter(([, kind]) => kind);
-  const { value } = useRequest((signal) => loadDefaults(spec, signal), [JSON.stringify(kinds)]);
-  return value || {};
+const isObject = (value) => value && typeof value === "object" && !Array.isArray(value);
+
+function Entries({ entries, properties, defs }) {
+  return html`<dl>${entries.map(([name, each]) => html`<div key=${name} class=${name === "kind" ? "given" : ""}><dt>${escapeInvisible(name)}</dt>
+    <dd>${isObject(each) ? html`<${Entries} entries=${Object.entries(each)} properties=${fieldsOf(each, properties[name], defs)} defs=${defs}/>` : html`<code>${escapeInvisible(JSON.stringify(each))}</code>`}</dd></div>`)}</dl>`;
 }
 
-function Leaf({ value }) {
-  return html`<code>${escapeInvisible(JSON.stringify(value))}</code>`;
-}
-
-function Fields({ value, defaults = {} }) {
-  return html`<dl>${Object.entries(value).map(([name, each]) => {
-    const given = name !== "kind" && name in defaults && !isEqual(each, defaults[name]);
-    const deep = each && typeof each === "object" && !Array.isArray(each);
-    return html`<div key=${name} class=${given || name === "kind" ? "given" : ""}><dt>${escapeInvisible(name)}</dt>
-      <dd>${deep ? html`<${Fields} value=${each}/>` : html`<${Leaf} value=${each}/>`}</dd></div>`;
-  })}</dl>`;
+function Part({ title, value, properties, defs }) {
+  const { chosen, usual } = splitByDefaults(value, properties);
+  if (!chosen.length && !usual.length) return null;
+  return html`<fieldset><legend>${title}</legend><${Entries} entries=${chosen} properties=${properties} defs=${defs}/>
+    ${usual.length ? html`<details><summary>${t("spec.usual", { n: usual.length })}</summary><${Entries} entries=${usual} properties=${properties} defs=${defs}/></details>` : null}</fieldset>`;
 }
 
 export function Spec({ spec }) {
-  const defaults = useDefaults(spec);
-  const parts = Object.entries(spec).filter(([, value]) => value && typeof value === "object" && !Array.isArray(value));
-  const plain = Object.fromEntries(Object.entries(spec).filter(([name]) => !parts.some(([part]) => part === name)));
-  return html`<section class="spec"><h2>${t("spec")}</h2><p class="hint">${t("spec.given")}</p>
-    <div class="parts"><fieldset><legend>${t("spec.run")}</legend><${Fields} value=${plain}/></fieldset>
-    ${parts.map(([name, value]) => html`<fieldset key=${name}><legend>${escapeInvisible(name)}</legend>
-      <${Fields} value=${value} defaults=${defaults[name]}/></fieldset>`)}</div></section>`;
+  const { value: schema } = useRequest((signal) => get("/v1/catalog/experiment", { signal }), []);
+  const properties = schema?.properties || {};
+  const defs = schema?.$defs || {};
+  const { chosen, usual } = splitByDefaults(spec, properties);
+  const parts = chosen.filter(([, value]) => isObject(value));
+  const plain = Object.fromEntries([...chosen, ...usual].filter(([name]) => !parts.some(([part]) => part === name)));
+  return html`<section class="spec"><h2>${t("spec")}</h2><div class="parts"><${Part} title=${t("spec.run")} value=${plain} properties=${properties} defs=${defs}/>
+    ${parts.map(([name, value]) => html`<${Part} key=${name} title=${escapeInvisible(name)} value=${value} properties=${fieldsOf(value, properties[name], defs)} defs=${defs}/>`)}</div></section>`;
 }

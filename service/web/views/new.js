@@ -13,13 +13,24 @@ import { Upload } from "./upload.js";
 const START = "digits-adam";
 const CHECK_MS = 350;
 
+// {start, draft}: the spec that is sent whole or changed, and what the form shows first.
 async function startOf(search) {
   const fork = search.get("fork");
-  if (fork) {
-    const run = await get(`/v1/runs/${fork}`);
-    const { spec } = await get(`/v1/experiments/${run.experiment_id}`);
-    return { ...spec, seeds: [run.seed], restarts: null };
+  if (!fork) {
+    const start = await specOf(search);
+    return { start, draft: start };
   }
+  const run = await get(`/v1/runs/${fork}`);
+  const { spec } = await get(`/v1/experiments/${run.experiment_id}`);
+  const start = { ...spec, seeds: [run.seed], restarts: null };
+  const from = Number(search.get("step")) || run.checkpoint_step;
+  return { start, draft: from < run.total_steps ? start : longer(start) };
+}
+
+// A run that has ended goes on for as long again.
+const longer = (spec) => ({ ...spec, ...(spec.epochs ? { epochs: 2 * spec.epochs } : { steps: 2 * spec.steps }) });
+
+async function specOf(search) {
   if (search.get("from")) return remedied((await get(`/v1/experiments/${search.get("from")}`)).spec, search.get("patch"));
   if (search.get("symptom")) return whole((await get(`/v1/symptoms/${search.get("symptom")}`)).document);
   return get(`/v1/presets/${search.get("preset") || START}`);
@@ -65,10 +76,10 @@ function useCheck(text, send) {
 }
 
 export function New({ search }) {
-  const { value: start, error } = useRequest(() => startOf(search), [search.toString()]);
-  if (error && !start) return html`<${Problems} error=${error}/>`;
-  if (!start) return html`<p class="empty">${t("loading")}</p>`;
-  return html`<${Editor} key=${search.toString()} start=${start} search=${search}/>`;
+  const { value: found, error } = useRequest(() => startOf(search), [search.toString()]);
+  if (error && !found) return html`<${Problems} error=${error}/>`;
+  if (!found) return html`<p class="empty">${t("loading")}</p>`;
+  return html`<${Editor} key=${search.toString()} ...${found} search=${search}/>`;
 }
 
 // What the text says now, or while it is no JSON what it said before.
@@ -88,17 +99,17 @@ function titleOf(fork, step) {
   return step ? t("fork.of", { step: formatCount(Number(step)) }) : t("fork.latest");
 }
 
-function Editor({ start, search }) {
+function Editor({ start, draft: first, search }) {
   const fork = search.get("fork");
   const step = search.get("step");
-  const [text, setText] = useState(JSON.stringify(start, null, 2));
+  const [text, setText] = useState(JSON.stringify(first, null, 2));
   const send = (spec, dry, signal) => {
     const path = fork ? `/v1/runs/${fork}/forks` : "/v1/experiments";
     const body = fork ? { ...(step ? { step: Number(step) } : {}), changes: patchOf(start, spec) } : spec;
     return post(`${path}${dry ? "?dry_run=true" : ""}`, body, { signal });
   };
   const { answer, error } = useCheck(text, send);
-  const draft = useParsed(text, start); // not the checked one, which is behind: the next field would undo the last
+  const draft = useParsed(text, first); // not the checked one, which is behind: the next field would undo the last
   const problems = (error?.problems || []).map((each) => ({ ...each, pointer: (each.pointer || "").replace(/^\/changes/, "") }));
   const change = (changed) => setText(JSON.stringify(changed, null, 2));
   const submit = async () => {

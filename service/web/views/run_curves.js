@@ -37,15 +37,21 @@ export function panels(names) {
 export function useBeside(run, cuts) {
   const { value: ghosts } = useRequest((signal) => (cuts ? get(`/v1/runs/${run.id}/superseded${queryString({ names: "loss,val/loss,grad_norm" })}`, { signal }) : Promise.resolve(null)), [run?.id, cuts]);
   const { value: planned, error } = useRequest((signal) => (run ? get(`/v1/runs/${run.id}/planned${queryString({ points: 1000 })}`, { signal }) : Promise.resolve(null)), [run?.id, run?.state]);
+  const parent = run?.relation === "fork" && run.origin_step ? run.parent_run_id : null;
+  const { value: before } = useRequest((signal) => (parent ? get(`/v1/runs/${parent}/series${queryString({ names: "loss,val/loss", to: run.origin_step, points: 1000 })}`, { signal }) : Promise.resolve(null)), [parent, run?.origin_step]);
   return useMemo(() => {
     const beside = {};
+    for (const [name, columns] of Object.entries(before?.series || {})) {
+      const line = { x: columns.step ?? columns.last_step, y: (columns.value ?? columns.mean).map(parseNumber), label: t("curve.parent", { name }), ghost: true };
+      beside[familyOf(name)] = [...(beside[familyOf(name)] || []), line];
+    }
     for (const { name, attempt, step, value } of ghosts?.items || []) {
       const line = { x: step, y: value.map(parseNumber), label: t("ghost", { name, attempt }), ghost: true };
       beside[familyOf(name)] = [...(beside[familyOf(name)] || []), line];
     }
     if (planned && !planned.watches) beside.lr = [{ x: planned.steps, y: planned.rates, label: t("planned"), plan: true }];
     return { beside, planned, settled: Boolean(planned || error) };
-  }, [ghosts, planned, error]);
+  }, [ghosts, planned, before, error]);
 }
 
 export function Panel({ family, names, curves, beside = [], options, tick, marks, zoom }) {
