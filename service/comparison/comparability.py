@@ -13,7 +13,7 @@ from service.experiments.parsed_spec import parsed_spec
 from service.lifecycle import TERMINAL, Relation
 from service.schemas.common import Json
 from service.schemas.comparisons import Comparability, Mismatch
-from service.spec.experiment import data_identity
+from service.spec.datasets.identity import data_identity
 from service.spec.measures import has_scale_of_loss
 from service.spec.validation_errors import closest
 

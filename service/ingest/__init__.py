@@ -55,11 +55,16 @@ def check_weights(content: Path, wanted: Upload) -> None:
     incomplete_rows.check_weights(content, wanted)
 
 
-def resolve_tokens(content: Path, report: Report, sha256: str, wanted: Text) -> tuple[Resolved | None, list[Problem]]:
-    """Return what the spec stores about a text in tokens, or why it cannot be trained on."""
+def resolve_tokens(
+    content: Path, report: Report, sha256: str, wanted: Text, tokenizer: Path | None = None
+) -> tuple[Resolved | None, list[Problem]]:
+    """Return what the spec stores about a text in tokens, or why it cannot be trained on.
+
+    `tokenizer` is the file of a tokenizer that is given; its upload is resolved before.
+    """
     from service.ingest.stored import token_counts  # noqa: PLC0415
 
-    return token_counts.resolve_tokens(content, report, sha256, wanted)
+    return token_counts.resolve_tokens(content, report, sha256, wanted, tokenizer)
 
 
 def list_split(contents: Sequence[Path], dataset: Upload | Images, fold: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from service.ingest.images.archive import is_image_archive
+from service.ingest.tokenizer_files.report import is_tokenizer
 from service.ingest.validation import invalid_file
 from service.ingest.weights.report import is_weights
 from service.spec.datasets.report import Format
@@ -59,6 +60,8 @@ def is_binary(path: Path) -> bool:
 
 def _guess_text_format(head: bytes, name: str) -> Format:
     """Return the format of a text file: JSON begins with a brace or a bracket; a plain text is known by its name."""
+    if is_tokenizer(head.removeprefix(BOM)):
+        return "tokenizer"
     beginning = head.removeprefix(BOM).lstrip()[:1]
     if beginning in (b"{", b"["):
         return "jsonl" if beginning == b"{" else "json"

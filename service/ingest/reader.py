@@ -141,7 +141,8 @@ def _result(document: dict[str, Any], limits: ReadLimits) -> bytes:
         if "tokens" in document:
             from service.ingest.text.count_tokens import count_tokens  # noqa: PLC0415
 
-            tokenized = count_tokens(path, document["tokens"], tuple(document["sizes"]))
+            file = Path(document["tokenizer"]) if "tokenizer" in document else None
+            tokenized = count_tokens(path, document["tokens"], tuple(document["sizes"]), file)
             return b"%s %s" % (FOUND, tokenized.model_dump_json().encode())
         report = inspect_file(path, document["format"], document["name"], document["header"], limits)
     except Invalid as error:

@@ -11,6 +11,7 @@ from service.ingest.column_statistics import ColumnStatistics
 from service.ingest.dialect import Dialect, detect_dialect, looks_like_table
 from service.ingest.formats import detect_format, read_text
 from service.ingest.table_notes import notes_on
+from service.ingest.tokenizer_files.report import report_tokenizer
 from service.ingest.validation import SizeLimits, check_rows, invalid_file
 from service.ingest.weights.report import report_weights
 from service.spec.datasets.report import RULES, Column, Format, Reading, Report
@@ -50,6 +51,8 @@ def build_report(path: Path, declared: Format | None, name: str, header: bool | 
         return report_images(path, limits)
     if kind == "safetensors":
         return report_weights(path)
+    if kind == "tokenizer":
+        return report_tokenizer(path)
     report = _report_text(path) if kind == "text" else _report_table(path, kind, header, limits)
     if kind == "parquet" and any(column.type == "other" for column in report.columns):
         from service.ingest.images.encoded import check_encoded  # noqa: PLC0415

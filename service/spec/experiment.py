@@ -10,6 +10,7 @@ from service.errors import Problem
 from service.spec.augmentations import Augmentations
 from service.spec.component import Count, Json, Part
 from service.spec.datasets import Dataset
+from service.spec.datasets.identity import data_identity
 from service.spec.groups import Rule
 from service.spec.init_rules import InitRule
 from service.spec.layout import Parameter
@@ -40,17 +41,8 @@ ADDED_LATER = {  # not hashed at their default, so that a spec from before these
     *("accumulate", "precision", "average", "stop", "compile", "drop_last", "determinism", "augment"),
     *("groups", "no_decay", "layer_decay", "inits", "metrics", "sampler", "start"),
 }
-ADDED_TO_DATASETS: Json = {  # likewise
-    **{"shuffled_targets": 0.0, "missing": "refuse", "split": {"kind": "random"}, "prepare": []},
-    **{"prepare_target": None, "weights": None},
-    **{"tokens": {"kind": "characters"}, "windows": "consecutive", "folds": None},
-}
 ADDED_TO_MODELS: Json = {"activation_checkpointing": False}
 ADDED_TO_RULES: Json = {"unfreeze_at": None, "norm_statistics": "train"}  # of /groups
-ADDED_TO_RESOLVED: Json = {
-    **{"reading": {"rules": 1, "header": True}, "test": 0, "dropped": 0, "aside": [], "validation": 0},
-    **{"split": None, "files": [], "columns": [], "inputs": 0, "tokenized": None, "coded": []},
-}
 ADDED_TO_KINDS: dict[str, Json] = {  # of models and metrics
     **{kind: {"average": "mean"} for kind in ("r2", "mae", "rmse", "mape", "quantile_loss")},
     "mlp": {"embeddings": []},
@@ -59,7 +51,6 @@ ADDED_TO_KINDS: dict[str, Json] = {  # of models and metrics
         **{"hidden": None, "kv_heads": None, "bias": True},
     },
 }
-REMARKS = {"coarse"}  # fields of a resolved dataset that only warn
 
 
 class Evaluation(Part):
@@ -333,15 +324,3 @@ class Experiment(Part):
 def folds_of(dataset: object) -> int:
     """Return the number of folds of a dataset; 1 where it has none."""
     return getattr(dataset, "folds", None) or 1
-
-
-def data_identity(dataset: Json) -> Json:
-    """Return what identifies a stored dataset's rows: no fields added later at their default, and no remarks."""
-    document = {name: value for name, value in dataset.items() if value != ADDED_TO_DATASETS.get(name, ...)}
-    if isinstance(found := document.get("resolved"), dict):
-        document["resolved"] = {
-            name: value
-            for name, value in found.items()
-            if name not in REMARKS and value != ADDED_TO_RESOLVED.get(name, ...)
-        }
-    return document

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from service.errors import Invalid
+from service.spec.datasets.identity import data_identity
 from service.spec.datasets.report import Column, Report
 from service.spec.datasets.text import Text
 from service.spec.datasets.uploaded import Upload
-from service.spec.experiment import data_identity
 
 ID = "dat_" + "0" * 26
 SHA = "ab" * 32

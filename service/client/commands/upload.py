@@ -5,13 +5,20 @@ import argparse
 from service.client import answers
 from service.client.commands.context import Commands, Context, command
 
+NAMED = {  # files that are no rows, and where a spec names one
+    "safetensors": '"start": {{"upload": "{id}"}}',
+    "tokenizer": '"tokens": {{"kind": "file", "upload": "{id}"}} in its dataset (text or token_files)',
+}
+
 
 def add(commands: Commands) -> None:
     """Declare the command."""
     parser = command(commands, "upload", do, "store a file to train on", "saddle upload measurements.csv")
-    parser.add_argument("file", help="CSV, JSON, Parquet, NPZ, text or a zip archive of images; - for standard input")
+    parser.add_argument(
+        "file", help="CSV, JSON, Parquet, NPZ, text, a zip of images, safetensors, tokenizer.json; - for standard input"
+    )
     parser.add_argument("--name", help="its name (default: the file's name)")
-    formats = ("csv", "parquet", "npz", "jsonl", "json", "text", "images")
+    formats = ("csv", "parquet", "npz", "jsonl", "json", "text", "images", "safetensors", "tokenizer")
     parser.add_argument("--format", choices=formats, help="default: detected")
     parser.add_argument(
         "--header",
@@ -26,7 +33,8 @@ def do(arguments: argparse.Namespace, context: Context) -> None:
     if context.json:
         context.emit(made)
         return
-    context.say(f"{made.id}  {made.name}: {made.format}, {made.rows} rows, {made.size_bytes} bytes")
+    rows = f"{made.rows} rows, " if made.rows else ""
+    context.say(f"{made.id}  {made.name}: {made.format}, {rows}{made.size_bytes} bytes")
     report = answers.raw(made)["report"]
     columns = report.get("columns") or []
     if columns:
@@ -35,6 +43,9 @@ def do(arguments: argparse.Namespace, context: Context) -> None:
     for note in report.get("notes") or ():
         context.say(note)
     of_images = made.format == "images" or any(each.get("holds") == "image" for each in columns)
+    if made.format in NAMED:
+        context.say(f"name it in a spec with: {NAMED[made.format].format(id=made.id)}", "dim")
+        return
     kind = '"kind": "upload", "predict": ..., "task": ...'
     if of_images or made.format == "text":
         kind = '"kind": "images"' if of_images else '"kind": "text"'

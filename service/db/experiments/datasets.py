@@ -24,9 +24,11 @@ from service.ids import new_id
 from service.ingest import check_weights, count_split, resolve_tokens, without_incomplete_rows
 from service.levels import Level
 from service.nonfinite import dumps
+from service.spec.datasets import DatasetBase
 from service.spec.datasets.report import Report
 from service.spec.datasets.resolved import Resolved
 from service.spec.datasets.text import Text
+from service.spec.datasets.tokens import TokenizerFile
 from service.spec.datasets.upload_references import PATHS
 from service.spec.datasets.uploaded import Upload, UploadedBase
 from service.spec.experiment import Experiment
@@ -202,18 +204,32 @@ def resolve(connection: Connection, principal: Principal, uploads: UploadStore, 
 
     `Invalid` where this project has no such upload, where it does not fit, or where the spec claims otherwise.
     """
-    wanted = spec.dataset
+    wanted, tokenizer = _with_tokenizer(connection, principal, spec.dataset)
     if not isinstance(wanted, UploadedBase):
-        return spec
+        return spec if tokenizer is None else spec.model_copy(update={"dataset": wanted})
     stored = [_named(connection, principal, wanted.upload, "/dataset/upload")]
     if isinstance(wanted, Upload):
         parts = wanted.part_uploads.items()
         stored += [_named(connection, principal, each, f"/dataset/split/{part}") for part, each in parts]
+    stored += [tokenizer] if tokenizer else []
     resolved, problems = _resolved(wanted, stored, uploads)
     _check(wanted.resolved, resolved, problems, "/dataset")
     spec = spec.model_copy(update={"dataset": wanted.model_copy(update={"resolved": resolved})})
     _check_weights(spec, stored[:1], uploads)
     return spec
+
+
+def _with_tokenizer(
+    connection: Connection, principal: Principal, wanted: DatasetBase
+) -> tuple[DatasetBase, StoredDataset | None]:
+    """Return the dataset with what its tokenizer is, and the upload; None where it has no file of one."""
+    tokens = getattr(wanted, "tokens", None)
+    if not isinstance(tokens, TokenizerFile):
+        return wanted, None
+    stored = _named(connection, principal, tokens.upload, "/dataset/tokens/upload")
+    resolved, problems = tokens.resolve(stored.report, stored.sha256)
+    _check(tokens.resolved, resolved, problems, "/dataset/tokens")
+    return wanted.model_copy(update={"tokens": tokens.model_copy(update={"resolved": resolved})}), stored
 
 
 def _check_weights(spec: Experiment, files: Sequence[StoredDataset], uploads: UploadStore) -> None:
@@ -260,8 +276,8 @@ def _resolved(
     """What the uploads hold for this spec, the training file first: rows left out and split, or tokens counted."""
     reports, hashes = [each.report for each in files], [each.sha256 for each in files]
     if isinstance(wanted, Text) and wanted.tokenized:
-        with _opened(files, uploads) as (content,):
-            return resolve_tokens(content, reports[0], hashes[0], wanted)
+        with _opened(files, uploads) as (content, *tokenizer):
+            return resolve_tokens(content, reports[0], hashes[0], wanted, *tokenizer)
     if not isinstance(wanted, Upload):
         return wanted.resolve(reports[0], hashes[0])
     if wanted.missing == "refuse" and wanted.split_column is None:

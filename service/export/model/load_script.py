@@ -122,8 +122,10 @@ def generate(prompt, length=200, temperature=1.0, top_k=None, seed=0, model=None
         likely = (logits / temperature).softmax(0) if temperature else None
         drawn = logits.argmax() if likely is None else torch.multinomial(likely, 1, generator=draw)
         tokens = [*tokens, int(drawn)]
-    written = tokens[len(given) :]
-    return decode(written) if isinstance(prompt, str) else written'''
+    if not isinstance(prompt, str):
+        return tokens[len(given) :]
+    whole, before = decode(tokens), decode(given)  # some tokenizers leave out a blank that a text begins with
+    return whole.removeprefix(before) if whole.startswith(before) else decode(tokens[len(given) :])'''
 USAGE = """    python load.py --text "To be"         a text, and how the model goes on
 """
 COMMAND = """if len(sys.argv) == 3 and sys.argv[1] == "--text":

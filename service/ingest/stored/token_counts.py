@@ -10,25 +10,31 @@ from service.ingest.reader_process import SHARED
 from service.spec.datasets.report import Report
 from service.spec.datasets.resolved import Resolved
 from service.spec.datasets.text import Text
-from service.spec.datasets.tokens import BytePairs, Tokenized
+from service.spec.datasets.tokens import BytePairs, Characters, Tokenized, TokenizerFile
 
 LIMITS = ReadLimits()  # a request waits, with its connection
 
 
-def resolve_tokens(content: Path, report: Report, sha256: str, wanted: Text) -> tuple[Resolved | None, list[Problem]]:
+def resolve_tokens(
+    content: Path, report: Report, sha256: str, wanted: Text, tokenizer: Path | None
+) -> tuple[Resolved | None, list[Problem]]:
     """Return what the spec stores about this text in tokens, or why it cannot be trained on."""
     found, problems = wanted.model_copy(update={"context": 1}).resolve(report, sha256)
     if found is None:
         return None, problems
-    assert isinstance(wanted.tokens, BytePairs)
-    tokenized = _count(content, wanted.tokens, wanted.characters_of_parts(report))
+    assert not isinstance(wanted.tokens, Characters)
+    tokenized = _count(content, wanted.tokens, wanted.characters_of_parts(report), tokenizer)
     return wanted.resolve_tokens(found.model_copy(update={"shape": (wanted.context,)}), tokenized)
 
 
 @lru_cache(maxsize=1_000)
-def _count(content: Path, wanted: BytePairs, sizes: tuple[int, int, int]) -> Tokenized:
-    """Have another process train the tokenizer and count. Cached by path, which contains the file's hash."""
+def _count(
+    content: Path, wanted: BytePairs | TokenizerFile, sizes: tuple[int, int, int], tokenizer: Path | None
+) -> Tokenized:
+    """Have another process train or read the tokenizer and count. Cached by paths, which contain the files' hashes."""
     request = {"path": str(content.resolve()), "tokens": wanted.model_dump(), "sizes": sizes}
+    if tokenizer is not None:
+        request["tokenizer"] = str(tokenizer.resolve())
     try:
         return Tokenized.model_validate_json(SHARED.ask(request, LIMITS))
     except Invalid as error:

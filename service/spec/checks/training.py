@@ -7,7 +7,7 @@ from service.errors import Problem
 from service.spec.checks import normalisation
 from service.spec.checks.metrics import series_problems
 from service.spec.component import under
-from service.spec.datasets.text import Text
+from service.spec.datasets.text import LanguageBase, Text, TokenFiles
 from service.spec.datasets.uploaded import Upload
 from service.spec.experiment import Experiment
 from service.spec.measures import better_direction
@@ -165,11 +165,21 @@ def _probes(experiment: Experiment) -> Iterator[Problem]:
 def _samples(experiment: Experiment, probe: Samples) -> Iterator[Problem]:
     """Yield why the model cannot write a text; pointers start at the probe."""
     dataset = experiment.dataset
-    if not isinstance(dataset, Text):
+    if not isinstance(dataset, LanguageBase):
         yield Problem("/kind", "contradiction", f"/dataset/kind is {dataset.kind}: only models of a text write one.")
     elif getattr(experiment.model, "outputs_at", "every") != "every":
         yield Problem("/kind", "contradiction", "/model/outputs_at is not every: the model predicts no next token.")
-    elif not dataset.tokenized and (unknown := set(probe.prompt or "") - set(dataset.found.characters)):
+    elif isinstance(dataset, TokenFiles) and dataset.tokens is None:
+        words = (probe.prompt or "").split()
+        wrong = [each for each in words if not (each.isascii() and each.isdecimal() and int(each) < dataset.vocabulary)]
+        if wrong:
+            detail = f"{wrong[0][:20]!r} is no token: write numbers from 0 to {dataset.vocabulary - 1}, or name the "
+            yield Problem("/prompt", "unknown_characters", f"{detail}tokenizer in /dataset/tokens.")
+    elif (
+        isinstance(dataset, Text)
+        and not dataset.tokenized
+        and (unknown := set(probe.prompt or "") - set(dataset.found.characters))
+    ):
         named = ", ".join(repr(character) for character in sorted(unknown)[:5])
         yield Problem("/prompt", "unknown_characters", f"the text has no {named}, so the model has no token for it.")
 

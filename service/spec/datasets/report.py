@@ -6,7 +6,7 @@ from pydantic import Field
 
 from service.spec.component import Part
 
-Format = Literal["csv", "parquet", "npz", "jsonl", "json", "text", "images", "safetensors"]
+Format = Literal["csv", "parquet", "npz", "jsonl", "json", "text", "images", "safetensors", "tokenizer"]
 ColumnType = Literal["integer", "number", "boolean", "text", "other"]
 RULES = 2  # current version of the rules for missing cells and names of classes
 MAX_CLASSES = 1_000  # distinct values that are counted individually
@@ -57,6 +57,7 @@ class Report(Part):
     )
     notes: tuple[str, ...] = Field((), description="remarks, one sentence each")
     characters: str | None = Field(None, description="the distinct characters of a text, in order; null: not a text")
+    vocabulary: int | None = Field(None, description="largest token of a tokenizer, + 1; null: not a tokenizer")
 
     def column(self, name: str) -> Column | None:
         """Return the column of this name; None if there is none."""

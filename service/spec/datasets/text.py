@@ -1,4 +1,4 @@
-"""Sequences of tokens: an uploaded text, as characters or byte pairs, and token files in the mounted folder."""
+"""Sequences of tokens: an uploaded text, and token files in the mounted folder."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ from service.spec.datasets.base import DatasetBase, Facts
 from service.spec.datasets.mounted import FolderPath, MountedBase, Zero
 from service.spec.datasets.report import Report
 from service.spec.datasets.resolved import Resolved
-from service.spec.datasets.tokens import MAX_TOKENS, BytePairs, Characters, Tokenized, Tokens
+from service.spec.datasets.tokens import MAX_TOKENS, BytePairs, Characters, Tokenized, TokenizerFile, Tokens
 from service.spec.datasets.uploaded import UploadedBase
 
 MIN_ROWS = 10
@@ -35,7 +35,7 @@ class LanguageBase(DatasetBase):
         return self.windows == "random"
 
     def kwargs(self) -> Json:
-        """Return the loader's arguments: without how training rows are chosen."""
+        """Return the loader's arguments: without how training rows are chosen, and which upload a tokenizer was."""
         return {name: value for name, value in super().kwargs().items() if name != "windows"}
 
     @property
@@ -103,6 +103,8 @@ class Text(LanguageBase, UploadedBase):
 
     def resolve(self, report: Report, sha256: str) -> tuple[Resolved | None, list[Problem]]:
         """Return the vocabulary and the number of rows of characters, or why they cannot be trained on."""
+        if report.format in ("tokenizer", "safetensors", "images"):
+            return None, [Problem("/upload", "wrong_format", f"is {report.format}, no text: name the file of a text.")]
         if report.characters is None:
             return None, [Problem("/upload", "wrong_format", f"is a table ({report.format}): use the kind upload.")]
         rows = (report.rows - 1) // self.context
@@ -132,6 +134,10 @@ class Text(LanguageBase, UploadedBase):
         if tokenized and isinstance(self.tokens, BytePairs) and tokenized.vocabulary < self.tokens.vocabulary:
             detail = f"only {tokenized.vocabulary} tokens: no further pair occurs twice in the training part."
             yield Problem("/tokens/vocabulary", "not_reached", detail, tokenized.vocabulary)
+        if tokenized and not tokenized.lossless:
+            detail = "decoding its tokens does not give back the text (case, blanks, or characters that it lacks), so "
+            fix = "losses and bits per byte are of the decoded text, and compare with no other tokenizer's."
+            yield Problem("/tokens", "loses_text", f"{detail}{fix}")
 
 
 class TokenFiles(LanguageBase, MountedBase):
@@ -148,7 +154,12 @@ class TokenFiles(LanguageBase, MountedBase):
         description="number of tokens of the tokenizer; 50257 for GPT-2's, which 50304 rounds up"
     )
     bytes_per_token: Annotated[float, Field(gt=0, le=1000)] | None = Field(
-        None, description="bytes of text for each token on average, for bits per byte; null: unknown"
+        None, description="bytes of text for each token on average, for bits per byte; null: unknown, or by /tokens"
+    )
+    tokens: TokenizerFile | None = Field(
+        None,
+        description="the tokenizer that wrote the files, so that samples are texts and bits per byte is known; "
+        "null: tokens are numbers",
     )
     validation: Zero = Field(0.0, description="0: val.bin is the validation part")
     test: Zero = Field(0.0, description="0: test.bin is the test part")
@@ -160,13 +171,25 @@ class TokenFiles(LanguageBase, MountedBase):
 
     @property
     def bytes_known(self) -> bool:
-        """Only where the spec says how many bytes a token has."""
-        return self.bytes_per_token is not None
+        """Only where the spec names the tokenizer, or says how many bytes a token has."""
+        return self.tokens is not None or self.bytes_per_token is not None
 
     @property
     def reserved_validation_rows(self) -> int:
         """The rows of val.bin."""
         return self.found.validation
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield a tokenizer that has tokens beyond the vocabulary, or is beside a number of bytes."""
+        yield from super().problems()
+        if self.tokens is None:
+            return
+        if (least := self.tokens.found.vocabulary) > self.vocabulary:
+            detail = f"the tokenizer of /dataset/tokens has {least} tokens: at least that many."
+            yield Problem("/vocabulary", "too_small", detail, least)
+        if self.bytes_per_token is not None:
+            detail = "/dataset/tokens says how many bytes each token has: leave this out."
+            yield Problem("/bytes_per_token", "contradiction", detail)
 
     @property
     def spans(self) -> None:

@@ -36,6 +36,12 @@ from service.spec.preparation.plan import plan_steps
 
 MAX_VOCABULARY = 4_096
 MIN_ROWS = 2
+NO_TABLES = {
+    "text": "is a text: use the dataset kind text.",
+    "images": "is an archive of images: use the dataset kind images.",
+    "safetensors": "holds weights, no rows: name it in /start.",
+    "tokenizer": "is a tokenizer, no rows: name it in /tokens of the dataset kind text.",
+}
 NOT_LOADED = ("split", "weights", "prepare_target")  # fields that the loader does without
 READ_ONLY = "set by the server; omit it in requests, or repeat it unchanged"
 
@@ -243,12 +249,8 @@ class Upload(RegressionBase, UploadedBase):
 
     def resolve(self, report: Report, sha256: str) -> tuple[Resolved | None, list[Problem]]:
         """Return the table's rows, the shape of one, and the classes, or why it cannot be trained on."""
-        if report.format == "text":
-            return None, [Problem("/upload", "wrong_format", "is a text: use the dataset kind text.")]
-        if report.format == "images":
-            return None, [Problem("/upload", "wrong_format", "is an archive of images: use the dataset kind images.")]
-        if report.format == "safetensors":
-            return None, [Problem("/upload", "wrong_format", "holds weights, no rows: name it in /start.")]
+        if (what := NO_TABLES.get(report.format)) is not None:
+            return None, [Problem("/upload", "wrong_format", what)]
         problems = [*self._names(report)]
         chosen = [column for name in self.chosen(report) if (column := report.column(name))]
         predicted = [column for name in self.predicted if (column := report.column(name))]

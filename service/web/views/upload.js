@@ -47,9 +47,9 @@ export function valuesOf(classes) {
 function Report({ stored }) {
   const columns = stored.report.columns || [];
   const notes = stored.report.notes || [];
-  return html`<div class="report"><p><strong>${escapeInvisible(stored.name)}</strong> ${t("rows", { n: formatCount(stored.report.rows) })} <code>${stored.id}</code> <${CopyButton} text=${stored.id} label=${t("copy")}/></p>
+  return html`<div class="report"><p><strong>${escapeInvisible(stored.name)}</strong> ${stored.report.rows ? t("rows", { n: formatCount(stored.report.rows) }) : escapeInvisible(stored.format)} <code>${stored.id}</code> <${CopyButton} text=${stored.id} label=${t("copy")}/></p>
     ${notes.length ? html`<ul class="warnings">${notes.map((note) => html`<li key=${note}><${Prose} text=${note}/></li>`)}</ul>` : null}
-    <div class="scroll"><table class="list"><thead><tr>${["name", "type", "missing", "min", "max", "classes"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
+    ${columns.length ? html`<div class="scroll"><table class="list"><thead><tr>${["name", "type", "missing", "min", "max", "classes"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
     <tbody>${columns.map((column) => html`<tr><td>${escapeInvisible(column.name)}</td><td>${escapeInvisible(column.type)}</td><td class="number">${formatCount(column.missing)}</td>
-      <td class="number">${formatNumber(column.min)}</td><td class="number">${formatNumber(column.max)}</td><td>${valuesOf(column.classes)}</td></tr>`)}</tbody></table></div></div>`;
+      <td class="number">${formatNumber(column.min)}</td><td class="number">${formatNumber(column.max)}</td><td>${valuesOf(column.classes)}</td></tr>`)}</tbody></table></div>` : null}</div>`;
 }

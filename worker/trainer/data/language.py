@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from service.spec.datasets import DatasetBase
@@ -10,10 +9,10 @@ from service.spec.datasets.text import LanguageBase
 from worker.trainer.build import build
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.split import Split, Splits
-from worker.trainer.data.text import TokenArrays
+from worker.trainer.data.text import BytesOf, TokenArrays
 from worker.trainer.data.token_windows import MappedWindows, TokenArray
 
-CHUNK = 2**22  # tokens whose bytes are counted together
+CHUNK = 2**20  # tokens whose bytes are counted together
 
 
 def split_language(dataset: DatasetBase, files: DatasetFolders) -> Splits:
@@ -30,12 +29,14 @@ def split_language(dataset: DatasetBase, files: DatasetFolders) -> Splits:
         tokens = TokenArray(values, vocabulary, resident_bytes)
         x, y = (MappedWindows(tokens, rows, context, shift) for shift in (0, 1))
         measured = len(splits) > 0  # the training part is not evaluated
-        splits.append(Split(x, y, _bytes(values[1 : rows * context + 1], found.bytes_of) if measured else 0))
+        splits.append(Split(x, y, _bytes(values[: rows * context + 1], found.bytes_of) if measured else 0))
     return Splits(splits[0], splits[1], splits[2], {}, {}, codec=found.codec)
 
 
-def _bytes(tokens: npt.NDArray[Any], bytes_of: npt.NDArray[np.int64] | float | None) -> float:
-    """Return the bytes that these tokens stand for; 0: unknown."""
+def _bytes(tokens: npt.NDArray[Any], bytes_of: BytesOf | None) -> float:
+    """Return the bytes that these tokens, but for the first, stand for; 0: unknown."""
+    last = max(len(tokens) - 1, 0)
     if bytes_of is None or isinstance(bytes_of, float):
-        return len(tokens) * (bytes_of or 0.0)
-    return sum(int(bytes_of[tokens[at : at + CHUNK]].sum()) for at in range(0, len(tokens), CHUNK))
+        return last * (bytes_of or 0.0)
+    chunks = (tokens[at : at + CHUNK + 1] for at in range(0, last, CHUNK))
+    return sum(bytes_of(each) if callable(bytes_of) else int(bytes_of[each[1:]].sum()) for each in chunks)

@@ -1,13 +1,14 @@
 """Texts as arrays of tokens, which are encoded once and kept beside the upload.
 
 <sha256>/rows-<key>/tokens.npy       the tokens of all parts
-<sha256>/rows-<key>/tokenizer.json   for byte pairs: the tokenizer, as the library `tokenizers` reads it
+<sha256>/rows-<key>/tokenizer.json   the tokenizer, learned or given, as the library `tokenizers` reads it
 """
 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -20,7 +21,7 @@ from service.ingest.formats import read_text
 from service.ingest.text.token_files import PARTS, UINT16, token_files
 from service.spec.datasets.mounted import FolderContents
 from service.spec.datasets.resolved import Resolved
-from service.spec.datasets.tokens import BytePairs, Characters, Tokenized, Tokens
+from service.spec.datasets.tokens import BytePairs, Characters, Tokenized, TokenizerFile, Tokens
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.mounted import check_fingerprint, mounted_root
 from worker.trainer.data.split import Arrays
@@ -29,13 +30,15 @@ from worker.trainer.data.uploads import collect_blocks, verify_upload
 
 TOKENS, TOKENIZER = "tokens.npy", "tokenizer.json"
 CHARACTERS = Characters()
+# Of each token (vocabulary,), the mean of all, or of the text of tokens (n,) but for the first, which comes before it.
+BytesOf = npt.NDArray[np.int64] | float | Callable[[npt.NDArray[Any]], int]
 
 
 class TokenArrays(NamedTuple):
     """One array (n,) of the tokens of all parts, or one for each part; and the bytes that each token stands for."""
 
     arrays: tuple[npt.NDArray[Any], ...]
-    bytes_of: npt.NDArray[np.int64] | float | None  # (vocabulary,), or the mean of all; None: unknown
+    bytes_of: BytesOf | None  # None: unknown
     codec: TextCodec | None = None  # None: the tokens are numbers only
 
 
@@ -45,9 +48,10 @@ def uploaded(
     """The tokens of an uploaded text."""
     assert resolved is not None, "the server resolves an upload before it is queued"
     content = verify_upload(files, resolved.sha256)
-    if isinstance(tokens, BytePairs):
+    if not isinstance(tokens, Characters):
         assert resolved.tokenized is not None, "the server counts tokens before a run is queued"
-        return _byte_pairs(content, tokens, resolved.tokenized)
+        file = verify_upload(files, tokens.found.sha256) if isinstance(tokens, TokenizerFile) else None
+        return _tokens(content, tokens, resolved.tokenized, file)
     used = resolved.rows * context + 1
     key = json.dumps(["text", used, resolved.characters])
     blocks = _characters(content, resolved.characters, used)
@@ -62,6 +66,7 @@ def mounted(
     vocabulary: int,
     context: int = 64,
     bytes_per_token: float | None = None,
+    tokens: TokenizerFile | None = None,
     resolved: FolderContents | None = None,
 ) -> TokenArrays:
     """The tokens of the files train.bin, val.bin and test.bin, mapped; of one that is missing, none."""
@@ -74,7 +79,12 @@ def mounted(
     check_fingerprint(root, [*found.values()], resolved)
     empty = np.empty(0, UINT16)
     arrays = (np.memmap(found[part], UINT16, "r") if part in found else empty for part in PARTS)
-    return TokenArrays(tuple(arrays), bytes_per_token, NumberCodec(vocabulary))
+    if tokens is None:
+        return TokenArrays(tuple(arrays), bytes_per_token, NumberCodec(vocabulary))
+    from service.ingest.tokenizer_files.read import read_tokenizer  # noqa: PLC0415  the other datasets do without
+
+    tokenizer = read_tokenizer(verify_upload(files, tokens.found.sha256))
+    return TokenArrays(tuple(arrays), _bytes_of(tokenizer), TokenizerCodec(tokenizer))
 
 
 def _characters(content: Path, vocabulary: str, used: int) -> Iterator[Arrays]:
@@ -89,28 +99,36 @@ def _characters(content: Path, vocabulary: str, used: int) -> Iterator[Arrays]:
             return
 
 
-def _byte_pairs(content: Path, wanted: BytePairs, resolved: Tokenized) -> TokenArrays:
-    """Return the tokens of an earlier training, or train the tokenizer and encode the text."""
-    from tokenizers import Tokenizer  # noqa: PLC0415  the other datasets do without
+def _bytes_of(tokenizer: Any) -> BytesOf:
+    """Return the bytes of each token, or where they are no bytes, what counts those of a text."""
+    from service.ingest.text.tokenizer import byte_lengths, decoded_bytes  # noqa: PLC0415  loads tokenizers
 
-    from service.ingest.text.tokenizer import byte_lengths  # noqa: PLC0415
+    lengths = byte_lengths(tokenizer)
+    return partial(decoded_bytes, tokenizer) if lengths is None else lengths
 
-    key = json.dumps(["tokens", wanted.model_dump(), resolved.model_dump()])
+
+def _tokens(content: Path, wanted: BytePairs | TokenizerFile, resolved: Tokenized, file: Path | None) -> TokenArrays:
+    """Return the tokens of an earlier training, or train or read the tokenizer and encode the text."""
+    from service.ingest.tokenizer_files.read import read_tokenizer  # noqa: PLC0415  the other datasets do without
+
+    key = json.dumps(["tokens", wanted.model_dump(exclude={"upload"}), resolved.model_dump(exclude={"lossless"})])
     folder = content.parent / f"rows-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     if not folder.exists():
-        _encode(folder, content, wanted, resolved)
+        _encode(folder, content, wanted, resolved, file)
     found = np.load(folder / TOKENS, mmap_mode="r", allow_pickle=False)
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-    return TokenArrays((found,), byte_lengths(tokenizer), TokenizerCodec(tokenizer))
+    tokenizer = read_tokenizer(folder / TOKENIZER)
+    return TokenArrays((found,), _bytes_of(tokenizer), TokenizerCodec(tokenizer))
 
 
-def _encode(folder: Path, content: Path, wanted: BytePairs, resolved: Tokenized) -> None:
+def _encode(
+    folder: Path, content: Path, wanted: BytePairs | TokenizerFile, resolved: Tokenized, file: Path | None
+) -> None:
     """Write the tokens and the tokenizer; if another worker does so at the same time, one of the two stays."""
     from service.ingest.text.pieces import part_pieces  # noqa: PLC0415
-    from service.ingest.text.tokenizer import encode, identity, train_tokenizer  # noqa: PLC0415
+    from service.ingest.text.tokenizer import encode, identity, make_tokenizer  # noqa: PLC0415
 
-    tokenizer = train_tokenizer(wanted, part_pieces(content, resolved.characters, 0))
-    if identity(tokenizer) != resolved.sha256:
+    tokenizer = make_tokenizer(wanted, part_pieces(content, resolved.characters, 0), file)
+    if identity(tokenizer, wanted) != resolved.sha256:
         detail = "the tokenizer that this worker learns from the text differs from the server's"
         raise RunFailure("dataset_changed", f"{detail}: install the same version of the package tokenizers")
     partial = folder.with_name(f".{folder.name}.{uuid4().hex}")

@@ -72,3 +72,9 @@ class TokenizerCodec:
     def decode(self, tokens: list[int]) -> str:
         """Return the text; bytes that are no UTF-8 become U+FFFD."""
         return str(self.tokenizer.decode(tokens, skip_special_tokens=False))
+
+
+def continuation(codec: TextCodec, given: list[int], written: list[int]) -> str:
+    """Return the text of tokens that follow others; some tokenizers leave out a blank that a text begins with."""
+    whole, before = codec.decode([*given, *written]), codec.decode(given)
+    return whole.removeprefix(before) if whole.startswith(before) else codec.decode(written)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from service.spec.datasets.text import LanguageBase
 from service.spec.probes import inline as spec
+from worker.trainer.data.text_codec import continuation
 from worker.trainer.metrics import Metrics
 from worker.trainer.probes.inline.base import InlineProbe
 from worker.trainer.probes.inline.side_effect_free import side_effect_free_forward
@@ -44,7 +45,8 @@ class Samples(InlineProbe):
         """Write a text if it is time for one."""
         if self._codec is not None and self._is_due(training, step):
             written = self.write(training, step)
-            texts = (self._codec.decode(tokens).replace(NUL, "\ufffd") for tokens in (self._prompt, written))
+            found = self._codec.decode(self._prompt), continuation(self._codec, self._prompt, written)
+            texts = (text.replace(NUL, "\ufffd") for text in found)
             asked = self.sampling.model_dump(include={"length", "temperature", "top_k"})
             self.report(step, dict(zip(("prompt", "continuation"), texts, strict=True)) | asked)
         return {}
