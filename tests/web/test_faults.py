@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.fixtures.product import SPEC
 from tests.harness.product import Product
+from tests.harness.tokenizers import byte_level
 
 See = Callable[[str], Page]
 Trained = dict[str, Any]
@@ -69,6 +70,26 @@ def test_a_file_of_few_values_is_reported_and_the_form_lives_on(see: See) -> Non
     told = page.evaluate(SHAPES)
     assert told[:8] == ["a (3), b (1,200)", "7 (2), 8 (1)", "x (4)", "u, v", "", "", "", ""]
     assert told[8].endswith("7 (1) … and 2 more")
+
+
+def test_a_tokenizer_is_uploaded_and_picked_in_the_form_of_a_text(see: See) -> None:
+    page = see("new?preset=digits-adam")
+    document = byte_level("the cat sat on the mat. " * 9).to_str().encode()
+    page.set_input_files("input[type=file]", {"name": "mine.json", "mimeType": "text/plain", "buffer": document})
+    expect(page.locator(".report")).to_contain_text("A tokenizer (BPE) of ")
+    expect(page.locator(".report table")).to_have_count(0)
+    made = page.locator(".report code").inner_text()
+    dataset = page.locator("fieldset", has=page.locator("legend", has_text=re.compile("^dataset$")))
+    dataset.get_by_label("kind").first.select_option("text")
+    dataset.locator("select[aria-label=tokens]").select_option('"file"')
+    field = dataset.locator(".inner").get_by_label(re.compile("^upload"))
+    field.focus()
+    offered = page.locator(f"datalist#{field.get_attribute('list')} option")
+    expect(offered.first).to_have_attribute("value", made)
+    expect(offered.first).to_have_text("mine.json (tokenizer)")
+    field.fill(made)
+    field.blur()
+    expect(page.get_by_label("Request body")).to_have_value(re.compile(f'"kind": "file",\\s+"upload": "{made}"'))
 
 
 def test_what_was_written_in_lines_is_shown_in_lines(see: See, stack: Product) -> None:

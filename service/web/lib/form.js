@@ -11,6 +11,8 @@ export function TextInput({ value, onCommit, ...rest }) {
     onChange=${(event) => onCommit(event.target.value)} onBlur=${() => setDraft(null)}/>`;
 }
 
+export const UPLOADS = "uploads"; // id of the list of uploads that a page offers where a field names one
+
 const under = (pointer, at) => pointer === at || pointer.startsWith(`${at}/`);
 const shown = (each, none = "–") => (each === null ? none : escapeInvisible(each));
 
@@ -28,7 +30,8 @@ function Control({ kind, value, set, ...rest }) {
   const { type, options, nullable } = kind;
   if (type === "boolean" && !nullable) return html`<input type="checkbox" checked=${Boolean(value)} ...${rest} onChange=${(event) => set(event.target.checked)}/>`;
   if (type === "enum" || type === "boolean") return html`<${Select} ...${rest} value=${value} options=${[...(nullable ? [null] : []), ...(options || [true, false])]} onChoose=${set}/>`;
-  return html`<${TextInput} ...${rest} inputmode=${type === "number" || type === "integer" ? "decimal" : "text"} value=${inputText(value, kind)} onCommit=${(text) => set(parseInput(text, kind))}/>`;
+  const list = kind.pattern?.startsWith("^dat_") ? UPLOADS : undefined;
+  return html`<${TextInput} ...${rest} list=${list} inputmode=${type === "number" || type === "integer" ? "decimal" : "text"} value=${inputText(value, kind)} onCommit=${(text) => set(parseInput(text, kind))}/>`;
 }
 
 function Field({ name, field, defs, value, at, set, problems }) {

@@ -22,7 +22,7 @@ export function fieldType(field, defs = {}) {
   if (inner.discriminator) return { type: "choice", nullable, ...choiceOf(inner.discriminator) };
   if (inner.type === "object" && inner.properties) return { type: "object", nullable, schema: inner };
   if (inner.type === "array") return { ...listType(inner, defs), nullable };
-  if (SCALARS.includes(inner.type)) return { type: inner.type, nullable, low: inner.minimum ?? inner.exclusiveMinimum, high: inner.maximum ?? inner.exclusiveMaximum };
+  if (SCALARS.includes(inner.type)) return { type: inner.type, nullable, pattern: inner.pattern, low: inner.minimum ?? inner.exclusiveMinimum, high: inner.maximum ?? inner.exclusiveMaximum };
   return { type: "json", nullable };
 }
 

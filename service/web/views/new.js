@@ -3,7 +3,7 @@ import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { navigate } from "../lib/address.js";
 import { get, post } from "../lib/api.js";
 import { ActionButton, Problems, Prose, useRequest } from "../lib/components.js";
-import { Fields } from "../lib/form.js";
+import { Fields, UPLOADS } from "../lib/form.js";
 import { escapeInvisible, formatBytes, formatCount, formatSeconds } from "../lib/format.js";
 import { applyPatch } from "../lib/json_patch.js";
 import { t } from "../lib/words.js";
@@ -151,7 +151,19 @@ function Parts({ spec, change, problems }) {
     ${families.map(({ field, family, items }) => html`<${Part} key=${field} name=${field} family=${family} kinds=${items.map((item) => item.kind)} value=${spec[field] || {}} problems=${problems}
       set=${(value) => set(field, value)}/>`)}
     <fieldset><legend>${t("more.fields")}</legend><details open=${wrong}><summary>${Object.keys(more).join(", ")}</summary>${fields(more)}</details></fieldset>
-    <${Preview} spec=${spec}/>`;
+    <${Uploads}/><${Preview} spec=${spec}/>`;
+}
+
+// The project's newest uploads by name, for the fields that name one; asked for again when a field is entered.
+function Uploads() {
+  const [items, set] = useState([]);
+  useEffect(() => {
+    const load = async () => set((await get("/v1/datasets?limit=100")).items);
+    const enter = (event) => event.target.getAttribute?.("list") === UPLOADS && load().catch(() => {});
+    document.addEventListener("focusin", enter);
+    return () => document.removeEventListener("focusin", enter);
+  }, []);
+  return html`<datalist id=${UPLOADS}>${items.map((each) => html`<option value=${each.id}>${escapeInvisible(each.name)} (${each.format})</option>`)}</datalist>`;
 }
 
 // The families of which a spec names one, in the catalogue's order.
@@ -163,7 +175,7 @@ function Part({ name, family, kinds, value, set, problems }) {
   const wrong = problems.find(({ pointer }) => pointer === `/${name}` || pointer === `/${name}/kind`);
   return html`<fieldset><legend>${name}</legend><label class=${wrong ? "field wrong" : "field"}><span>kind</span>
     <select value=${value.kind} onChange=${(event) => set({ kind: event.target.value })}>${options.map((each) => html`<option value=${each}>${each}</option>`)}</select>
-    <small class=${wrong ? "wrong" : "hint"}>${wrong ? escapeInvisible(wrong.detail) : escapeInvisible(detail?.summary || detail?.formula || "")}</small></label>
+    <small class=${wrong ? "wrong" : "hint"}>${wrong ? escapeInvisible(wrong.detail) : escapeInvisible((detail?.summary || detail?.formula || "").replace(/\s+/g, " "))}</small></label>
     ${detail && detail.kind === value.kind ? html`<${Fields} schema=${detail.json_schema} value=${value} at=${`/${name}`} problems=${problems}
       set=${(field, changed) => set({ ...value, [field]: changed })}/>` : null}</fieldset>`;
 }
