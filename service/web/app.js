@@ -6,7 +6,9 @@ import { Boundary, UncaughtErrors } from "./lib/boundary.js";
 import { ConnectionNotice, useReconnect } from "./lib/connection.js";
 import { enter, onChange, signOut, takeInvitation, tellOtherTabs } from "./lib/entering.js";
 import { escapeInvisible } from "./lib/format.js";
+import { Palette } from "./lib/palette.js";
 import { useShortcuts } from "./lib/shortcuts.js";
+import { ThemeButton } from "./lib/theme_button.js";
 import { UndoNotice } from "./lib/undo.js";
 import { currentLanguage, LANGUAGES, setLanguage, t } from "./lib/words.js";
 import { Account, ProjectSwitch } from "./views/account.js";
@@ -60,6 +62,8 @@ function App() {
       aria-current=${place === each ? "page" : null}>${t(`place.${each}`)}</a>`)}</nav>
     ${me.key_expires_soon ? html`<a class="wrong" href=${href(["keys"])}>${t("key.expires", { date: me.key_expires_at.slice(0, 10) })}</a>` : null}
     <span class="who"><a href=${href(["account"])} title=${t("place.account")}>${escapeInvisible(me.member)}</a> · <${ProjectSwitch} me=${me} entered=${entered}/></span>
+    <${Palette} places=${placesOf(me)} redraw=${() => redraw((n) => n + 1)}/>
+    <${ThemeButton}/>
     <select aria-label=${t("language")} value=${currentLanguage()} onChange=${(event) => { setLanguage(event.target.value); redraw((n) => n + 1); }}>
       ${Object.entries(LANGUAGES).map(([word, name]) => html`<option value=${word}>${name}</option>`)}</select>
     <button type="button" onClick=${async () => { await signOut(); setMe(null); }}>${t("sign.out")}</button>

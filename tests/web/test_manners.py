@@ -1,5 +1,6 @@
 """Whoever looks, on whatever: accessible, narrow, dark, in another language."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -74,3 +75,45 @@ def test_another_language_is_spoken_and_remembered(see: See) -> None:
     page.reload()
     expect(page.get_by_role("link", name="实验")).to_be_visible()
     assert page.evaluate("document.documentElement.lang") == "zh"
+
+
+def test_the_palette_goes_to_pages_and_experiments_by_the_keyboard(
+    see: See, place: Callable[[str], str], trained: dict[str, Any]
+) -> None:
+    page = see("workers")
+    page.keyboard.press("Control+k")
+    entry = page.get_by_role("combobox", name="Go to or do")
+    expect(entry).to_be_focused()
+    entry.fill("memb")
+    expect(page.get_by_role("option", name="Members page")).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("#/members$"))
+    page.keyboard.press("Control+k")
+    entry.fill(trained["fast"]["name"])
+    expect(page.get_by_role("option").first).to_contain_text(trained["fast"]["name"])
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("#/experiment/exp_"))
+    page.keyboard.press("Control+k")
+    entry.fill("no such thing")
+    expect(page.get_by_text("Nothing has this name.")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(entry).to_have_count(0)
+
+
+def test_colours_follow_the_system_until_somebody_chooses(see: See) -> None:
+    page = see("workers")
+    body, light, dark = page.locator("body"), "rgb(244, 245, 247)", "rgb(14, 18, 23)"
+    page.emulate_media(color_scheme="light")
+    expect(body).to_have_css("background-color", light)
+    page.emulate_media(color_scheme="dark")
+    expect(body).to_have_css("background-color", dark)
+    page.get_by_role("button", name="Colours: as the system").click()
+    expect(body).to_have_css("background-color", light)
+    page.reload()
+    expect(page.get_by_role("button", name="Colours: light")).to_be_visible()
+    expect(body).to_have_css("background-color", light)
+    page.emulate_media(color_scheme="light")
+    page.get_by_role("button", name="Colours: light").click()
+    expect(body).to_have_css("background-color", dark)
