@@ -45,6 +45,7 @@ READ = _rules(
     *("list_datasets", "get_dataset", "list_experiments", "get_experiment"),
     *("list_runs", "get_run", "list_attempts", "get_history", "get_log", "get_log_text", "list_replays", "list_probes"),
     *("list_checkpoints", "get_checkpoint_file", "get_series", "list_series_names", "get_many_series"),
+    "list_series_axes",
     *("stream_events", "stream_project", "list_workers", "get_comparison", "get_catalog", "get_family"),
     *("get_kind", "list_presets", "get_preset", "preview_schedule", "get_storage", "get_planned_rate"),
     *("get_split", "get_experiment_schema"),

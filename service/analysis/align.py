@@ -25,6 +25,14 @@ class Curve:
         if not (np.isfinite(self.x).all() and (self.x[1:] >= self.x[:-1]).all()):
             raise ValueError("x must be finite and must not decrease.")
 
+    def within(self, window: tuple[float, float] | None) -> "Curve":
+        """Return the part in the window, with one point more on each side so that its line reaches the edges."""
+        if window is None:
+            return self
+        first = max(int(np.searchsorted(self.x, window[0])) - 1, 0)
+        end = int(np.searchsorted(self.x, window[1], side="right")) + 1
+        return Curve(self.x[first:end], self.y[first:end])
+
 
 @dataclass(frozen=True, eq=False)
 class Aligned:

@@ -43,3 +43,21 @@ def seconds(steps: Steps, segments: Sequence[Segment]) -> Values:
         mine = steps > segment.steps[0]  # a later attempt replaces what follows its start
         found[mine] = np.interp(steps[mine], segment.steps, segment.seconds)
     return np.maximum.accumulate(found) if len(found) else found
+
+
+def known_seconds(segments: Sequence[Segment]) -> tuple[list[int], list[float]]:
+    """Return the steps at which the seconds are known, with the first one of each later attempt, and the seconds."""
+    known = [step for segment in segments for step in segment.steps]
+    steps = np.unique(np.array([*known, *(segment.steps[0] + 1 for segment in segments[1:])], dtype=np.int64))
+    return steps.tolist(), seconds(steps, segments).tolist()
+
+
+def spread(last: int, points: int = 1025) -> Steps:
+    """Return at most `points` steps from 0 to `last`, evenly spaced."""
+    return np.unique(np.linspace(0, last, points).astype(np.int64))
+
+
+def steps_within(steps: Steps, x: Values, low: float, high: float) -> tuple[int, int]:
+    """Return the steps beside the window low..high of the axis whose values at `steps` are `x`."""
+    first, end = int(np.searchsorted(x, low)) - 1, int(np.searchsorted(x, high, side="right"))
+    return int(steps[max(first, 0)]), int(steps[min(end, len(steps) - 1)])

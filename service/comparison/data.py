@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from service.analysis import align, axes
 from service.analysis.aggregate import aggregate_curves
-from service.analysis.arrays import Values
 from service.analysis.result import diverged, run_result
 from service.analysis.significance import overlap_of
 from service.analysis.smooth import smooth
@@ -19,13 +18,14 @@ from service.db.runs.run_timing import RunTiming
 from service.db.runs.runs import StoredRun
 from service.db.session import Connection
 from service.errors import Conflict
-from service.experiments.parsed_spec import parsed_spec
+from service.experiments.run_axes import axis_values
 from service.schemas.comparisons import GroupSeries, Question
 from service.schemas.statistics import CurveBand
 from service.spec.measures import RANKED_SERIES, RankedBy, better_direction, default_figure, default_series
 
 EVALUATIONS_SERIES = "gradient_evaluations"  # recorded by optimizers that evaluate the loss several times a step
 CLOCKS = ("wall_s", "device_s")
+MARGIN = 50  # a window is read with this part of its width more on each side
 LONG_SERIES_FACTOR = 32  # a series with at least this many points per drawn point is drawn from stored buckets
 
 
@@ -81,22 +81,14 @@ class ComparisonData:
         return self._on_axis(run, trial, self.drawn[run.id].get(series))
 
     def _on_axis(self, run: StoredRun, trial: Trial, found: Curve | None) -> align.Curve | None:
-        return None if found is None else align.Curve(self._x(run, trial, found), found.values)
-
-    def _x(self, run: StoredRun, trial: Trial, found: Curve) -> Values:
-        x, known = self.question.x, self.conditions.get(run.id)
-        if x == "epoch":
-            return axes.epochs(found.steps, parsed_spec(trial.experiment).steps_per_epoch)
-        if x == "samples":
-            spec = parsed_spec(trial.experiment)
-            return axes.samples(found.steps, spec.rows_per_step, spec.rows_per_epoch)
-        if x == "gradient_evaluations":
+        if found is None:
+            return None
+        if self.question.x == EVALUATIONS_SERIES:
             counted = self.curves[run.id].get(EVALUATIONS_SERIES)
-            return axes.gradient_evaluations(found.steps, (counted.steps, counted.values) if counted else None)
-        if x in CLOCKS:
-            segments = [] if known is None else known.wall if x == "wall_s" else known.device
-            return axes.seconds(found.steps, segments)
-        return found.steps.astype("float64")
+            x = axes.gradient_evaluations(found.steps, (counted.steps, counted.values) if counted else None)
+        else:
+            x = axis_values(self.question.x, found.steps, trial.experiment, self.conditions.get(run.id))
+        return align.Curve(x, found.values)
 
 
 def load_data(connection: Connection, question: Question, groups: list[RunGroup]) -> ComparisonData:
@@ -111,7 +103,7 @@ def load_data(connection: Connection, question: Question, groups: list[RunGroup]
     summaries = {run: {s.name: s for s in found} for run, found in read.summaries(connection, ids).items()}
     series = question.series or _measured(summaries)
     names = list(series) if question.points is not None else []
-    drawn = _thinned(connection, question, series, summaries)
+    drawn = _thinned(connection, question, series, summaries, _step_window(question, groups, summaries, known))
     if drawn is not None:
         names = []
     if question.target is not None:
@@ -135,6 +127,7 @@ def _thinned(
     question: Question,
     series: Sequence[str],
     summaries: Mapping[str, Mapping[str, SeriesSummary]],
+    window: tuple[int, int],
 ) -> Mapping[str, Mapping[str, Curve]] | None:
     """Read long curves from stored buckets, so the time does not grow with the run; None where every point is needed.
 
@@ -146,7 +139,29 @@ def _thinned(
     if max((s.n for _, s in wanted), default=0) < LONG_SERIES_FACTOR * question.points:
         return None
     nothing: dict[str, dict[str, Curve]] = {run: {} for run in summaries}
-    return nothing | read.thinned_curves(connection, wanted, question.points)
+    return nothing | read.thinned_curves(connection, wanted, question.points, *window)
+
+
+def _step_window(
+    question: Question,
+    groups: Sequence[RunGroup],
+    summaries: Mapping[str, Mapping[str, SeriesSummary]],
+    timings: Mapping[str, RunTiming],
+) -> tuple[int, int]:
+    """Return the steps that the question's window spans in any run, with a margin on both sides."""
+    if question.window is None or question.x == EVALUATIONS_SERIES:
+        return 0, read.LAST_STEP
+    low, high = question.window
+    if question.x == "step":
+        margin = (high - low) / MARGIN
+        return max(0, int(low - margin)), min(int(high + margin) + 1, read.LAST_STEP)
+    ends = list[tuple[int, int]]()
+    for trial in (trial for group in groups for trial in group.trials):
+        for run in trial.runs:
+            steps = axes.spread(max((each.last_step or 0 for each in summaries[run.id].values()), default=0))
+            x = axis_values(question.x, steps, trial.experiment, timings.get(run.id))
+            ends.append(axes.steps_within(steps, x, low, high))
+    return min(first for first, _ in ends), max(last for _, last in ends)
 
 
 def hardware(known: RunTiming) -> str:
@@ -189,10 +204,10 @@ def _bands(data: ComparisonData, name: str) -> list[tuple[CurveBand | None, Curv
         owned.append(list(range(len(rows), len(rows) + len(there))))
         rows += there
     overlaps = [overlap_of(group.folds) for group in data.groups]
-    raw = _grouped(rows, owned, overlaps, question.points)
+    raw = _grouped([row.within(question.window) for row in rows], owned, overlaps, question.points)
     if not question.smoothing:
         return [(band, None) for band in raw]
-    smoothed = [align.Curve(row.x, smooth(row.y, question.smoothing)) for row in rows]
+    smoothed = [align.Curve(row.x, smooth(row.y, question.smoothing)).within(question.window) for row in rows]
     return list(zip(raw, _grouped(smoothed, owned, overlaps, question.points), strict=True))
 
 

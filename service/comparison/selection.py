@@ -74,6 +74,9 @@ def check_question(question: Question) -> None:
             raise Invalid.of([Problem(f"/{name}", "wrong_id", f"every id here starts with {prefix}.")])
         if len(set(ids)) < len(ids):
             raise Invalid.of([Problem(f"/{name}", "repeated", "give each id once.")])
+    if question.window is not None and not question.window[0] < question.window[1]:
+        detail = f"the first x must be below the last one; they are {question.window[0]:g} and {question.window[1]:g}."
+        raise Invalid.of([Problem("/window", "contradiction", detail)])
     if question.target is not None:
         found = [problem.under("/target") for problem in question.target.problems()]
         if found:

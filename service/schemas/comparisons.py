@@ -60,6 +60,11 @@ class Question(Part):
     points: Annotated[int, Field(ge=2, le=2_000)] | None = Field(
         200, description="of a curve; null: no curves. A long curve is drawn by the last value of each stored bucket"
     )
+    window: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] | None = Field(
+        None,
+        description="first and last x of the curves, on the axis x: `points` then share this part; figures, ranking "
+        "and target stay those of whole runs",
+    )
     smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="weight of a bias-corrected exponential average, beside the raw curve; 0: none"
     )

@@ -59,6 +59,29 @@ class ManySeries(View):
     reduction: Reduction
 
 
+class AxisView(View):
+    """An axis as a function of the step: straight between the given steps and beyond them."""
+
+    steps: list[int] = Field(description="ascending")
+    values: list[float] = Field(description="of the axis at each of these steps")
+
+
+class RunAxes(View):
+    """What other axes a run's steps have."""
+
+    run_id: str
+    epoch: AxisView | None = Field(description="null: the plug-in that the spec names is not installed; samples too")
+    samples: AxisView | None = Field(description="training rows seen; exact at the ends of epochs")
+    wall_s: AxisView | None = Field(description="seconds since the first start; null: it has not started")
+    device_s: AxisView | None = Field(description="the same without the time between attempts")
+
+
+class SeriesAxes(View):
+    """The axes of several runs, in the order in which they were asked for."""
+
+    items: list[RunAxes]
+
+
 class SeriesNames(View):
     """The series that a project's runs have."""
 

@@ -37,7 +37,12 @@ ELSEWHERE = {  # tests/api/people/test_provider, and of the metrics tests/api/ob
     *(("GET", f"/v1/provider/{word}") for word in ("start", "callback")),
     ("POST", "/v1/provider/finish"),
 }
-QUERIES = {"/v1/series": "?runs={run_id}", "/v1/runs/{run_id}/superseded": "?names=loss", "/v1/datasets": "?name=x.csv"}
+QUERIES = {
+    "/v1/series": "?runs={run_id}",
+    "/v1/series/axes": "?runs={run_id}",
+    "/v1/runs/{run_id}/superseded": "?names=loss",
+    "/v1/datasets": "?name=x.csv",
+}
 TABLE = b"a,b\n" + b"1,2\n3,5\n" * 20
 WORDS = {  # what stands for the other parameters of paths
     "name:path": "app.js",

@@ -99,6 +99,20 @@ def test_epochs_count_from_the_spec(client: TestClient, trained: str) -> None:
     assert answer["series"]["val/loss"]["epoch"] == [2.0, 3.0]
 
 
+def test_the_axes_of_runs_are_functions_of_the_step(client: TestClient, trained: str, submit: Submit) -> None:
+    waiting = submit()["runs"][0]["id"]
+    first, second = client.get(f"/v1/series/axes?runs={trained},{waiting}").json()["items"]
+    assert (first["run_id"], second["run_id"]) == (trained, waiting)
+    assert first["epoch"] == {"steps": [0, 4], "values": [0.0, 1.0]}
+    assert first["samples"]["steps"] == [0, 4]
+    assert first["samples"]["values"][1] == pytest.approx(4 * 32, abs=32)
+    assert first["wall_s"]["steps"][0] == 0
+    assert first["wall_s"]["values"] == sorted(first["wall_s"]["values"])
+    assert second["wall_s"] is None
+    assert client.get(f"/v1/series/axes?runs={trained},{trained}").status_code == 422
+    assert client.get("/v1/series/axes?runs=run_00000000000000000000000000").status_code == 404
+
+
 def test_without_names_every_series_is_sent(client: TestClient, trained: str) -> None:
     assert set(client.get(f"/v1/runs/{trained}/series").json()["series"]) == {"loss", "val/loss"}
 

@@ -235,6 +235,8 @@ def test_a_stored_comparison_is_answered_with_what_is_there_by_then(
         ({"experiments": []}, "/experiments"),
         ({"runs": ["nonsense"]}, "/runs/0"),
         ({"runs": ["run_" + "0" * 26], "points": 1}, "/points"),
+        ({"runs": ["run_" + "0" * 26], "window": [3, 3]}, "/window"),
+        ({"runs": ["run_" + "0" * 26], "window": [-1, 3]}, "/window/0"),
         ({"runs": ["run_" + "0" * 26], "x": "hour"}, "/x"),
     ],
 )
@@ -259,6 +261,30 @@ def test_a_long_curve_is_drawn_by_real_points_at_the_ends_of_buckets(
     assert curve["n"] == [2] * len(curve["x"])
     smoothed = client.post("/v1/comparisons", json=question | {"smoothing": 0.9}).json()
     assert len(smoothed["groups"][0]["series"]["loss"]["curve"]["x"]) == 100
+
+
+@pytest.mark.parametrize(
+    ("axis", "scale"),
+    [("step", 1.0), ("epoch", 0.25)],  # four steps an epoch
+)
+@pytest.mark.parametrize("smoothing", [0.0, 0.9])
+def test_the_points_of_a_window_are_finer_and_its_figures_are_of_whole_runs(
+    client: TestClient, train: Callable[..., str], axis: str, scale: float, smoothing: float
+) -> None:
+    question = {"experiments": [train([0.1, 0.2], steps=5000)], "series": ["loss"], "points": 100, "x": axis}
+    question["smoothing"] = smoothing
+    whole, part = (
+        client.post("/v1/comparisons", json=question | {"window": window}).json()["groups"][0]["series"]["loss"]
+        for window in (None, [2000 * scale, 2060 * scale])
+    )
+    inside = [x for x in part["curve"]["x"] if 2000 * scale <= x <= 2060 * scale]
+    assert len(inside) >= 59
+    assert len([x for x in whole["curve"]["x"] if 2000 * scale <= x <= 2060 * scale]) <= 2
+    assert len(part["curve"]["x"]) <= 100
+    assert (part["last"], part["best"]) == (whole["last"], whole["best"])
+    exact = np.mean([np.linspace(1.0, least, 5000) for least in (0.1, 0.2)], axis=0)
+    for x, value in zip(part["curve"]["x"], part["curve"]["mean"], strict=True):
+        assert value == pytest.approx(exact[round(x / scale) - 1], abs=2e-4)
 
 
 FOLDED = {"kind": "digits", "folds": 5}

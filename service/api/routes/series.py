@@ -21,7 +21,8 @@ from service.db.metrics.series_index import SeriesEntry, read_entries, read_name
 from service.db.session import Connection
 from service.errors import Invalid, NotFound, Problem
 from service.experiments.parsed_spec import parsed_spec
-from service.schemas.series import Axis, ManySeries, RunSeries, SeriesNames
+from service.experiments.run_axes import read_axes
+from service.schemas.series import Axis, ManySeries, RunSeries, SeriesAxes, SeriesNames
 from service.streaming.updates import latest_position
 
 router = APIRouter(prefix="/v1", tags=["runs"], route_class=OneThread)
@@ -99,6 +100,16 @@ def list_series_names(principal: PrincipalDep, connection: ConnectionDep) -> Ser
     return SeriesNames(names=read_names(connection, principal))
 
 
+@router.get("/series/axes", operation_id="list_series_axes")
+def list_series_axes(
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    ids: Annotated[str, Query(alias="runs", max_length=32 * MAX_RUNS, description="comma-separated, no id twice")],
+) -> SeriesAxes:
+    """Return epochs, samples and seconds of several runs as functions of the step, to draw their curves over these."""
+    return read_axes(connection, principal, _run_ids(ids))
+
+
 @router.get(
     "/series",
     operation_id="get_many_series",
@@ -116,11 +127,7 @@ async def get_many_series(
     ] = "loss",
 ) -> Response:
     """Return curves of several runs, all with the same bucket width; otherwise as for one run."""
-    given = [each.strip() for each in ids.split(",")]
-    if len(given) > MAX_RUNS:
-        raise Invalid.of([Problem("/query/runs", "too_many_runs", f"there are {len(given)} runs.", {"le": MAX_RUNS})])
-    if len(set(given)) < len(given):
-        raise Invalid.of([Problem("/query/runs", "repeated", "give each id once.")])
+    given = _run_ids(ids)
     asked = [name.strip() for name in names.split(",")]
 
     def work(connection: Connection) -> Response:
@@ -128,6 +135,15 @@ async def get_many_series(
         return series_response(runtime, connection, principal, series, query, None)
 
     return await read_in_thread(runtime, principal, work)
+
+
+def _run_ids(ids: str) -> list[str]:
+    given = [each.strip() for each in ids.split(",")]
+    if len(given) > MAX_RUNS:
+        raise Invalid.of([Problem("/query/runs", "too_many_runs", f"there are {len(given)} runs.", {"le": MAX_RUNS})])
+    if len(set(given)) < len(given):
+        raise Invalid.of([Problem("/query/runs", "repeated", "give each id once.")])
+    return given
 
 
 def _with_axis(

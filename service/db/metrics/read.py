@@ -104,13 +104,21 @@ def join(parts: Sequence[tuple[Steps, Values]]) -> Curve:
 
 
 def thinned_curves(
-    connection: Connection, wanted: Sequence[tuple[str, SeriesSummary]], points: int
+    connection: Connection,
+    wanted: Sequence[tuple[str, SeriesSummary]],
+    points: int,
+    first: int = 0,
+    last: int = LAST_STEP,
 ) -> dict[str, dict[str, Curve]]:
-    """Return the last value of every stored bucket of each (run, series), all of one width, at most `points` each."""
-    ends = [(each.first_step or 0, each.last_step or 0) for _, each in wanted]
-    level = max(level_for(first, last, points) for first, last in ends)
+    """Return the last value of every stored bucket of each (run, series), all of one width, at most `points` each.
+
+    Only of the steps from `first` to `last`; their buckets are whole.
+    """
+    ends = [(max(each.first_step or 0, first), min(each.last_step or 0, last)) for _, each in wanted]
+    level = max((level_for(low, high, points) for low, high in ends if low <= high), default=0)
     asked = [SeriesKey(run_id, each.id) for run_id, each in wanted]
-    found = range_query.buckets(connection, asked, level, 0, max(last for _, last in ends), ("last_step", "last"))
+    end = max(first, *(high for _, high in ends))
+    found = range_query.buckets(connection, asked, level, first, end, ("last_step", "last"))
     steps, values = found.columns["last_step"].astype(np.int64), found.columns["last"].astype(np.float64)
     thinned: dict[str, dict[str, Curve]] = {run_id: {} for run_id, _ in wanted}
     for (run_id, each), begin, end in zip(wanted, found.bounds, found.bounds[1:], strict=False):
