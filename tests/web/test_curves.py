@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 See = Callable[[str], Page]
@@ -70,7 +71,7 @@ def test_a_rate_that_is_not_the_planned_one_is_told(page: Page, see: See, traine
     expect(page.get_by_text("at step 90, 0.05 was planned and 0.06 applied")).to_be_visible()
 
 
-LABELS = """async (ranges) => { // what is written on the axes of a chart of two points, both axes logarithmic
+LABELS = """async ([ranges, isLog]) => { // what is written on the axes of a chart of two points
     const { html, render } = await import("/page/lib/html.js");
     const { Chart } = await import("/page/lib/chart.js");
     const context = CanvasRenderingContext2D.prototype;
@@ -90,7 +91,7 @@ LABELS = """async (ranges) => { // what is written on the axes of a chart of two
         node.style.width = "460px";
         document.body.append(node);
         const line = {label: "loss", y: [low, high], colour: "#000", dash: []};
-        const logs = {logX: true, logY: true};
+        const logs = {logX: isLog, logY: isLog};
         render(html`<${Chart} x=${[left, right]} lines=${[line]} ...${logs} height=${height} label="drawn"/>`, node);
         await new Promise((go) => setTimeout(go, 40));
         render(null, node);
@@ -113,8 +114,9 @@ RANGES = [  # x, y, height
 ]
 
 
-def test_every_logarithmic_axis_has_two_labels_that_differ_whatever_the_range(see: See) -> None:
-    for drawn, asked in zip(see("workers").evaluate(LABELS, RANGES), RANGES, strict=True):
+@pytest.mark.parametrize("is_log", [True, False], ids=["logarithmic", "linear"])
+def test_every_axis_has_two_labels_that_differ_whatever_the_range(see: See, is_log: bool) -> None:
+    for drawn, asked in zip(see("workers").evaluate(LABELS, [RANGES, is_log]), RANGES, strict=True):
         for axis in ("x", "y"):
             assert len(set(drawn[axis])) >= 2, (asked, drawn)
             assert len(set(drawn[axis])) == len(drawn[axis]), (asked, drawn)

@@ -25,11 +25,11 @@ export function navigate(path, parameters) {
   window.location.hash = href(path, parameters);
 }
 
-// Replaces parameters of the address without a history entry: the back button does not undo a zoom.
-export function updateParameters(changes) {
+// Changes parameters of the address. With `step` the back button undoes it: a zoom, a filter; without it is a setting.
+export function updateParameters(changes, step = false) {
   const { path, search } = parseAddress();
   const merged = { ...Object.fromEntries(search), ...changes };
-  window.history.replaceState(null, "", href(path, merged));
+  window.history[step ? "pushState" : "replaceState"](null, "", href(path, merged));
   window.dispatchEvent(new HashChangeEvent("hashchange"));
 }
 

@@ -11,6 +11,20 @@ export function formatNumber(value, digits = 4) {
   return numberFormats.get(digits).format(value);
 }
 
+// Digits after the point with which numbers stand beneath one another: four significant ones of the middle one.
+export function decimalsOf(values, digits = 4) {
+  const sizes = values.filter((value) => Number.isFinite(value) && value !== 0).map(Math.abs).sort((a, b) => a - b);
+  if (!sizes.length) return digits - 1;
+  const middle = sizes[Math.floor((sizes.length - 1) / 2)];
+  return Math.min(Math.max(digits - 1 - Math.floor(Math.log10(middle)), 0), 8);
+}
+
+export function formatFixed(value, decimals) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return formatNumber(value);
+  if (value !== 0 && (Math.abs(value) >= 1e7 || Math.abs(value) < 0.5 * 10 ** -decimals)) return value.toExponential(2);
+  return value.toFixed(decimals);
+}
+
 export const formatCount = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"));
 
 export function formatSeconds(value) {

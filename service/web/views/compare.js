@@ -1,8 +1,9 @@
 // Experiments over one another: curves with their spread, who is better and how surely, and in what they differ.
 import { html, useMemo, useState } from "../lib/html.js";
 import { href, updateParameters } from "../lib/address.js";
-import { get, parseNumber, post } from "../lib/api.js";
-import { Chart, colour, dash, Legend } from "../lib/chart.js";
+import { get, parseNumber } from "../lib/api.js";
+import { Chart, Legend, look } from "../lib/chart.js";
+import { useComparison } from "../lib/comparison.js";
 import { EmptyState, Problems, useRequest } from "../lib/components.js";
 import { alignCurves } from "../lib/curves.js";
 import { TextInput } from "../lib/form.js";
@@ -18,6 +19,12 @@ const MOST_SERIES = 20;
 const AXES = ["step", "epoch", "samples", "gradient_evaluations", "wall_s", "device_s"];
 const GROUPS = ["experiment", "run", "optimizer.kind", "optimizer.lr", "model.kind", "batch_size", "schedule.kind"];
 
+// The part of the axis that is looked at, or null.
+export function windowOf(search) {
+  const ends = ["from", "to"].map((name) => (search.get(name) ? Number(search.get(name)) : NaN));
+  return ends.every(Number.isFinite) && ends[0] < ends[1] ? ends.map((end) => Math.max(end, 0)) : null;
+}
+
 const parseReference = (text) => (text ? Number(text) : NaN);
 
 // The whole question is in the address, so that a link shows the same picture.
@@ -29,6 +36,8 @@ export function questionOf(search) {
   if (list("runs").length) question.runs = list("runs");
   else if (search.get("filter")) question.filter = search.get("filter");
   else question.experiments = list("experiments");
+  const window = windowOf(search);
+  if (window) question.window = window;
   if (Number(search.get("smooth"))) question.smoothing = Number(search.get("smooth"));
   if (Number.isFinite(parseReference(search.get("reference")))) question.reference = parseReference(search.get("reference"));
   if (search.get("share")) question.target = { share: Number(search.get("share")) };
@@ -40,25 +49,32 @@ export function Compare({ search }) {
   const asked = (question.runs || question.filter || question.experiments).length;
   const many = question.experiments ? asked : 0;
   const given = asked > 0 && many <= MOST_COMPARED;
-  const { value, error, loading } = useRequest((signal) => (given ? post("/v1/comparisons", question, { signal }) : Promise.resolve(null)), [JSON.stringify(question)]);
+  const { value, error, loading } = useComparison(given ? question : null);
   const there = useNames(value?.groups[0]?.experiment_id);
   if (many > MOST_COMPARED) return html`<${EmptyState} title=${t("compare.most", { most: MOST_COMPARED, n: formatCount(many) })}><a class="button" href=${href(["experiments"])}>${t("place.experiments")}</a></${EmptyState}>`;
   if (!given) return html`<${EmptyState} title=${t("compare.none")}><p>${t("compare.how")}</p><a class="button" href=${href(["experiments"])}>${t("place.experiments")}</a></${EmptyState}>`;
   if (error && !value) return html`<${Problems} error=${error}/>`;
   if (!value) return html`<p class="empty">${t("loading")}</p>`;
   const names = [...new Set(value.groups.flatMap((group) => Object.keys(group.series)))];
+  const extent = extentOf(value.groups);
   return html`<h1>${t("place.compare")}</h1>
     <${Controls} search=${search} figure=${value.ranking.figure} there=${[...new Set([...names, ...there])]} shown=${names}/><${Problems} error=${error}/>
     ${value.warnings.length ? html`<ul class="warnings">${value.warnings.map((warning) => html`<li>${escapeInvisible(warning)}</li>`)}</ul>` : null}
     <div class=${loading ? "stale" : ""}>
     <${Ranking} ranking=${value.ranking} groups=${value.groups}/>
     <${Confirmation} question=${question} ranking=${value.ranking} search=${search}/>
-    ${names.map((name) => html`<${Overlay} key=${name} name=${name} groups=${value.groups} search=${search} reference=${name === value.ranking.series ? value.question.reference ?? null : null}/>`)}
+    ${names.map((name) => html`<${Overlay} key=${name} name=${name} groups=${value.groups} search=${search} extent=${extent} reference=${name === value.ranking.series ? value.question.reference ?? null : null}/>`)}
     <${Target} target=${value.target} groups=${value.groups} axis=${question.x}/>
     <${Scatter} difference=${value.difference} groups=${value.groups} series=${value.ranking.series} figure=${value.ranking.figure} across=${search.get("across") || ""}/>
     <${Parallel} difference=${value.difference} groups=${value.groups} series=${value.ranking.series} figure=${value.ranking.figure}/>
     <${Comparability} found=${value.comparability}/>
     <${Difference} difference=${value.difference} groups=${value.groups}/></div>`;
+}
+
+// The first and last x of any curve: all charts share them.
+function extentOf(groups) {
+  const ends = groups.flatMap((group) => Object.values(group.series)).flatMap(({ curve }) => (curve?.x.length ? [curve.x[0], curve.x[curve.x.length - 1]] : []));
+  return ends.length ? [Math.min(...ends), Math.max(...ends)] : null;
 }
 
 // The series that an experiment has: a comparison answers only for those asked for.
@@ -68,7 +84,7 @@ function useNames(id) {
 }
 
 function Choice({ name, values, chosen, label }) {
-  return html`<label>${label} <select value=${chosen} onChange=${(event) => updateParameters({ [name]: event.target.value })}>
+  return html`<label>${label} <select value=${chosen} onChange=${(event) => updateParameters({ [name]: event.target.value, ...(name === "x" ? { from: "", to: "" } : {}) })}>
     ${values.map((each) => html`<option value=${each}>${t(`choice.${each}`)}</option>`)}</select></label>`;
 }
 
@@ -131,6 +147,7 @@ function linesOf(shown, name, { centre, spread, log }) {
       const faint = part === 0 && parts.length > 1;
       return {
         ...style, faint, label: faint ? `${group.label} raw` : group.label, y: ys[index], points: x.length < 3,
+        bad: faint || !group.diverged ? null : endOf(ys[index]),
         lo: spread && !faint ? (logarithmic ? above(lows[index], ys[index]) : lows[index]) : null, hi: spread && !faint ? highs[index] : null,
       };
     });
@@ -138,28 +155,25 @@ function linesOf(shown, name, { centre, spread, log }) {
   return { x, lines, logarithmic };
 }
 
+// Where the line of a group ends whose runs diverged: behind its last finite value.
+function endOf(y) {
+  const last = y.findLastIndex(there);
+  return last < 0 ? null : y.map((_, index) => index === Math.min(last + 1, y.length - 1));
+}
+
 // What is left out and what is zoomed into stand in the address: a link shows the same picture.
-function Overlay({ name, groups, search, reference }) {
+function Overlay({ name, groups, search, extent, reference }) {
   const hidden = new Set((search.get("hide") || "").split("|").filter(Boolean));
-  const all = groups.map((group, index) => ({ group, colour: colour(index), dash: dash(index) })).filter(({ group }) => group.series[name]?.curve);
+  const all = groups.map((group, index) => ({ group, ...look(index) })).filter(({ group }) => group.series[name]?.curve);
   const shown = all.filter(({ group }) => !hidden.has(group.label));
   const options = { centre: search.get("centre") || "mean", spread: SPREADS[search.get("spread") || "ci"], log: search.get("log") !== "0" };
-  const window = [search.get("from"), search.get("to")].map((end) => (end ? Number(end) : null));
-  const { x, lines, logarithmic } = useMemo(() => within(linesOf(shown, name, options), window), [groups, search.toString(), name]);
+  const { x, lines, logarithmic } = useMemo(() => linesOf(shown, name, options), [groups, search.toString(), name]);
   const toggle = (label) => {
     if (!hidden.delete(label)) hidden.add(label);
     updateParameters({ hide: [...hidden].join("|") });
   };
   return html`<section class="panel"><h2>${escapeInvisible(name)}</h2>
     <${Chart} x=${x} lines=${lines} levels=${reference === null ? [] : [{ y: reference, label: t("reference.level", { value: formatNumber(reference) }) }]} logY=${logarithmic} logX=${search.get("logx") === "1" && x[0] > 0} xLabel=${t(`choice.${search.get("x") || "step"}`)} height=${300}
-      onZoom=${(low, high) => updateParameters({ from: low.toPrecision(6), to: high.toPrecision(6) })} onReset=${() => updateParameters({ from: "", to: "" })} label=${t("chart.of", { name: escapeInvisible(name) })}/>
+      sync=${`compare ${search.get("x") || "step"}`} extent=${extent} range=${windowOf(search)} onZoom=${(low, high) => updateParameters({ from: Math.max(low, 0).toPrecision(6), to: high.toPrecision(6) }, true)} onReset=${() => updateParameters({ from: "", to: "" }, true)} label=${t("chart.of", { name: escapeInvisible(name) })}/>
     <${Legend} lines=${all.map(({ group, ...style }) => ({ label: group.label, ...style }))} hidden=${hidden} onToggle=${toggle}/></section>`;
-}
-
-function within({ x, lines, logarithmic }, [from, to]) {
-  if (from === null || to === null) return { x, lines, logarithmic };
-  const [first, end] = [x.findIndex((each) => each >= from), x.findLastIndex((each) => each <= to) + 1];
-  if (first < 0 || end <= first) return { x, lines, logarithmic };
-  const part = (column) => column && column.slice(first, end);
-  return { x: part(x), lines: lines.map((line) => ({ ...line, y: part(line.y), lo: part(line.lo), hi: part(line.hi) })), logarithmic };
 }

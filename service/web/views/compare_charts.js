@@ -2,7 +2,7 @@
 import { html } from "../lib/html.js";
 import { updateParameters } from "../lib/address.js";
 import { parseNumber } from "../lib/api.js";
-import { Chart, colour, dash, Legend } from "../lib/chart.js";
+import { Chart, Legend, look } from "../lib/chart.js";
 import { escapeInvisible, formatNumber } from "../lib/format.js";
 import { t } from "../lib/words.js";
 
@@ -23,7 +23,7 @@ export function Scatter({ difference, groups, series, figure: which, across }) {
   const pointer = numeric.includes(across) ? across : numeric.find((name) => name.endsWith("/lr")) || numeric[0];
   const points = difference[pointer].values.map((value, index) => placed(value, groups[index], series, which)).sort((one, other) => one.x - other.x);
   const heights = points.flatMap(({ y, lo }) => [y, lo]).filter((value) => value !== null);
-  const line = { label: series, colour: colour(0), dash: [], dots: true, y: points.map(({ y }) => y), bars: points };
+  const line = { label: series, ...look(0), dots: true, y: points.map(({ y }) => y), bars: points, bad: points.map(({ y }) => y === null) };
   const diverged = points.filter(({ y }) => y === null).length;
   return html`<section class="panel"><h2>${t("scatter")}</h2>
     <label>${t("scatter.x")} <select value=${pointer} onChange=${(event) => updateParameters({ across: event.target.value })}>${numeric.map((name) => html`<option value=${name}>${escapeInvisible(name)}</option>`)}</select></label>
@@ -47,7 +47,7 @@ export function Parallel({ difference, groups, series, figure: which }) {
   if (fields.length < 2 || groups.length < 2 || !plain(groups)) return null;
   const axes = [...fields.map(([name, { values }]) => ({ name, values })), { name: series, values: groups.map((group) => result(group, series, which)) }].map(scaled);
   const x = (index) => 60 + (index * (WIDTH - 120)) / (axes.length - 1);
-  const lines = groups.map((group, at) => ({ label: group.label, colour: colour(at), dash: dash(at) }));
+  const lines = groups.map((group, at) => ({ label: group.label, ...look(at) }));
   return html`<section class="panel"><h2>${t("parallel")}</h2><svg class="parallel" viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${t("parallel")}>
     ${axes.map((axis, index) => html`<g key=${axis.name}><line class="upright" x1=${x(index)} x2=${x(index)} y1="30" y2=${HEIGHT - 30}/>
       <text x=${x(index)} y="14" text-anchor="middle">${escapeInvisible(axis.name).replace(/^\//, "")}</text>
@@ -76,7 +76,7 @@ function scaled({ name, values }) {
 export function Target({ target, groups, axis }) {
   if (!target) return null;
   const infinite = (value, open) => (Number.isFinite(value) ? formatNumber(value, 3) : t(open ? "not.yet" : "never")); // an open run may reach it later
-  const profile = target.profiles.map((y, index) => ({ label: groups[index].label, y, colour: colour(index), dash: dash(index) }));
+  const profile = target.profiles.map((y, index) => ({ label: groups[index].label, y, stepped: true, ...look(index) }));
   return html`<section class="panel"><h2>${t("target", { axis: t(`choice.${axis}`) })}</h2>
     <div class="scroll"><table class="list"><thead><tr><th scope="col">${t("column.name")}</th>
       ${target.workloads.map((each) => html`<th scope="col">${escapeInvisible(each.label)} <small>≤ ${formatNumber(parseNumber(each.target))}</small></th>`)}<th scope="col">${t("column.score")}</th></tr></thead>

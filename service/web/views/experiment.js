@@ -2,10 +2,11 @@
 import { html, useEffect, useMemo, useState } from "../lib/html.js";
 import { href, navigate, updateParameters } from "../lib/address.js";
 import { get, parseNumber, patch, post, queryString, remove } from "../lib/api.js";
-import { Chart, colour, COLOURS, dash, Legend } from "../lib/chart.js";
+import { axisOf, RUN_AXES, useAxes } from "../lib/axes.js";
+import { Chart, Legend, look } from "../lib/chart.js";
 import { getColumns, toCurves } from "../lib/columns.js";
 import { ActionButton, CopyButton, Problems, Prose, StateLabel, useRequest } from "../lib/components.js";
-import { alignCurves } from "../lib/curves.js";
+import { alignCurves, placeOnAxis } from "../lib/curves.js";
 import { DialogButton } from "../lib/dialog.js";
 import { escapeInvisible, formatAge, formatCount, formatNumber } from "../lib/format.js";
 import { followProject } from "../lib/live.js";
@@ -44,7 +45,7 @@ export function Experiment({ path, search, me }) {
     <p class="facts">${escapeInvisible(experiment.owner)} · ${formatAge(experiment.created_at)} · <code>${experiment.hash.slice(0, 12)}</code>${experiment.archived_at ? ` · ${t("archived")}` : ""}${experiment.shared ? ` · ${t("shared.by", { project: escapeInvisible(experiment.project) })}` : ""}</p>
     ${experiment.notes ? html`<p class="notes"><${Prose} text=${experiment.notes}/></p>` : null}
     <${Actions} experiment=${experiment} again=${again} me=${me}/>
-    <${Seeds} runs=${experiment.runs} series=${search.get("series") || experiment.main?.series || "loss"} tick=${tick}/>
+    <${Seeds} runs=${experiment.runs} series=${search.get("series") || experiment.main?.series || "loss"} search=${search} tick=${tick}/>
     <${Runs} runs=${experiment.runs} main=${experiment.main}/>
     ${experiment.shared ? null : html`<${Comments} experiment=${experiment.id} me=${me}/>`}
     <${Spec} spec=${experiment.spec}/>`;
@@ -102,25 +103,32 @@ function Places({ experiment, fixed, moving }) {
     ${fixed ? null : shares.map((each) => html`<${ActionButton} key=${each.project} label=${t("unshare", { name: escapeInvisible(each.project) })} act=${() => share("unshare", each.project)}/>`)}`;
 }
 
-function Seeds({ runs, series, tick }) {
+function Seeds({ runs, series, search, tick }) {
   const names = [...new Set(runs.flatMap((run) => Object.keys(run.series)))].sort();
   const shown = runs.filter((run) => run.series[series]).slice(0, SHOWN);
   const key = shown.map((run) => run.id).join();
-  const { value: message } = useRequest((signal) => (key ? getColumns(`/v1/series${queryString({ runs: key, names: series, points: 400 })}`, { signal }) : Promise.resolve(null)), [key, series, tick]);
-  const [x, lines] = useMemo(() => (message ? linesOf(message, shown) : [[], []]), [message]);
+  const [from, to] = [search.get("from") || undefined, search.get("to") || undefined]; // steps, whatever the axis
+  const { value: message } = useRequest((signal) => (key ? getColumns(`/v1/series${queryString({ runs: key, names: series, points: 400, from, to })}`, { signal }) : Promise.resolve(null)), [key, series, from, to, tick]);
+  const name = RUN_AXES.includes(search.get("x")) ? search.get("x") : "step";
+  const axes = useAxes(shown.map((run) => run.id), name, tick);
+  const axis = useMemo(() => axisOf(axes?.[shown[0]?.id], axes ? name : "step"), [axes && JSON.stringify(axes[shown[0]?.id]), name]);
+  const [x, lines] = useMemo(() => (message ? linesOf(message, shown, axes && name !== "step" ? (id) => axisOf(axes[id], name) : null) : [[], []]), [message, JSON.stringify(axes), name]);
+  const range = from || to ? [Number(from || 0), Number(to ?? x[x.length - 1])].map(axis.of) : null;
+  const zoom = (low, high) => updateParameters({ from: String(Math.max(0, Math.floor(axis.steps(low)))), to: String(Math.ceil(axis.steps(high))) }, true);
   if (!lines.length) return null;
   const log = lines.every((line) => line.y.every((value) => value === null || value === undefined || value > 0)) && series.endsWith("loss");
   return html`<section class="panel"><h2><label class="hidden" for="series">${t("series")}</label><select id="series" value=${series} onChange=${(event) => updateParameters({ series: event.target.value })}>
-    ${names.map((name) => html`<option value=${name}>${escapeInvisible(name)}</option>`)}</select></h2>
-    <${Chart} x=${x} lines=${lines} logY=${log} xLabel=${t("axis.step")} height=${240} label=${t("chart.of", { name: escapeInvisible(series) })}/>
+    ${names.map((each) => html`<option value=${each}>${escapeInvisible(each)}</option>`)}</select>
+    <label>${t("axis")} <select value=${name} onChange=${(event) => updateParameters({ x: event.target.value === "step" ? "" : event.target.value })}>${RUN_AXES.map((each) => html`<option value=${each}>${t(`choice.${each}`)}</option>`)}</select></label></h2>
+    <${Chart} x=${x} lines=${lines} logY=${log} xLabel=${t(`choice.${name}`)} height=${240} range=${range} onZoom=${zoom} onReset=${() => updateParameters({ from: "", to: "" }, true)} label=${t("chart.of", { name: escapeInvisible(series) })}/>
     <${Legend} lines=${lines}/></section>`;
 }
 
-function linesOf(message, shown) {
-  const curves = toCurves(message);
+function linesOf(message, shown, axisFor) {
+  const curves = toCurves(message).map(({ curve, ...rest }) => ({ ...rest, curve: axisFor ? { ...curve, x: Float64Array.from(curve.x, axisFor(rest.run_id).of) } : curve }));
   const [x, ...ys] = alignCurves(curves.map(({ curve }) => curve));
   const seed = (id) => String(shown.find((run) => run.id === id)?.seed);
-  return [x, ys.map((y, index) => ({ label: t("seed", { seed: seed(curves[index].run_id) }), y, points: x.length < 40, colour: colour(index), dash: dash(index + Math.floor(index / COLOURS.length)) }))];
+  return [x, ys.map((y, index) => ({ label: t("seed", { seed: seed(curves[index].run_id) }), y, points: x.length < 40, bad: curves[index].curve.bad && placeOnAxis(curves[index].curve.x, x, curves[index].curve.bad), ...look(index) }))];
 }
 
 // Of the series that the server ranks by; a run that diverged, failed or was cancelled has no value.

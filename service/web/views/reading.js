@@ -1,7 +1,7 @@
 // One reading of an instrument, drawn as what it is: a histogram, a line, a surface with a path, or numbers with their names.
 import { html, useEffect, useMemo, useRef } from "../lib/html.js";
 import { absoluteUrl, parseNumber } from "../lib/api.js";
-import { Chart, colour } from "../lib/chart.js";
+import { Chart, look } from "../lib/chart.js";
 import { Contour } from "../lib/contour.js";
 import { escapeInvisible, escapeProse, formatCount, formatNumber } from "../lib/format.js";
 import { Histogram } from "../lib/histogram.js";
@@ -14,7 +14,7 @@ const MOST_ROWS = 50; // of a table
 const LONG = 160; // characters; what is longer stands whole behind a fold
 
 function Line({ x, curves, logX = false, xLabel, spans, label }) {
-  const lines = useMemo(() => Object.entries(curves).map(([name, y], index) => ({ label: name, y: numbers(y), colour: colour(index), dash: index ? [6, 4] : [], points: x.length < 40 })), [x, curves]);
+  const lines = useMemo(() => Object.entries(curves).map(([name, y], index) => ({ label: name, y: numbers(y), ...look(index), points: x.length < 40 })), [x, curves]);
   return html`<${Chart} x=${numbers(x)} lines=${lines} logX=${logX} spans=${spans} height=${190} xLabel=${xLabel} label=${label}/>`;
 }
 

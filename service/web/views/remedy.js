@@ -2,7 +2,7 @@
 import { html, useEffect, useMemo, useState } from "../lib/html.js";
 import { href } from "../lib/address.js";
 import { get, post, queryString } from "../lib/api.js";
-import { Chart, colour, dash, Legend } from "../lib/chart.js";
+import { Chart, Legend, look } from "../lib/chart.js";
 import { getColumns, toCurves } from "../lib/columns.js";
 import { ActionButton, Prose, StateLabel, useRequest } from "../lib/components.js";
 import { alignCurves } from "../lib/curves.js";
@@ -64,5 +64,5 @@ function both(message, { control, patched }) {
   const found = toCurves(message);
   const known = [["control", control.id], ["patched", patched.id]].flatMap(([which, id]) => found.filter((each) => each.run_id === id).map((each) => ({ which, curve: each.curve })));
   const [x, ...ys] = alignCurves(known.map(({ curve }) => curve));
-  return [x, ys.map((y, index) => ({ label: t(`try.${known[index].which}`), y, points: x.length < 40, colour: colour(index), dash: dash(index) }))];
+  return [x, ys.map((y, index) => ({ label: t(`try.${known[index].which}`), y, points: x.length < 40, ...look(index) }))];
 }

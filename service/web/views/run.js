@@ -2,6 +2,7 @@
 import { html, useMemo } from "../lib/html.js";
 import { href, updateParameters } from "../lib/address.js";
 import { get } from "../lib/api.js";
+import { axisOf, RUN_AXES, useAxes } from "../lib/axes.js";
 import { Boundary } from "../lib/boundary.js";
 import { Problems, Prose, useRequest } from "../lib/components.js";
 import { useDeferred } from "../lib/deferred.js";
@@ -33,13 +34,18 @@ export function Run({ path, search, me }) {
   const diagnosis = useDiagnosis(run);
   const news = [...(run?.failure ? ["failure"] : []), ...(planned?.deviates ? ["deviation"] : []), ...(diagnosis.found?.findings || []).map((finding) => finding.id)];
   const deferred = useDeferred(run !== null && settled && Boolean(diagnosis.found || diagnosis.error), news, run !== null && !TERMINAL_STATES.has(run.state));
+  const axes = useAxes([id], search.get("x") || "step", `${run?.state} ${run?.checkpoint_step}`);
+  const axis = useMemo(() => axisOf(axes?.[id], search.get("x") || "step"), [axes?.[id], search.get("x")]);
   if (error && !run) return html`<${Problems} error=${error}/>`;
   if (!run) return html`<p class="empty">${t("loading")}</p>`;
   const options = {
     log: search.get("log") !== "0", logX: search.get("logx") === "1", smooth: Number(search.get("smooth") || 0),
+    axis: axes && RUN_AXES.includes(search.get("x")) ? search.get("x") : "step",
     hidden: words(search, "hide"), shown: words(search, "show"), from, to,
   };
-  const zoom = (low, high) => updateParameters({ from: String(Math.max(0, Math.floor(low))), to: String(Math.ceil(high)) });
+  const ends = Object.values(curves).flatMap(({ x }) => (x.length ? [x[0], x[x.length - 1]] : []));
+  const extent = ends.length ? [Math.min(...ends), Math.max(...ends)].map(axis.of) : null;
+  const zoom = (low, high) => updateParameters({ from: String(Math.max(0, Math.floor(low))), to: String(Math.ceil(high)) }, true);
   const tab = TABS.includes(search.get("tab")) ? search.get("tab") : TABS[0];
   const why = html`<${Boundary}><${Diagnosis} run=${run} experiment=${experiment} curves=${curves} tick=${tick} diagnosis=${diagnosis} deferred=${deferred}/></${Boundary}>`;
   const isAside = tab !== "diagnosis" && search.get("why") === "1";
@@ -47,7 +53,7 @@ export function Run({ path, search, me }) {
     charts: () => html`<${Controls} options=${options} zoomed=${Boolean(from || to)}/>
       ${planned?.deviates && deferred.shown.includes("deviation") ? html`<${Deviation} checked=${planned.checked}/>` : null}
       ${!deferred.isLaidOut ? html`<p class="empty">${t("loading")}</p>` : Object.keys(curves).length ? html`<div class="panels">${panels(Object.keys(curves)).map(([family, names]) => html`<${Panel} key=${family} family=${family}
-        names=${names} curves=${curves} beside=${beside[family]} options=${options} tick=${tick} marks=${marks} zoom=${zoom}/>`)}</div>`
+        names=${names} curves=${curves} beside=${beside[family]} options=${options} tick=${tick} marks=${marks} axis=${axis} extent=${extent} zoom=${zoom}/>`)}</div>`
       : html`<p class="empty">${run.waiting ? escapeInvisible(run.waiting.reason || "") : t(TERMINAL_STATES.has(run.state) ? "curves.never" : "curves.none")}</p>`}
       ${marks.length ? html`<p class="hint">${t("marks")}</p>` : null}`,
     diagnosis: () => why,
@@ -88,10 +94,12 @@ function Failure({ run }) {
 
 function Controls({ options, zoomed }) {
   return html`<div class="bar controls">
+    <label>${t("axis")} <select value=${options.axis} onChange=${(event) => updateParameters({ x: event.target.value === "step" ? "" : event.target.value })}>
+      ${RUN_AXES.map((each) => html`<option value=${each}>${t(`choice.${each}`)}</option>`)}</select></label>
     <label><input type="checkbox" checked=${options.log} onChange=${(event) => updateParameters({ log: event.target.checked ? "" : "0" })}/> ${t("axis.log")}</label>
     <label><input type="checkbox" checked=${options.logX} onChange=${(event) => updateParameters({ logx: event.target.checked ? "1" : "" })}/> ${t("axis.log.x")}</label>
     <label>${t("smoothing")} <input type="range" min="0" max="0.99" step="0.01" value=${options.smooth}
       onInput=${(event) => updateParameters({ smooth: Number(event.target.value) ? event.target.value : "" })}/> ${options.smooth || 0}</label>
-    <button type="button" disabled=${!zoomed} onClick=${() => updateParameters({ from: "", to: "" })}>${t("zoom.out")}</button>
+    <button type="button" disabled=${!zoomed} onClick=${() => updateParameters({ from: "", to: "" }, true)}>${t("zoom.out")}</button>
     <span class="hint">${t("zoom.how")}</span></div>`;
 }

@@ -1,11 +1,11 @@
 // A run's curves by family, each with what belongs beside it: the raw line behind a smoothed one, ghosts of lost attempts, the plan.
-import { html, useMemo, useState } from "../lib/html.js";
+import { html, useMemo } from "../lib/html.js";
 import { updateParameters } from "../lib/address.js";
 import { get, parseNumber, queryString } from "../lib/api.js";
-import { Chart, colour, dash, Legend } from "../lib/chart.js";
+import { Chart, colour, Legend, look } from "../lib/chart.js";
 import { useRequest } from "../lib/components.js";
 import { alignCurves, placeOnAxis } from "../lib/curves.js";
-import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
+import { escapeInvisible } from "../lib/format.js";
 import { smooth } from "../lib/smooth.js";
 import { t } from "../lib/words.js";
 import { fanOf, isFan } from "./fan.js";
@@ -54,11 +54,13 @@ export function useBeside(run, cuts) {
   }, [ghosts, planned, before, error]);
 }
 
-export function Panel({ family, names, curves, beside = [], options, tick, marks, zoom }) {
-  const [cursor, setCursor] = useState(null);
+// `axis` leads from steps to x and back; the address keeps steps, whatever the axis.
+export function Panel({ family, names, curves, beside = [], options, tick, marks, axis, extent, zoom }) {
   const hidden = (name, index) => (options.hidden.has(name) ? true : index >= DRAWN && !options.shown.has(name));
   const shown = names.filter((name, index) => !hidden(name, index) && curves[name]);
-  const [x, lines] = useMemo(() => (family === "rate" && names.some(isFan) ? fanOf(curves) : linesOf(shown, names, curves, beside, options)), [shown.join(), options.smooth, options.from, options.to, tick, curves, beside]);
+  const [steps, lines] = useMemo(() => (family === "rate" && names.some(isFan) ? fanOf(curves) : linesOf(shown, names, curves, beside, options)), [shown.join(), options.smooth, options.from, options.to, tick, curves, beside]);
+  const x = useMemo(() => (options.axis === "step" ? steps : Float64Array.from(steps, axis.of)), [steps, axis, options.axis]);
+  const range = options.from || options.to ? [Number(options.from || 0), options.to ? Number(options.to) : steps[steps.length - 1]].map(axis.of) : null;
   const positive = lines.every((line) => line.y.every((value) => value === null || value === undefined || value > 0));
   const log = options.log && positive && ["loss", "grad_norm", "update_ratio", "rate"].includes(family);
   const logX = options.logX && x.length > 0 && x[0] > 0;
@@ -70,18 +72,15 @@ export function Panel({ family, names, curves, beside = [], options, tick, marks
     } else if (!off.delete(name)) off.add(name);
     updateParameters({ hide: [...off].join(","), show: [...on].join(",") });
   };
-  const legend = names.map((name, index) => ({ label: name, colour: colour(index), dash: dash(index) }));
+  const legend = names.map((name, index) => ({ label: name, ...look(index) }));
   const also = lines.filter((line) => line.aside);
   return html`<section class=${WIDE.has(family) ? "panel wide" : "panel"}><h2>${escapeInvisible(family)}</h2>
-    <${Chart} x=${x} lines=${lines} logX=${logX} logY=${log} xLabel=${t("axis.step")} height=${family === "loss" ? 320 : 180} marks=${marks}
-      onZoom=${zoom} onReset=${() => updateParameters({ from: "", to: "" })} onCursor=${setCursor} label=${t("chart.of", { name: escapeInvisible(family) })}/>
+    <${Chart} x=${x} lines=${lines} logX=${logX} logY=${log} xLabel=${t(`choice.${options.axis}`)} sync=${`run ${options.axis}`} extent=${extent} range=${range} height=${family === "loss" ? 320 : 180} marks=${options.axis === "step" ? marks : marks.map((mark) => ({ ...mark, x: axis.of(mark.x) }))}
+      onZoom=${(low, high) => zoom(axis.steps(low), axis.steps(high))} onReset=${() => updateParameters({ from: "", to: "" }, true)} label=${t("chart.of", { name: escapeInvisible(family) })}/>
     ${names.length > 1 || family !== names[0] ? html`<${Legend} lines=${legend} hidden=${new Set(names.filter((name, index) => hidden(name, index)))} onToggle=${toggle}/>` : null}
     ${also.length ? html`<${Legend} lines=${also.map((line) => ({ ...line, faint: false }))}/>` : null}
-    <p class="readout" aria-live="off">${cursor === null || cursor === undefined || x[cursor] === undefined ? " "
-    : `${t("axis.step")} ${formatCount(x[cursor])}: ${lines.filter((line) => !line.faint && there(line.y[cursor])).map((line) => `${line.label} ${formatNumber(line.y[cursor])}`).join("  ")}`}</p></section>`;
+</section>`;
 }
-
-const there = (value) => value !== null && value !== undefined;
 
 const inside = ({ x, y, ...line }, { from, to }) => {
   const keep = x.map((step) => (!from || step >= Number(from)) && (!to || step <= Number(to)));
@@ -97,7 +96,7 @@ function linesOf(shown, names, curves, beside, options) {
     const curve = curves[name];
     const index = names.indexOf(name);
     const dense = curve.x.length * MARGIN > x.length;
-    const base = { label: name, colour: colour(index), dash: dash(index), points: curve.x.length < 40 };
+    const base = { label: name, ...look(index), points: curve.x.length < 40 };
     const raw = { ...base, y: ys[at], bad: wide(curve, "bad"), lo: wide(curve, "lo"), hi: wide(curve, "hi") };
     if (!options.smooth || !dense) return [raw];
     return [{ ...raw, faint: true, lo: null, hi: null, label: `${name} raw` }, { ...base, y: smooth(ys[at], options.smooth) }];

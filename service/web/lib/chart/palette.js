@@ -1,0 +1,42 @@
+// How a line looks: a colour, a shape on it, and dashes once the colours repeat.
+
+// Okabe & Ito 2008: distinguishable without colour vision; a shape tells each from its neighbours in print too.
+export const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d00", "#7a7a7a"];
+const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3]];
+const SHAPES = ["circle", "square", "triangle", "diamond", "cross", "plus", "down", "bar"];
+export const MOST_COLOURED = 12; // lines; what comes after them is grey
+
+export const colour = (index) => COLOURS[index % COLOURS.length];
+export const dash = (index) => DASHES[Math.floor(index / COLOURS.length) % DASHES.length];
+export const look = (index) => ({ colour: colour(index), dash: dash(index), shape: SHAPES[index % SHAPES.length] });
+
+// Points of a shape around (0, 0), in half widths; those without area are stroked: pairs of ends.
+const FILLED = {
+  square: [[-0.8, -0.8], [0.8, -0.8], [0.8, 0.8], [-0.8, 0.8]], triangle: [[0, -1], [1, 0.8], [-1, 0.8]],
+  diamond: [[0, -1.1], [1.1, 0], [0, 1.1], [-1.1, 0]], down: [[0, 1], [1, -0.8], [-1, -0.8]],
+};
+const STROKED = { cross: [[-0.9, -0.9, 0.9, 0.9], [-0.9, 0.9, 0.9, -0.9]], plus: [[-1, 0, 1, 0], [0, -1, 0, 1]], bar: [[0, -1.2, 0, 1.2]] };
+
+// The path of a shape as SVG writes it, at (x, y) with half the width r.
+export function shapePath(shape, x, y, r) {
+  const at = (dx, dy) => `${(x + dx * r).toFixed(1)} ${(y + dy * r).toFixed(1)}`;
+  if (FILLED[shape]) return `M${FILLED[shape].map(([dx, dy]) => at(dx, dy)).join("L")}Z`;
+  if (STROKED[shape]) return STROKED[shape].map(([a, b, c, d]) => `M${at(a, b)}L${at(c, d)}`).join("");
+  return `M${at(-0.9, 0)}a${0.9 * r} ${0.9 * r} 0 1 0 ${1.8 * r} 0a${0.9 * r} ${0.9 * r} 0 1 0 ${-1.8 * r} 0Z`;
+}
+
+export function drawShape(context, shape, x, y, r) {
+  const path = new Path2D(shapePath(shape, x, y, r));
+  if (!STROKED[shape]) context.fill(path);
+  context.stroke(path);
+}
+
+// Lines in the order they are drawn: beyond the first twelve they are grey, and lie beneath.
+export function emphasise(lines) {
+  const own = lines.filter((line) => !line.faint && !line.aside);
+  if (own.length <= MOST_COLOURED) return lines;
+  const top = new Set(own.slice(0, MOST_COLOURED));
+  const grey = (line) => (line.faint || line.aside || top.has(line) ? line : { ...line, colour: colour(7), dash: [], shape: null, muted: true, lo: null, hi: null });
+  const dressed = lines.map(grey);
+  return [...dressed.filter((line) => line.muted), ...dressed.filter((line) => !line.muted)];
+}
