@@ -11,11 +11,9 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from product import product
 
 from service.spec.experiment import Experiment
+from tests.harness.product import product
 
 EXPERIMENTS, SEEDS, ASKED = 10_000, 2, 100
 SPEC = {
