@@ -130,7 +130,7 @@ ROLES: dict[str, Rights] = {
             ),
             "experiment": ("name", "tags", "notes", "archived_at", "settled"),  # never its spec
             "study": ("document", "state", "why", "comparison_id", "finished_at"),
-            "study_trial": (*("state", "rungs", "value", "seed_values", "steps", "device_s", "why", "ended_at"),),
+            "study_trial": (*("state", "rungs", "value", "seed_values", "why", "ended_at"),),
             "verification": ("patched_id", "failure"),
             "judgement": ("basis", "result"),
             "quota": ("value", "set_at"),

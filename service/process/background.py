@@ -95,6 +95,10 @@ class Dispatcher(BackgroundThread):
 
     async def notify(self, pool: str, runs: int) -> None:
         """Queue notifications for a pool and return at once. Call it after the commit."""
+        self.request(pool, runs)
+
+    def request(self, pool: str, runs: int) -> None:
+        """Do the same, for another thread."""
         self._requests.put((pool, runs))
 
     def wake_up(self) -> None:

@@ -27,6 +27,7 @@ from service.process.request_rates import RateLimiter
 from service.process.response_cache import ResponseCache
 from service.process.scrapers import Scrapers
 from service.process.shutdown import set_on_signal
+from service.process.study_mover import StudyMover
 from service.process.tasks import BackgroundThread
 from service.process.upkeep import KeyUse, Upkeep
 from service.process.wrong_keys import WrongKeyLimit
@@ -91,7 +92,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         key_use, refusals = KeyUse(), Refusals()
         threads: list[BackgroundThread] = [
             *(dispatcher, Reaper(engine, settings, stopping), Upkeep(engine, settings, key_use, refusals, stopping)),
-            Messenger(engine, settings, stopping),
+            *(Messenger(engine, settings, stopping), StudyMover(engine, settings, dispatcher, stopping)),
         ]
         readiness = Readiness(engine, stopping, threads)
         await anyio.to_thread.run_sync(readiness.begin)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Select, select
 
 from service.db.access.principal import Principal
-from service.db.tables import api_key, channel, comment, dataset, experiment, member, project, run
+from service.db.tables import api_key, channel, comment, dataset, experiment, member, project, run, study
 
 PERSONAL = ("key", "channel", "comment")  # no other member's business, whatever the project allows
 
@@ -38,6 +38,8 @@ def _owner_of(kind: str, object_id: str) -> Select[tuple[str]]:
         case "run":
             joined = run.join(experiment, experiment.c.id == run.c.experiment_id)
             return select(experiment.c.owner_id).select_from(joined).where(run.c.id == object_id)
+        case "study":
+            return select(study.c.owner_id).where(study.c.id == object_id)
         case "dataset":
             return select(dataset.c.owner_id).where(dataset.c.id == object_id)
         case "key":

@@ -28,8 +28,6 @@ class StoredTrial:
     rungs: tuple[float | None, ...]
     value: float | None
     seed_values: tuple[float | None, ...]
-    steps: int
-    device_s: float
     why: str | None
     created_at: datetime
     ended_at: datetime | None
@@ -115,7 +113,7 @@ def end(
     value: float | None = None,
     seed_values: Sequence[float | None] = (),
 ) -> None:
-    """End a trial; what it took is counted by `count_cost`."""
+    """End a trial."""
     ended = {"state": state, "why": why, "value": value, "seed_values": list(seed_values)}
     _update(connection, study_id, number, ended | {"ended_at": func.clock_timestamp()})
 
@@ -135,30 +133,25 @@ class Cost:
 
 
 # replays and probe jobs are somebody's own, and no part of the trial
-COST = Statement(
+COSTS = Statement(
     text(
         """
-        SELECT r.experiment_id, sum(r.step - r.origin_step)::bigint,
+        SELECT t.number, sum(r.step - r.origin_step)::bigint,
             sum(r.trained_s + CASE WHEN r.state = 'running'
                 THEN greatest(0, extract(epoch FROM clock_timestamp() - a.started_at)) ELSE 0 END)::float8,
             bool_and(r.state IN ('succeeded', 'failed', 'cancelled'))
-        FROM run r LEFT JOIN attempt a ON a.run_id = r.id AND a.attempt = r.attempt
-        WHERE r.experiment_id = ANY(:ids) AND (r.relation IS NULL OR r.relation = 'retry')
-        GROUP BY r.experiment_id
+        FROM study_trial t JOIN run r ON r.experiment_id = t.experiment_id
+        LEFT JOIN attempt a ON a.run_id = r.id AND a.attempt = r.attempt
+        WHERE t.study_id = :study_id AND (r.relation IS NULL OR r.relation = 'retry')
+        GROUP BY t.number
         """
     )
 )
 
 
-def costs(connection: Connection, experiment_ids: Sequence[str]) -> dict[str, Cost]:
-    """Return what these trials took so far, by experiment."""
-    rows = COST.rows(connection, ids=list(experiment_ids)) if experiment_ids else []
-    return {experiment_id: Cost(*fields) for experiment_id, *fields in rows}
-
-
-def record_cost(connection: Connection, study_id: str, number: int, cost: Cost) -> None:
-    """Write down what an ended trial took; a running run that was stopped adds its last steps later."""
-    _update(connection, study_id, number, {"steps": cost.steps, "device_s": cost.device_s})
+def costs(connection: Connection, study_id: str) -> dict[int, Cost]:
+    """Return what each trial took so far, by number; a run that was asked to stop takes a little more."""
+    return {number: Cost(*fields) for number, *fields in COSTS.rows(connection, study_id=study_id)}
 
 
 def counts(connection: Connection, study_ids: Sequence[str]) -> dict[str, dict[str, int]]:

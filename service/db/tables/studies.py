@@ -62,8 +62,6 @@ study_trial = Table(
     Column("rungs", JSONB, nullable=False, server_default="[]"),  # the objective at each rung reached; null: diverged
     Column("value", Double),  # the objective at its end; null: it has none, or diverged
     Column("seed_values", JSONB, nullable=False, server_default="[]"),  # by seed, in their order; null: none
-    Column("steps", BigInteger, nullable=False, server_default="0"),  # over all seeds, once it has ended
-    Column("device_s", Double, nullable=False, server_default="0"),  # likewise
     Column("why", Text),
     now("created_at"),
     Column("ended_at", DateTime(timezone=True)),

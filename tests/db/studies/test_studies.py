@@ -96,16 +96,12 @@ def test_what_two_processes_advance_is_locked_by_one(engine: Engine, study_id: s
 def test_the_cost_of_a_trial_counts_every_seed_and_what_runs_now(engine: Engine, study_id: str) -> None:
     with transaction(engine) as connection:
         connection.execute(text("UPDATE run SET step = 7, trained_s = 1.5 WHERE pause_at IS NULL"))
-        first, second = trials.all_of(connection, study_id)
-        assert first.experiment_id is not None
-        cost = trials.costs(connection, [first.experiment_id, second.experiment_id or ""])
-        seeds = len(SPEC.seeds)
-        assert cost[first.experiment_id] == trials.Cost(7 * seeds, 1.5 * seeds, over=False)
-        trials.record_cost(connection, study_id, 0, cost[first.experiment_id])
+        cost, seeds = trials.costs(connection, study_id), len(SPEC.seeds)
+        assert cost == {0: trials.Cost(7 * seeds, 1.5 * seeds, over=False), 1: trials.Cost(0, 0.0, over=False)}
         trials.set_rungs(connection, study_id, 1, "waiting", [0.5, None])
         trials.end(connection, study_id, 0, "finished", None, 0.25, [0.25])
         first, second = trials.all_of(connection, study_id)
-        assert (first.state, first.value, first.steps, first.open) == ("finished", 0.25, 7 * seeds, False)
+        assert (first.state, first.value, first.open) == ("finished", 0.25, False)
         assert (second.state, second.rungs, second.open) == ("waiting", (0.5, None), True)
         assert trials.counts(connection, [study_id]) == {study_id: {"finished": 1, "waiting": 1}}
 
