@@ -10,7 +10,9 @@ from typing import Literal
 from service.levels import Level
 
 About = Literal["project", "self", "person"]  # what an operation concerns; person: oneself, and no key may ask
-Owned = Literal["experiment", "run", "dataset", "key", "channel", "comment"]  # kinds of objects that have an owner
+Owned = Literal[
+    "experiment", "run", "dataset", "key", "channel", "comment", "study"
+]  # kinds of objects that have an owner
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,16 @@ READ = _rules(
         "list_comments",
         "get_quotas",
         "get_queue",
+        "list_studies",
+        "get_study",
+        "list_trials",
     ),
     "post_comparison",  # a question: it changes nothing that others see
 )
 SUBMIT = _rules(
     Rule(Level.SUBMIT),
     *("post_dataset", "post_experiment", "retry_run", "replay_run", "fork_run", "probe_run", "predict"),
+    *("post_study", "clone_study", "confirm_study"),
     *("confirm_comparison", "verify_finding", "post_comment", "edit_comment"),  # whose comment, the latter looks itself
 )
 OWN = {
@@ -80,6 +86,7 @@ OWN = {
         *("share_experiment", "unshare_experiment"),
     ),
     **_rules(Rule(Level.ADMIN, own="run"), "change_run", "cancel_run", "pause_run", "resume_run"),
+    **_rules(Rule(Level.ADMIN, own="study"), "pause_study", "resume_study", "stop_study", "extend_study", "post_trial"),
     **_rules(Rule(Level.ADMIN, own="dataset"), "delete_dataset", "restore_dataset"),
     **_rules(Rule(Level.ADMIN, own="comment"), "delete_comment"),
     **_rules(Rule(Level.ADMIN, own="key", own_level=Level.READ, changes=True), "revoke_key"),
@@ -116,4 +123,5 @@ PATH_PARAMETERS: Mapping[Owned, str] = {
     "key": "key_id",
     "channel": "channel_id",
     "comment": "comment_id",
+    "study": "study_id",
 }

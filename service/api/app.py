@@ -58,6 +58,8 @@ from service.api.routes.people import (
     session,
 )
 from service.api.routes.records import log, readings
+from service.api.routes.studies import commands as study_commands
+from service.api.routes.studies import studies
 from service.api.telemetry import monitoring_of, telemetry_of
 from service.os_account import hide_process
 from service.process.runtime import open_runtime
@@ -67,7 +69,7 @@ from service.settings import settings as read_settings
 ROUTES = (
     *(page, service, session, datasets, experiments, runs, derived_runs, checkpoints, series, events, workers),
     *(comparisons, catalog, labels, storage, run_plan, readings, log, diagnosis, verifications),
-    *(models,),
+    *(models, studies, study_commands),
     *(account, accounts, members, invitations, provider),
     *(admin, symptoms, keys, queue, quotas, channels, audit),
     *(bin, sharing, comments),

@@ -41,7 +41,9 @@ from service.schemas.requests import (
     RetryRequest,
     VerifyRequest,
 )
+from service.schemas.studies.requests import CloneRequest, ConfirmStudyRequest, ExtendRequest, TrialRequest
 from service.spec.experiment import Experiment
+from service.spec.studies.study import Study
 
 PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}}
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -56,6 +58,7 @@ OWN_SCHEMAS: tuple[type[BaseModel], ...] = (
     *(PredictRequest, Labels, NewKey),
     *(PersonQuota, ServerQuota, Rotation, NewChannel, ChannelChange),
     *(NewComment, EditedComment, OtherProject, ProjectChanges),
+    *(Study, TrialRequest, ExtendRequest, CloneRequest, ConfirmStudyRequest),
 )
 
 

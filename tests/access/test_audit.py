@@ -104,6 +104,11 @@ class Acts:
     def robot(self) -> str:
         return str(self.post("/v1/members", {"name": "robot"})["id"])
 
+    def study(self) -> str:
+        space = {"/optimizer/lr": {"kind": "log_uniform", "low": 0.01, "high": 1}}
+        asked = {"base": SPEC, "space": space, "budget": {"trials": 50}, "sampler": "random", "parallel": 1}
+        return str(self.post("/v1/studies", asked)["id"])
+
     def key(self) -> str:
         return str(self.post("/v1/keys", {"name": "x", "scope": "read"})["id"])
 
@@ -121,6 +126,16 @@ def on_experiment(verb: str, before: str | None = None) -> Callable[[Acts], Any]
 def on_run(verb: str, before: str | None = None) -> Callable[[Acts], Any]:
     def act(acts: Acts) -> Any:
         at = f"/v1/runs/{acts.run()}"
+        if before:
+            acts.post(f"{at}/{before}")
+        return acts.post(f"{at}/{verb}")
+
+    return act
+
+
+def on_study(verb: str, before: str | None = None) -> Callable[[Acts], Any]:
+    def act(acts: Acts) -> Any:
+        at = f"/v1/studies/{acts.study()}"
         if before:
             acts.post(f"{at}/{before}")
         return acts.post(f"{at}/{verb}")
@@ -168,6 +183,15 @@ ACTS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # operation -> the actio
     ),
     "predict": ("run.probe", Acts.predicted),
     "confirm_comparison": ("experiment.submit", confirm),
+    "post_study": ("study.submit", Acts.study),
+    **{f"{verb}_study": (f"study.{verb}", on_study(verb)) for verb in ("pause", "stop")},
+    "resume_study": ("study.resume", on_study("resume", "pause")),
+    "extend_study": ("study.extend", lambda acts: acts.post(f"/v1/studies/{acts.study()}/extend", {"trials": 2})),
+    "clone_study": ("study.submit", on_study("clone")),
+    "post_trial": (
+        "study.add_trial",
+        lambda acts: acts.post(f"/v1/studies/{acts.study()}/trials", {"point": {"/optimizer/lr": 0.5}}),
+    ),
     "post_key": ("key.create", Acts.key),
     "delete_experiment": ("experiment.delete", Acts.deleted),
     "restore_experiment": ("experiment.restore", lambda acts: acts.post(f"/v1/experiments/{acts.deleted()}/restore")),
@@ -239,6 +263,7 @@ SILENT = {  # operations that change something and leave no row: why
         ("drain_worker", "undrain_worker", "stop_run", "stop_experiment", "disable_account", "enable_account"),
         "of a server admin: tests/api/test_admin",
     ),
+    "confirm_study": "of a study that has ended; tests/studies tries it",
     "verify_finding": "its runs are forks, each with a row; tests/verification tries it",
 }
 

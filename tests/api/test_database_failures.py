@@ -43,6 +43,11 @@ QUERIES = {
     "/v1/runs/{run_id}/superseded": "?names=loss",
     "/v1/datasets": "?name=x.csv",
 }
+STUDY = {
+    "base": SPEC,
+    "space": {"/optimizer/lr": {"kind": "choice", "options": [0.1, 0.2]}},
+    "budget": {"trials": 1},
+}
 TABLE = b"a,b\n" + b"1,2\n3,5\n" * 20
 WORDS = {  # what stands for the other parameters of paths
     "name:path": "app.js",
@@ -59,6 +64,9 @@ def bodies(ids: dict[str, str], key: str) -> dict[tuple[str, str], Any]:
     return {
         ("POST", "/v1/experiments"): SPEC,
         ("POST", "/v1/comparisons"): {"experiments": [ids["experiment_id"]]},
+        ("POST", "/v1/studies"): STUDY,
+        ("POST", "/v1/studies/{study_id}/extend"): {"trials": 1},
+        ("POST", "/v1/studies/{study_id}/trials"): {"point": {"/optimizer/lr": 0.1}},
         ("POST", "/v1/session"): {"key": key},
         ("POST", "/v1/keys"): {"name": "laptop"},
         ("PUT", "/v1/quotas/{name}"): {"value": 9},
@@ -113,6 +121,7 @@ class House:
             "account_id": "acc_" + "0" * 26,
             "channel_id": "chn_" + "0" * 26,
             "comment_id": "cmt_" + "0" * 26,
+            "study_id": "std_" + "0" * 26,
             "job_id": "run_" + "0" * 26,
         }
         self.ids = ids | {

@@ -1,0 +1,93 @@
+"""Routes of studies: post one, list and read them, their trials."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from service.api.dependencies import (
+    ConnectionDep,
+    ContextDep,
+    Document,
+    PrincipalDep,
+    body,
+    id_path,
+    json_body,
+)
+from service.api.one_thread import OneThread
+from service.api.paging import Cursor, Limit, NumberCursor, page_of
+from service.api.replies import DryRun, IdempotencyKey, NotifyDep, created
+from service.db.studies import studies
+from service.schemas.studies.answers import StudiesPage, StudyPreview, StudyView, TrialsPage, TrialView
+from service.schemas.studies.requests import TrialRequest
+from service.spec.studies.study import Study
+from service.studies import answers, commands
+from service.studies.estimate import preview_study
+
+router = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=OneThread)
+StudyId = Annotated[str, id_path("std")]
+DRY_RUN: dict[int | str, dict[str, Any]] = {200: {"model": StudyPreview, "description": "Dry run, nothing stored."}}
+TrialLimit = Annotated[int, Query(ge=1, le=1000, description="trials in a page")]
+
+
+@router.post("", operation_id="post_study", status_code=201, responses=DRY_RUN, openapi_extra=json_body(Study))
+def post_study(
+    document: Document,
+    context: ContextDep,
+    notify: NotifyDep,
+    response: Response,
+    dry_run: DryRun = False,
+    idempotency_key: IdempotencyKey = None,
+) -> StudyView | StudyPreview:
+    """Search a space of specs within a budget. Each trial is an experiment; the first ones follow within a second.
+
+    A dry run answers with the first points, the cost with its interval, and warnings.
+    """
+    if dry_run:
+        response.status_code = 200
+        return preview_study(context, document)
+    return created(commands.post_study(context, document, idempotency_key), response, notify)
+
+
+@router.get("", operation_id="list_studies")
+def list_studies(
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    request: Request,
+    response: Response,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> StudiesPage:
+    """List the project's studies, newest first."""
+    found = studies.page(connection, principal, limit + 1, cursor)
+    items, next_cursor = page_of(found, limit, request, response)
+    return StudiesPage(items=answers.study_items(connection, items), next_cursor=next_cursor)
+
+
+@router.get("/{study_id}", operation_id="get_study")
+def get_study(study_id: StudyId, principal: PrincipalDep, connection: ConnectionDep) -> StudyView:
+    """Return a study: its state, its budget used and saved, its best trial so far, and its confirmation."""
+    return answers.read_study(connection, principal, study_id)
+
+
+@router.get("/{study_id}/trials", operation_id="list_trials")
+def list_trials(
+    study_id: StudyId,
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    limit: TrialLimit = 1000,
+    cursor: NumberCursor = None,
+) -> TrialsPage:
+    """List the trials by number: points, states, values at the rungs and at the end."""
+    return answers.trials_page(connection, principal, study_id, limit, None if cursor is None else int(cursor))
+
+
+@router.post("/{study_id}/trials", operation_id="post_trial", status_code=201, openapi_extra=json_body(TrialRequest))
+def post_trial(
+    study_id: StudyId,
+    asked: Annotated[TrialRequest, Depends(body(TrialRequest))],
+    context: ContextDep,
+    notify: NotifyDep,
+    response: Response,
+) -> TrialView:
+    """Add a trial by hand: it counts in the budget, and the sampler learns from it as from its own."""
+    return created(commands.add_trial(context, study_id, asked), response, notify)
