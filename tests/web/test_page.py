@@ -299,3 +299,22 @@ def test_a_note_that_somebody_else_wrote_is_not_overwritten(see: See, stack: Pro
     page.get_by_role("dialog").get_by_label("Notes").fill("both")
     page.get_by_role("button", name="Save").click()
     expect(page.locator(".notes")).to_have_text("both")
+
+
+def test_what_was_typed_and_not_sent_is_kept_until_it_is_sent_or_discarded(see: See) -> None:
+    page = see("new?preset=digits-adam")
+    entry = page.get_by_label(re.compile("^batch_size"))
+    entry.fill("77")
+    entry.press("Tab")
+    expect(page.get_by_label("Request body")).to_have_value(re.compile('"batch_size": 77'))
+    see("workers")
+    see("new?preset=digits-sgd-momentum")
+    expect(page.get_by_role("button", name="Begin anew")).to_have_count(0)
+    see("new?preset=digits-adam")
+    page.reload()
+    expect(entry).to_have_value("77")
+    page.get_by_role("button", name="Begin anew").click()
+    expect(entry).to_have_value("32")
+    expect(page.get_by_role("button", name="Begin anew")).to_have_count(0)
+    page.reload()
+    expect(entry).to_have_value("32")

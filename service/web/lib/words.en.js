@@ -219,6 +219,8 @@ export const en = {
   "difference": "Differences",
   "difference.none": "Only the seed differs.",
   "download": "Download weights",
+  "draft.discard": "Begin anew",
+  "draft.kept": "This is what you typed here before and did not send.",
   "duration": "Time per run",
   "duration.range": "{low} to {high}, estimated from {n} runs",
   "duration.range.one": "{low} to {high}, estimated from 1 run",

@@ -215,6 +215,8 @@ export const zh = {
   "difference": "差异",
   "difference.none": "只有种子不同。",
   "download": "下载权重",
+  "draft.discard": "重新开始",
+  "draft.kept": "这是您之前在此输入但未提交的内容。",
   "duration": "每次运行的时间",
   "duration.range": "{low} 至 {high}，根据 {n} 次运行估计",
   "duration.unknown": "未知：这里还没有训练过类似的实验",

@@ -4,6 +4,7 @@ import { navigate } from "../lib/address.js";
 import { get, post } from "../lib/api.js";
 import { ActionButton, Problems, Prose, useRequest } from "../lib/components.js";
 import { Fields, UPLOADS } from "../lib/form.js";
+import { useDraft } from "../lib/draft.js";
 import { escapeInvisible, formatBytes, formatCount, formatSeconds } from "../lib/format.js";
 import { applyPatch } from "../lib/json_patch.js";
 import { t } from "../lib/words.js";
@@ -75,11 +76,11 @@ function useCheck(text, send) {
   return checked;
 }
 
-export function New({ search }) {
+export function New({ search, me }) {
   const { value: found, error } = useRequest(() => startOf(search), [search.toString()]);
   if (error && !found) return html`<${Problems} error=${error}/>`;
   if (!found) return html`<p class="empty">${t("loading")}</p>`;
-  return html`<${Editor} key=${search.toString()} ...${found} search=${search}/>`;
+  return html`<${Editor} key=${search.toString()} ...${found} search=${search} me=${me}/>`;
 }
 
 // What the text says now, or while it is no JSON what it said before.
@@ -99,10 +100,10 @@ function titleOf(fork, step) {
   return step ? t("fork.of", { step: formatCount(Number(step)) }) : t("fork.latest");
 }
 
-function Editor({ start, draft: first, search }) {
+function Editor({ start, draft: first, search, me }) {
   const fork = search.get("fork");
   const step = search.get("step");
-  const [text, setText] = useState(JSON.stringify(first, null, 2));
+  const { text, setText, isKept, discard, forget } = useDraft(`${me.account_id} ${search}`, JSON.stringify(first, null, 2));
   const send = (spec, dry, signal) => {
     const path = fork ? `/v1/runs/${fork}/forks` : "/v1/experiments";
     const body = fork ? { ...(step ? { step: Number(step) } : {}), changes: patchOf(start, spec) } : spec;
@@ -114,10 +115,12 @@ function Editor({ start, draft: first, search }) {
   const change = (changed) => setText(JSON.stringify(changed, null, 2));
   const submit = async () => {
     const made = await send(JSON.parse(text), false);
+    forget();
     navigate(["experiment", made.id]);
   };
   return html`<h1>${titleOf(fork, step)}</h1>
     ${fork ? null : html`<${Starts} chosen=${search.get("preset") || ""} symptom=${search.get("symptom") || ""}/>`}
+    ${isKept ? html`<p class="warnings">${t("draft.kept")} <button type="button" onClick=${discard}>${t("draft.discard")}</button></p>` : null}
     <div class="editor"><div class="form"><${Parts} spec=${draft} change=${change} problems=${problems}/></div>
     <div class="document"><label>${t("json.sent")}<textarea spellcheck="false" rows="34" value=${text} onInput=${(event) => setText(event.target.value)}></textarea></label>
       <${Problems} error=${error}/><${Warnings} answer=${answer}/><${Estimate} answer=${answer}/>
