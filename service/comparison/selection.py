@@ -21,7 +21,19 @@ from service.spec.validation_errors import closest
 MAX_RUNS = 1000
 MAX_EXPERIMENTS = 200
 # fields of a spec that do not decide what is trained
-IGNORED = ("name", "tags", "notes", "seeds", "restarts", "priority", "max_seconds", "pool", "probes", "predictions")
+IGNORED = (
+    "name",
+    "tags",
+    "notes",
+    "seeds",
+    "restarts",
+    "priority",
+    "max_seconds",
+    "pool",
+    "probes",
+    "predictions",
+    "diagnose",
+)
 MISSING = object()
 
 

@@ -7,11 +7,14 @@ from typing import Literal
 from service.diagnosis import remedies
 from service.diagnosis.finding import Finding, Inconclusive, NoFinding, Outcome, Rule
 from service.diagnosis.progress import share_learned
+from service.diagnosis.rules.learnability import REFUTED, kind_of
 from service.diagnosis.rules.registry import RULES
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 
 VERSION = "1"
+TRIED = "R29"  # the rule that compares the run with trainings beside it
+SUPPORT = 0.5  # of the doubt about a cause that a training without it takes away
 SEVERITY = {"fault": 0, "warning": 1, "info": 2}
 Overall = Literal["fault", "warning", "info", "healthy", "unknown"]
 
@@ -47,13 +50,38 @@ class Diagnosis:
 
 def diagnose(record: RunRecord, rules: Sequence[Rule] = RULES) -> Diagnosis:
     """Apply every rule. Pure: the same record gives the same diagnosis."""
-    outcomes = {rule.id: rule.judge(record) for rule in rules}
+    outcomes = _weighed({rule.id: rule.judge(record) for rule in rules})
     standing, by = _settled(rules, outcomes)
     findings = [_verdict(rule, record, outcomes, by) for rule in rules if rule.id in standing]
     findings.sort(key=lambda each: (SEVERITY[each.finding.level], each.finding.rank))
     level = _level(record, findings, outcomes)
     checked = tuple(_checked(rule, outcomes[rule.id], by.get(rule.id)) for rule in rules)
     return Diagnosis(level, _headline(record, level, findings, outcomes), tuple(findings), checked)
+
+
+def _weighed(outcomes: dict[str, Outcome]) -> dict[str, Outcome]:
+    """Let what was tried beside the run decide between causes: it replaces guesses, and supports a cause of its kind.
+
+    A recorded cause of the same kind says more exactly what to change, so it stands, and explains what was tried.
+    """
+    tried = outcomes.get(TRIED)
+    findings = {name: each for name, each in outcomes.items() if isinstance(each, Finding) and name != TRIED}
+    if isinstance(tried, NoFinding) and tried.enough:
+        refuted = NoFinding(f"refuted: {tried.why}")
+        return outcomes | {name: refuted for name, each in findings.items() if each.guess}
+    if not isinstance(tried, Finding):
+        return outcomes
+    kind, found = kind_of(tried.verdict), dict(outcomes)
+    guesses = tuple(n for n, each in findings.items() if each.guess and each.verdict in REFUTED.get(kind, ()))
+    if guesses:
+        found[TRIED] = replace(tried, explains=(*tried.explains, *guesses), rank=min(tried.rank, 0))
+    for name, each in findings.items():
+        if name in (*guesses, *tried.explains) or each.level == "info" or kind_of(each.verdict) != kind:
+            continue
+        confidence = 1 - (1 - each.confidence) * (1 - SUPPORT)
+        seen, explains = [*each.evidence, *tried.evidence], (*each.explains, TRIED, *guesses)
+        found[name] = replace(each, confidence=round(confidence, 2), evidence=seen, explains=explains)
+    return found
 
 
 def _settled(rules: Sequence[Rule], outcomes: dict[str, Outcome]) -> tuple[set[str], dict[str, str]]:
@@ -94,6 +122,8 @@ def _level(record: RunRecord, findings: Sequence[RuleFinding], outcomes: dict[st
     if findings and findings[0].finding.level != "info":
         return findings[0].finding.level
     share = share_learned(record)
+    if record.step >= limit("any.window_steps") and _enough(outcomes):
+        return "info" if findings else "healthy"
     if _pressing(outcomes) or record.step < limit("any.window_steps") or share is None:
         return "info" if findings and not _pressing(outcomes) else "unknown"
     if share < limit("any.learned_poorly"):
@@ -105,10 +135,17 @@ def _pressing(outcomes: dict[str, Outcome]) -> list[Inconclusive]:
     return [each for each in outcomes.values() if isinstance(each, Inconclusive) and each.pressing]
 
 
+def _enough(outcomes: dict[str, Outcome]) -> NoFinding | None:
+    tried = outcomes.get(TRIED)
+    return tried if isinstance(tried, NoFinding) and tried.enough else None
+
+
 def _headline(record: RunRecord, level: Overall, findings: Sequence[RuleFinding], outcomes: dict[str, Outcome]) -> str:
     if level in ("fault", "warning", "info"):
         more = len(findings) - 1
         return findings[0].finding.text + (f" ({more} more finding{'s' if more > 1 else ''}.)" if more else "")
+    if level == "healthy" and (enough := _enough(outcomes)) is not None:
+        return f"No fault found: {enough.why}"
     if level == "healthy":
         return f"No fault found: the loss has come {share_learned(record):.0%} of the way to its minimum."
     pressing = _pressing(outcomes)
@@ -120,7 +157,7 @@ def _headline(record: RunRecord, level: Overall, findings: Sequence[RuleFinding]
     if share is None:
         return "No fault found, but there is no scale to measure the progress on."
     done = f"the loss has come only {max(share, 0.0):.0%} of the way to its minimum"
-    tell = " A larger model, another rate, or the probe overfit_batch would tell whether more can be learned."
+    tell = " A larger model, another rate, or the probe learnability would tell whether more can be learned."
     return f"No fault found, but {done}{'' if record.ended else ' so far'}.{tell if record.ended else ''}"
 
 

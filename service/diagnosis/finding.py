@@ -80,14 +80,16 @@ class Finding:
     expect: Expect | None = None
     probes: Sequence[str] = ()
     explains: Sequence[str] = ()
+    guess: bool = False  # nothing recorded speaks for it, other than that no other cause is shown
     rank: int = 0  # -2, -1: certain from the spec or its data; 0: a cause; 1: common to several causes; 2: a sign
 
 
 @dataclass(frozen=True)
 class NoFinding:
-    """The rule applies, and its symptom is absent."""
+    """The rule applies, and its symptom is absent. `enough`: beside other trainings, it has learned what it can."""
 
     why: str
+    enough: bool = False
 
 
 @dataclass(frozen=True)

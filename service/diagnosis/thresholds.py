@@ -138,6 +138,11 @@ TABLE = (
     _t("R26.runs", 3, "seeds", "fewer say nothing about a spread", THUMB),
     _t("R26.spread", 0.25, "share of what was learned", "standard deviation of the final values over the seeds"),
     _t("R27.share", 0.05, "share of the part", "held-out rows that equal a training row: above, a warning", THUMB),
+    _t("R29.most", 0.75, "of what another reached", "reaching less than this is less than these data allow"),
+    _t("R29.errors", 3, "standard errors", "a smaller difference is noise of the rows", THUMB),
+    _t("R29.steps", 50, "steps", "of a fresh training: fewer say nothing about what cannot be learned", THUMB),
+    _t("R29.as_fast", 0.67, "of what true targets give", "that shuffled ones give: above, it is memorising"),
+    _t("R29.apart", 3, "times", "between two lengths of updates that differ"),
     _t("R28.share", 0.1, "share of the time", "that updates wait for their batches", THUMB),
     _t("R28.points", 3, "points", "of a second each: fewer say nothing about a whole run", THUMB),
 )

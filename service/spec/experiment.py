@@ -34,7 +34,7 @@ RETENTION = ("keep_every", "best")
 UNHASHED = {
     *("name", "tags", "notes", "priority", "max_seconds", "pool"),
     "restarts",  # short for seeds
-    *("probes", "predictions"),  # they only observe
+    *("probes", "predictions", "diagnose"),  # they only observe
     "resources",  # but for its devices
 }
 ADDED_LATER = {  # not hashed at their default, so that a spec from before these fields keeps its hash
@@ -167,6 +167,11 @@ class Experiment(Part):
     probes: Probes = Field(
         DEFAULT_PROBES,
         description="probes that measure the training without changing it; [] for none, a few percent faster",
+    )
+    diagnose: Literal["auto", "never"] = Field(
+        "auto",
+        description="auto: if the run learned less than half, or nothing that holds on other rows, the probe "
+        "learnability looks for the reason at its end, for a tenth of the run's time or 3 seconds; never: it does not",
     )
     priority: int = Field(
         0,

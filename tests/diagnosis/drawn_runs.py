@@ -70,3 +70,40 @@ def evaluated(values: Any) -> tuple[Any, Any]:
     """A series of evaluations, evenly spread."""
     values = np.asarray(values, dtype=np.float64)
     return np.arange(1, len(values) + 1) * (STEPS // len(values)), values
+
+
+def beside(
+    run: float = LN10,
+    same: float = LN10,
+    other: float = LN10,
+    *,
+    held_out: float | None = None,
+    train: float | None = None,
+    control: float | None = None,
+    steps: int = 400,
+    noise: float = 0.01,
+) -> list[Reading]:
+    """What trainings beside the run reached; `held_out` and `train`: the fresh ones there, instead."""
+
+    draws = np.random.default_rng(0)
+
+    def entry(loss: float, fresh: bool = False, memorised: float | None = None) -> dict[str, Any]:
+        at = {"validation": loss, "held_out": loss, "train": loss}
+        at |= {"held_out": held_out} if fresh and held_out is not None else {}
+        at |= {"train": memorised} if memorised is not None else {}
+        spread = draws.normal(0, noise, 16)
+        return {"loss": at, "groups": {name: list(value + spread) for name, value in at.items()}}
+
+    fitted = {"steps": steps, "rate": 3e-3, "complete": steps > 50, "update_ratio": 5e-3}
+    return reading(
+        "learnability",
+        judged="validation",
+        batch=32,
+        trained_steps=1500,
+        seconds=1.5,
+        constant=entry(LN10),
+        run=entry(run),
+        same=fitted | entry(same, True, train),
+        other=fitted | {"name": "mlp", "model": {"kind": "mlp", "hidden": [128, 64]}} | entry(other, True),
+        control=fitted | entry(LN10, memorised=control),
+    )

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.db.metrics.codec import Chunk, pack
+from service.diagnosis.rules.registry import RULES
 from service.lifecycle import State
 from service.spec.parse.experiment import parse_experiment
 from service.spec.parse.json_patch import apply_patch
@@ -41,7 +42,7 @@ def test_a_run_that_diverged_is_told_why_with_a_patch_that_can_be_posted(
     changed = apply_patch(submitted["spec"], first["patch"])
     assert parse_experiment(changed).spec.optimizer.lr == pytest.approx(0.01)
     states = {each["rule"]: each["state"] for each in told["checked"]}
-    assert len(states) == 28
+    assert len(states) == len(RULES)
     assert states["R6"] == "suppressed"
     assert states["R13"] == "clear"  # a linear model has no unit that could die
     assert states["R4"] == "unknown"
@@ -90,6 +91,6 @@ def test_a_strangers_run_is_not_diagnosed(
 
 def test_every_rule_is_listed_with_its_thresholds_and_their_sources(shared: TestClient) -> None:
     told = shared.get("/v1/diagnosis/rules").json()
-    assert [each["id"] for each in told["items"]] == [f"R{number}" for number in range(1, 29)]
+    assert [each["id"] for each in told["items"]] == [f"R{number}" for number in range(1, 30)]
     assert all(each["source"] for rule in told["items"] for each in rule["thresholds"])
     assert {each["key"] for each in told["shared"]} >= {"any.window_steps"}

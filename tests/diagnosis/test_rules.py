@@ -16,7 +16,7 @@ from service.diagnosis.thresholds import TABLE
 from service.spec.parse.experiment import parse_experiment
 from service.spec.parse.json_patch import apply_patch
 
-from .drawn_runs import AT, FIRST, LAST, LN10, STEPS, drawn, evaluated, falling, flat, noise, reading, seeds
+from .drawn_runs import AT, FIRST, LAST, LN10, STEPS, beside, drawn, evaluated, falling, flat, noise, reading, seeds
 
 BY_ID = {rule.id: rule for rule in RULES}
 ADAM = {"optimizer": {"kind": "adam", "lr": 1e-3}}
@@ -513,6 +513,85 @@ CASES = [
         lambda: drawn(series={"system/data_wait": evaluated([0.9] * 5 + [0.08] * 5)}),
     ),
 ]
+LEARNS, LITTLE, NOTHING = 0.5, 1.9, LN10
+CASES += [
+    Case(
+        "R29",
+        "optimizer_settings",
+        "fault",
+        lambda: drawn(readings=beside(run=NOTHING, same=LEARNS)),
+        lambda: drawn(readings=beside(run=LEARNS * 1.2, same=LEARNS)),
+    ),
+    Case(
+        "R29",
+        "optimizer_settings",
+        "warning",
+        lambda: drawn(readings=beside(run=LITTLE, same=LEARNS)),
+        lambda: drawn(readings=beside(run=LITTLE, same=LEARNS, noise=5.0)),
+    ),
+    Case(
+        "R29",
+        "lr_too_small",
+        "fault",
+        lambda: drawn(readings=beside(run=NOTHING, same=LEARNS), series={"update_ratio": flat(1e-4)}),
+        lambda: drawn(readings=beside(run=LEARNS, same=LEARNS), series={"update_ratio": flat(1e-4)}),
+    ),
+    Case(
+        "R29",
+        "lr_above_stability",
+        "fault",
+        lambda: drawn(readings=beside(run=9.0, same=LEARNS), series={"update_ratio": flat(0.5)}),
+        lambda: drawn(readings=beside(run=LEARNS * 1.1, same=LEARNS), series={"update_ratio": flat(0.5)}),
+    ),
+    Case(
+        "R29",
+        "schedule_mismatch",
+        "warning",
+        lambda: drawn(readings=beside(run=LITTLE, same=LEARNS), series={"lr": np.where(AT < 10, 0.05, 1e-5)}),
+        lambda: drawn(readings=beside(run=LEARNS, same=LEARNS), series={"lr": np.where(AT < 10, 0.05, 1e-5)}),
+    ),
+    Case(
+        "R29",
+        "pipeline_or_capacity",
+        "warning",
+        lambda: drawn(readings=beside(run=LITTLE, same=LITTLE, other=LEARNS)),
+        lambda: drawn(readings=beside(run=LITTLE, same=LITTLE, other=LEARNS, steps=5)),
+    ),
+    Case(
+        "R29",
+        "bad_init_or_scale",
+        "fault",
+        lambda: drawn(
+            spec={"dataset": {"kind": "digits", "scaling": "none"}},
+            readings=[*reading("start", feature_largest=1e6), *beside(run=NOTHING, same=NOTHING, other=LEARNS)],
+        ),
+        lambda: drawn(
+            spec={"dataset": {"kind": "digits", "scaling": "none"}},
+            readings=[*reading("start", feature_largest=1e6), *beside(run=LEARNS, same=LEARNS, other=LEARNS)],
+        ),
+    ),
+    Case(
+        "R29",
+        "labels_unrelated",
+        "fault",
+        lambda: drawn(readings=beside()),
+        lambda: drawn(readings=beside(train=1.0, control=2.2)),
+    ),
+    Case(
+        "R29",
+        "labels_unrelated",
+        "fault",
+        lambda: drawn(readings=beside(noise=0.1)),
+        lambda: drawn(readings=beside(noise=1.0)),  # it may be learned: the rows are too few to tell
+    ),
+    Case(
+        "R29",
+        "validation_shift",
+        "warning",
+        lambda: drawn(readings=beside(held_out=LEARNS)),
+        lambda: drawn(readings=beside(held_out=LEARNS, run=LITTLE, same=LITTLE)),
+    ),
+]
 NAMES = [f"{case.rule}-{number}" for number, case in enumerate(CASES)]
 
 
@@ -557,6 +636,7 @@ WITHOUT_PATCH = {
     "schedule_mismatch",
     "R27",
     "R28",
+    "bad_init_or_scale",
 }
 
 

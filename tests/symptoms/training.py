@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -36,7 +37,10 @@ def recorded(spec: Experiment, seed: int) -> Record:
     import torch
 
     from worker.trainer.loop import prepare, train
+    from worker.trainer.probes.learnability.at_end import learnability_at_end
+    from worker.trainer.probes.runner import Reading as ProbeReading
 
+    began = time.monotonic()
     points: dict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
     training, failure = prepare(spec, seed, torch.device("cpu")), None
     for step in train(training):
@@ -47,6 +51,8 @@ def recorded(spec: Experiment, seed: int) -> Record:
         if not np.isfinite(loss) and spec.nonfinite == "fail":
             failure = {"code": "diverged", "step": step.step}
             break
+    if failure is None and (found := learnability_at_end(training, time.monotonic() - began, lambda: False)):
+        training.probes.readings.append(ProbeReading(training.step, *found))
     told = [(each.step, each.kind, dict(each.data)) for each in training.probes.readings]
     return Record(dict(points), told, "failed" if failure else "succeeded", training.step, failure)
 

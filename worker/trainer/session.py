@@ -201,6 +201,8 @@ class Session:
             reason = last or SaveReason("end" if outcome == "succeeded" else "wish")
             self._checkpoint(reason, goes_on=False, predictions=predictions)
         self.writer.wait()
+        if outcome == "succeeded" and self.total == self.training.spec.total_steps:  # a replay may end before
+            self._diagnose()
         note = describe_stop(self.training.ended) if self.training.ended and outcome == "succeeded" else None
         memory = self.peak.against_estimate(self.training.spec)
         return Ended(outcome=outcome, step=self.training.step, note=note, memory=memory)
@@ -308,6 +310,17 @@ class Session:
         training.probes.readings += [ProbeReading(training.step, kind, data) for kind, data in readings.items()]
         self._send_readings()
         return path
+
+    def _diagnose(self) -> None:
+        """Find out why the run learned little, if it did; everything else is saved, so nothing can be lost."""
+        from worker.trainer.probes.learnability.at_end import learnability_at_end  # noqa: PLC0415  rarely needed
+
+        found = learnability_at_end(
+            self.training, time.monotonic() - self.began_at, lambda: self.supervisor.stop is not None
+        )
+        if found is not None:
+            self.training.probes.readings.append(ProbeReading(self.training.step, *found))
+            self._send_readings()
 
     def _checkpoint(self, reason: SaveReason, goes_on: bool = True, predictions: Path | None = None) -> None:
         """Copy the state and write it beside the training, once an earlier checkpoint is written.

@@ -57,8 +57,9 @@ def flat_at_trivial_loss(record: RunRecord) -> Outcome:
         patch=cause.patch,
         remedy=cause.remedy,
         expect=Expect("the loss leaves the trivial value within a tenth of the run", "it stays there"),
-        probes=("overfit_batch", "gradient_check"),
+        probes=("learnability", "gradient_check"),
         explains=CAUSES if cause.rank == 0 else (),
+        guess=cause.guess,
         rank=cause.rank,
     )
 

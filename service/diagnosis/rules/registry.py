@@ -10,6 +10,7 @@ from service.diagnosis.rules import (
     data_wait,
     equal_rows,
     gradients,
+    learnability,
     no_learning,
     non_finite,
     seeds,
@@ -64,4 +65,6 @@ RULES = (
          "Barz & Denzler 2020, arXiv:1902.00423"),
     Rule("R28", "waits for data", ("waits_for_data",), data_wait.waits_for_data,
          "Mohan et al. 2021, arXiv:2007.06775"),
+    Rule("R29", "less than the data allow", learnability.VERDICTS, learnability.less_than_possible,
+         "Zhang et al. 2017, arXiv:1611.03530"),
 )  # fmt: skip

@@ -20,6 +20,7 @@ class Cause(NamedTuple):
     remedy: str
     rank: int = 0
     shown: bool = True
+    guess: bool = False  # nothing recorded speaks for it, other than that no other cause is shown
 
 
 def cause_of_trivial_loss(record: RunRecord) -> Cause:
@@ -115,7 +116,9 @@ def _too_simple(record: RunRecord) -> Cause | None:
     if len(plan.weighted) != 1 or plan.spec.dataset.facts.task == "objective":
         return None
     why = "the model is linear in its inputs, which can be too simple for them; or the labels are unrelated to them."
-    return Cause("pipeline_or_capacity", why, 0.6, [], "Try a model with a hidden layer on the same rows.", 1)
+    return Cause(
+        "pipeline_or_capacity", why, 0.6, [], "Try a model with a hidden layer on the same rows.", 1, guess=True
+    )
 
 
 def _forgets(record: RunRecord) -> Cause | None:
@@ -129,16 +132,20 @@ def _forgets(record: RunRecord) -> Cause | None:
         f"over {length} positions a recurrent network without gates passes almost no gradient back to the first ones; "
         "or the labels are unrelated to the inputs."
     )
-    return Cause("vanishing_gradient", why, 0.6, patch, "Use a gated cell (gru, lstm), or a transformer.", 1)
+    return Cause(
+        "vanishing_gradient", why, 0.6, patch, "Use a gated cell (gru, lstm), or a transformer.", 1, guess=True
+    )
 
 
 def _unrelated(measured: bool) -> Cause:
     if not measured:
         why = "either the labels are unrelated to the inputs, or no gradient arrives; gradient norms would show which."
-        return Cause("labels_unrelated", why, 0.3, [], "Overfit one batch first: this must always work.", 2, False)
+        return Cause(
+            "labels_unrelated", why, 0.3, [], "Overfit one batch first: this must always work.", 2, False, True
+        )
     why = (
         "gradients arrive and the updates are of a usual size, so either the labels are unrelated to the inputs, or "
         "the model cannot use them."
     )
     remedy = "Overfit one batch, then compare inputs and labels by eye."
-    return Cause("labels_unrelated", why, 0.5, [], remedy, 2, shown=False)
+    return Cause("labels_unrelated", why, 0.5, [], remedy, 2, shown=False, guess=True)

@@ -241,6 +241,31 @@ class OverfitBatch(OnDemandProbe):
     steps: Annotated[int, Field(ge=10, le=10_000, description="training steps")] = 500
 
 
+class Learnability(OnDemandProbe):
+    """Whether these data can be learned: by the same model under Adam on fresh weights, by a simple model, by neither.
+
+    A control on shuffled targets shows what memorising alone reaches. See `diagnose` of a spec.
+    """
+
+    target = "worker.trainer.probes.learnability.instrument:Learnability"
+    formula = (
+        "losses of fresh weights under adam at 3e-4, 3e-3, 3e-2; of a linear model, an MLP or bigrams; of a control"
+    )
+    paper = "Jamieson & Talwalkar 2016, arXiv:1502.07943; Zhang et al. 2017, arXiv:1611.03530"
+    cost = 1500
+    costs = "about three times `steps` training steps of the model, at most `seconds`"
+    looks = 1
+    kind: Literal["learnability"] = "learnability"
+    steps: Count | None = Field(
+        None,
+        description="training steps at the best rate; null: the run's own, for as many rows, at most 500, or 1/40 of a "
+        "longer run's",
+    )
+    seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        20, description="maximum duration of all trainings together"
+    )
+
+
 class GradientCheck(ModelCopyProbe):
     """Gradient check: compares the gradient with finite differences along random directions."""
 

@@ -11,6 +11,7 @@ import { Remedy } from "./remedy.js";
 
 const LOOK_MS = 4000;
 const SIGNS = { fault: "✕", warning: "!", info: "i", healthy: "✓", unknown: "?" };
+const COMPARES = "R29"; // the rule of what trainings beside the run reach
 const STATES = ["found", "suppressed", "unknown", "clear"];
 
 export function Level({ level }) {
@@ -49,8 +50,15 @@ export function Diagnosis({ run, experiment, curves, tick, diagnosis, deferred }
   const shared = { run, experiment, curves, tick, readings: readings.items };
   return html`<section class="diagnosis" aria-label=${t("diagnosis")}>
     <p class="late" aria-live="polite">${deferred.pending.length ? html`<button type="button" onClick=${deferred.reveal}>${t("late.show", { n: deferred.pending.length })}</button>` : null}</p>
+    ${found.level === "unknown" && found.complete ? html`<${Untold} checked=${found.checked} run=${run} done=${readings.again}/>` : null}
     ${standing.map((finding, index) => html`<${Finding} key=${finding.id} finding=${finding} holds=${holds(finding)} open=${index === 0} ...${shared} asked=${readings.again}/>`)}
     <div class="beneath"><${Instruments} run=${run} readings=${readings}/><${Checked} items=${found.checked}/></div></section>`;
+}
+
+// What would tell, where nothing is found and it is not known why little was learned.
+function Untold({ checked, ...shared }) {
+  const probes = checked.find((each) => each.rule === COMPARES && each.state === "unknown")?.probes || [];
+  return probes.length ? html`<${Instruments.Suggested} probes=${probes} ...${shared}/>` : null;
 }
 
 const share = (confidence) => `${Math.round(100 * confidence)} %`;

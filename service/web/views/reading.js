@@ -60,6 +60,17 @@ function LargestLosses({ listed, run }) {
     <p><a href=${absoluteUrl(`/v1/runs/${run}/predictions`)} download>${t("reading.predictions")}</a></p>`;
 }
 
+const BESIDE = ["constant", "run", "same", "other", "control"];
+const PARTS = ["train", "held_out", "validation"];
+
+// What fresh trainings beside the run reached: a row each, a column for each part of the data.
+function Beside({ data }) {
+  const parts = PARTS.filter((part) => data.run.loss[part] !== undefined);
+  return html`<p>${t("reading.beside")}</p><div class="scroll"><table class="list"><thead><tr><th></th>${parts.map((part) => html`<th class="number">${t(`reading.beside.${part}`)}</th>`)}<th class="number">${t("reading.rate")}</th></tr></thead>
+    <tbody>${BESIDE.filter((who) => data[who]).map((who) => html`<tr key=${who}><td>${t(`reading.beside.${who}`)}${data[who].name ? ` (${escapeInvisible(data[who].name)})` : ""}</td>
+      ${parts.map((part) => html`<td class="number">${said(data[who].loss[part])}</td>`)}<td class="number">${data[who].rate === undefined ? "" : said(data[who].rate)}</td></tr>`)}</tbody></table></div>`;
+}
+
 const near = (value) => (Number.isFinite(value) ? [[value / 1.02, value * 1.02]] : []);
 
 const DRAWN = {
@@ -76,6 +87,7 @@ const DRAWN = {
   confusion_matrix: ({ classes, matrix }) => matrix && html`<${ConfusionMatrix} classes=${classes} matrix=${matrix}/>`,
   largest_losses: ({ listed }, run) => listed && html`<${LargestLosses} listed=${listed} run=${run}/>`,
   preparation: ({ steps }) => steps && html`<${Preparation} steps=${steps}/>`,
+  learnability: (data) => data.run && html`<${Beside} data=${data}/>`,
   overfit_batch: ({ losses }) => losses && html`<${Line} x=${losses.map((_, index) => index + 1)} curves=${{ loss: losses }} xLabel=${t("axis.step")} label=${t("reading.overfit_batch")}/>`,
 };
 
@@ -87,7 +99,7 @@ function said(value) {
   return typeof value === "object" ? Object.entries(value).map(([name, each]) => `${escapeInvisible(name)} ${said(each)}`).join(", ") : escapeInvisible(value);
 }
 
-const BULKY = new Set(["at", "losses", "losses_on_plane", "grid", "density", "eigenvalues", "histogram", "nodes", "weights", "x", "y", "rates", "smoothed", "steps"]);
+const BULKY = new Set(["at", "losses", "losses_on_plane", "grid", "density", "eigenvalues", "histogram", "nodes", "weights", "x", "y", "rates", "smoothed", "steps", ...BESIDE]);
 const PICTURES = new Set(["png", "prompt", "continuation"]); // what is drawn, and not listed again
 const DRAWN_WHOLE = new Set(["confusion_matrix", "largest_losses"]); // nothing is left to list
 

@@ -23,6 +23,7 @@ from worker.pipe import read_frame, write_frame
 from worker.protocol import Alive, CheckpointFiles, Stop, StopRequest, TrainRequest
 from worker.protocol import Frame as AnyFrame
 from worker.trainer.channel import PARENT_GONE
+from worker.trainer.checkpoints.checkpoint import read as read_checkpoint
 from worker.trainer.loop import prepare, train
 
 COMMAND = [sys.executable, "-m", "worker.trainer", "--device", "cpu", "--threads", "1"]
@@ -267,6 +268,29 @@ def test_a_run_that_starts_where_it_was_to_pause_trains_no_step(
     first = trainer.run(noisy, tmp_path / "a", pause_at=10)
     again = trainer.run(noisy, tmp_path / "b", resume=resumable(first), pause_at=10)
     assert (again[-1]["outcome"], again[-1]["step"], series(again, "loss")) == ("paused", 10, {})
+
+
+def test_what_is_trained_beside_a_run_at_its_end_changes_no_bit_of_it(
+    pair: tuple[Trainer, Trainer], noisy: Experiment, tmp_path: Path
+) -> None:
+    """Noisy draws at every step, and learns nothing at this rate; resumed in another process after half of it."""
+    one, two = pair
+    slow = noisy.optimizer.model_copy(update={"lr": 1e-7})
+    auto = noisy.model_copy(update={"steps": 40, "optimizer": slow, "diagnose": "auto"})
+    plain = one.run(auto.model_copy(update={"diagnose": "never"}), tmp_path / "plain", seed=3)
+    half = two.run(auto, tmp_path / "half", seed=3, last_step=20)
+    rest = two.run(auto, tmp_path / "rest", seed=3, resume=resumable(half))
+    readings = {name: [f["name"] for f in frames if f["type"] == "reading"] for name, frames in
+                (("plain", plain), ("half", half), ("rest", rest))}  # fmt: skip
+    assert readings["rest"].count("learnability") == 1
+    assert "learnability" not in readings["plain"] + readings["half"]
+    assert series(half, "loss") | series(rest, "loss") == series(plain, "loss")
+    ends = [next(f for f in frames if f["type"] == "checkpoint") for frames in (plain, rest)]
+    one_end, other_end = (read_checkpoint(Path(end["folder"]), end["sha256"])[0] for end in ends)
+    assert one_end.keys() == other_end.keys()
+    assert all(torch.equal(value, other_end[name]) for name, value in one_end.items())
+    again = two.run(auto, tmp_path / "again", seed=3)
+    assert series(again, "loss") == series(plain, "loss")
 
 
 def test_checkpoints_come_by_steps_where_the_spec_says_so(trainer: Trainer, experiment: Any, tmp_path: Path) -> None:

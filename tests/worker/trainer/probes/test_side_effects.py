@@ -15,6 +15,7 @@ from worker.trainer.probes.measurement import Measurement
 LOOKERS: list[type[OnDemandProbe]] = [m for m in get_args(get_args(Probe)[0]) if issubclass(m, OnDemandProbe)]
 LEAST: dict[str, Any] = {  # what makes one quick
     "overfit_batch": {"steps": 10},
+    "learnability": {"steps": 4, "seconds": 0.5},
     "range_test": {"steps": 10},
     "autopsy": {"steps": 5},
     "trajectory": {"points": 3},

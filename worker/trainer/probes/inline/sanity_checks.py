@@ -101,20 +101,26 @@ def initial_loss(training: ProbedTraining, x: Tensor, y: Tensor) -> tuple[float,
 
 
 def best_constant(criterion: nn.Module, outputs: Tensor, y: Tensor) -> tuple[str, float]:
-    """Return the best constant answer and its loss; only the shape of `outputs` is used."""
+    """Return the name of the best constant answer and its loss; only the shape of `outputs` is used."""
+    name, answer = constant_answer(criterion, outputs, y)
+    return name, _constant(criterion, outputs, y, answer)
+
+
+def constant_answer(criterion: nn.Module, outputs: Tensor, y: Tensor) -> tuple[str, Tensor]:
+    """Return the best constant answer (K,) and its name; only the shape of `outputs` is used."""
     inner = getattr(criterion, "criterion", criterion)
     if isinstance(inner, nn.CrossEntropyLoss):
         prior = _prior(y, outputs.shape[-1])
         if inner.weight is None and not inner.label_smoothing:
-            return "class prior", _constant(criterion, outputs, y, prior)  # exact, by Gibbs' inequality
+            return "class prior", prior  # exact, by Gibbs' inequality
         return "class prior", _search(criterion, outputs, y, prior)
     if isinstance(inner, nn.BCEWithLogitsLoss):
         share = y.float().mean().clamp(1e-6, 1 - 1e-6)
         return "class prior", _search(criterion, outputs, y, (share / (1 - share)).log().reshape(1))
     if isinstance(inner, nn.MSELoss):
-        return "mean", _constant(criterion, outputs, y, y.mean(0))
+        return "mean", y.mean(0)
     if isinstance(inner, nn.L1Loss):
-        return "median", _constant(criterion, outputs, y, y.median(0).values)
+        return "median", y.median(0).values
     guess = torch.zeros(outputs.shape[-1], device=outputs.device)
     return "best constant", _search(criterion, outputs, y, guess)
 
@@ -134,8 +140,8 @@ def _constant(criterion: nn.Module, outputs: Tensor, y: Tensor, answer: Tensor) 
     return float(criterion(answer.to(outputs.dtype).expand(outputs.shape), y))
 
 
-def _search(criterion: nn.Module, outputs: Tensor, y: Tensor, guess: Tensor) -> float:
-    """Return the smallest loss of a constant that LBFGS finds from `guess`, or that of `guess`."""
+def _search(criterion: nn.Module, outputs: Tensor, y: Tensor, guess: Tensor) -> Tensor:
+    """Return the constant that LBFGS finds from `guess`, or `guess` where that is better."""
     answer = guess.detach().to(outputs.dtype).clone().requires_grad_()
     best = _constant(criterion, outputs, y, answer.detach())
     search: Any = torch.optim.LBFGS([answer], max_iter=MAX_ITERATIONS, line_search_fn="strong_wolfe")
@@ -148,8 +154,7 @@ def _search(criterion: nn.Module, outputs: Tensor, y: Tensor, guess: Tensor) -> 
 
     with torch.enable_grad():
         search.step(closure)
-    found = _constant(criterion, outputs, y, answer.detach())
-    return min(best, found) if math.isfinite(found) else best
+    return answer.detach() if _constant(criterion, outputs, y, answer.detach()) < best else guess.detach()
 
 
 def target_statistics(y: Tensor) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from worker.trainer.data.batches import Batch, Batches
+from worker.trainer.data.batches import Batch
 from worker.trainer.data.memory_mapped import MappedRows, RowTensor
 from worker.trainer.models.norms import with_changing_statistics
 
@@ -40,8 +41,15 @@ def has_batch_norm(model: nn.Module) -> bool:
     return bool(with_changing_statistics(model))
 
 
-def sample_rows(batches: Batches, outputs: int) -> Batch:
-    """Return up to `MAX_ROWS` training rows, each with so many outputs, drawn by a generator of its own."""
+class HasRows(Protocol):
+    """A part of the data: x (N, *shape) and y (N, ...)."""
+
+    x: RowTensor
+    y: RowTensor
+
+
+def sample_rows(batches: HasRows, outputs: int) -> Batch:
+    """Return up to `MAX_ROWS` rows, each with so many outputs, drawn by a generator of its own."""
     n = len(batches.x)
     size = batches.x[:1].numel() * 4 if n else 1
     fitting = min(MAX_BYTES // max(size, 1), MAX_OUTPUT_BYTES // max(4 * outputs, 1))

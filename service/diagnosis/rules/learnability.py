@@ -1,0 +1,381 @@
+"""R29: what the same model, a simple one and a control reach beside the run, from the probe learnability."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from service.analysis.arrays import Values
+from service.analysis.run_data import Reading
+from service.diagnosis import remedies
+from service.diagnosis.finding import Evidence, Expect, Finding, Inconclusive, NoFinding, Outcome, evidence, observation
+from service.diagnosis.run_record import RunRecord
+from service.diagnosis.thresholds import limit
+from service.diagnosis.trend import median
+
+VERDICTS = (
+    "lr_too_small", "lr_above_stability", "schedule_mismatch", "optimizer_settings", "pipeline_or_capacity",
+    "labels_unrelated", "validation_shift", "bad_init_or_scale",
+)  # fmt: skip
+SOURCE = "the probe learnability"
+SETTINGS = (
+    "lr_too_small", "lr_above_stability", "schedule_mismatch", "optimizer_settings", "bouncing_not_critical",
+    "needs_warmup", "exploding_gradient", "weight_decay_too_strong", "setting_had_no_effect", "update_underflow",
+    "accumulator_exhausted", "eps_dominated_parameters", "stale_second_moment", "noise_dominated", "outlier_gradient",
+)  # fmt: skip
+MODEL = ("pipeline_or_capacity", "vanishing_gradient", "saturated_output", "softmax_applied_twice")
+KINDS = {  # what a verdict blames; the others are signs, or certain
+    **dict.fromkeys(SETTINGS, "settings"),
+    **dict.fromkeys(MODEL, "model"),
+    **dict.fromkeys(("labels_unrelated", "validation_shift"), "data"),
+}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The losses of the probe's trainings on the same rows."""
+
+    reading: Reading
+    floor: float | None  # of the loss
+
+    @property
+    def judged(self) -> str:
+        """The part that trainings are compared on."""
+        return str(self.reading.data["judged"])
+
+    def entry(self, who: str) -> dict[str, Any]:
+        """Return what is recorded of constant, run, same, other or control; empty: nothing."""
+        return self.reading.data.get(who) or {}
+
+    def groups(self, who: str, part: str) -> Values:
+        """Return the losses of groups of rows; infinite where they are not finite."""
+        given = self.entry(who).get("groups", {}).get(part, [])
+        found = np.array([math.inf if isinstance(each, str) else each for each in given], dtype=np.float64)
+        return np.where(np.isfinite(found), found, math.inf)
+
+    def loss(self, who: str, part: str | None = None) -> float:
+        """Return a mean loss; infinite where it is unknown or not finite."""
+        found = self.groups(who, part or self.judged)
+        return float(found.mean()) if len(found) else math.inf
+
+    def gain(self, who: str, part: str | None = None) -> float:
+        """Return how far a loss is below that of the constant answer."""
+        return self.loss("constant", part) - self.loss(who, part)
+
+    def apart(self, who: str, over: str, part: str | None = None) -> Values:
+        """Return by how much the losses of groups are below another's; empty if they are not finite."""
+        better, worse = self.groups(who, part or self.judged), self.groups(over, part or self.judged)
+        known = len(better) == len(worse) and bool(np.isfinite(better).all())
+        return worse - better if known else np.array([])
+
+    def significant(self, who: str, over: str, part: str | None = None) -> bool:
+        """Whether a loss is below another's by more than the noise of the rows; groups are paired."""
+        apart, errors = self.apart(who, over, part), limit("R29.errors")
+        if not len(apart) or np.isinf(apart).any():
+            return bool(len(apart))
+        n = len(apart)
+        signs = float((apart > 0).sum()) - n / 2  # of a few huge losses the standard error is as large as the mean
+        return float(apart.mean()) > errors * standard_error(apart) or signs > errors * math.sqrt(n) / 2
+
+    def learns_nothing(self, who: str) -> bool:
+        """Whether it surely learned nothing that holds: the most that the noise of the rows allows is little."""
+        apart = self.apart(who, "constant")
+        if not len(apart):
+            return True
+        gain, noise = float(apart.mean()), limit("R29.errors") * standard_error(apart)
+        return gain + noise < limit("any.learned_little") * self.scale or gain < -noise
+
+    @cached_property
+    def scale(self) -> float:
+        """The way from the constant answer to the minimum, or to the best loss here where that is unknown."""
+        best = max(self.gain(who) for who in ("run", "same", "other"))
+        whole = best if self.floor is None else self.loss("constant") - self.floor
+        return whole if whole > 0 and math.isfinite(whole) else 1.0
+
+    def learned(self, who: str, part: str | None = None) -> bool:
+        """Whether it learned something that holds on these rows."""
+        little = limit("any.learned_little") * self.scale if self.floor is not None else 0.0
+        return self.gain(who, part) > little and self.significant(who, "constant", part)
+
+    def more(self, who: str, over: str = "run") -> bool:
+        """Whether it learned, and reached clearly more, on the rows that it was fitted to and on others."""
+        return self.learned(who) and all(
+            self.significant(who, over, part) and self.gain(over, part) < limit("R29.most") * self.gain(who, part)
+            for part in dict.fromkeys((self.judged, "train"))
+        )
+
+    def tried(self, who: str) -> bool:
+        """Whether it was trained long enough to say that it cannot learn; what is counted takes no steps."""
+        entry = self.entry(who)
+        return bool(entry) and (entry["steps"] >= limit("R29.steps") or entry.get("complete", True))
+
+    def said(self, who: str) -> str:
+        """Return a share, or a loss where there is no scale."""
+        if self.floor is None:
+            return f"a loss of {self.loss(who):.4g}"
+        return f"{max(0.0, self.gain(who) / self.scale):.0%} of the way"
+
+
+REFUTED = {  # guesses that what was tried rules out, by what it blames
+    "settings": ("labels_unrelated", "pipeline_or_capacity"),  # the model did learn
+    "model": ("labels_unrelated", "pipeline_or_capacity"),  # the latter is shown, no guess any more
+    "data": ("labels_unrelated", "pipeline_or_capacity", "vanishing_gradient"),
+}
+
+
+def kind_of(verdict: str) -> str:
+    """Return what a verdict blames: settings, the model or the data; empty: none of these alone."""
+    return KINDS.get(verdict, "")
+
+
+def standard_error(values: Values) -> float:
+    """Return the standard error of the mean; 0 of a single value."""
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def compared(record: RunRecord) -> Compared | None:
+    """Return the probe's comparison with the run as it is now, if it was made."""
+    reading = record.reading("learnability")
+    if reading is None or "judged" not in reading.data or reading.step != record.step:
+        return None
+    return Compared(reading, record.plan.floor)
+
+
+def less_than_possible(record: RunRecord) -> Outcome:
+    """R29: the same model on fresh weights, or a simple one, reaches more than the run; or none reaches anything."""
+    found = compared(record)
+    if found is None:
+        why = "nothing was trained beside the run: the probe learnability says what the model and the data allow."
+        return Inconclusive(why, ("learnability",))
+    if found.more("same"):
+        return _settings(record, found)
+    if found.more("other") and found.more("other", "same"):
+        if not found.tried("same"):
+            return Inconclusive("the same model was trained for too few steps to say what it can learn.")
+        return _model(record, found)
+    if not any(found.learned(who) for who in ("run", "same", "other")):
+        return _nothing(record, found)
+    return _enough(found)
+
+
+def _cost(found: Compared) -> str:
+    data = found.reading.data
+    return f"{data.get('trained_steps', 0)} updates beside the run, in {data.get('seconds', 0):.1f} s"
+
+
+def _seen(found: Compared, *who: str) -> list[Evidence]:
+    """Return the losses as evidence, and what they cost."""
+    names = {
+        "constant": "the best constant answer",
+        "run": "this run",
+        "same": f"the same model, fresh, with adam at {found.entry('same').get('rate')}",
+        "other": f"{_other(found)}",
+        "control": "shuffled targets",
+    }
+    at = found.reading.id
+    losses = [
+        observation(f"{found.judged.replace('_', ' ')} loss of {names[each]}", found.loss(each), SOURCE, reading=at)
+        for each in who
+        if found.entry(each)
+    ]
+    return [*losses, observation("cost", _cost(found), SOURCE, reading=at)]
+
+
+def _other(found: Compared) -> str:
+    names = {"mlp": "a small MLP", "linear": "a linear model", "bigrams": "counted bigrams", "bag": "a bag of tokens"}
+    name = str(found.entry("other").get("name", ""))
+    return names.get(name, name)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _settings(record: RunRecord, found: Compared) -> Finding:
+    """The same model learns from the same start with another optimizer: its settings, not the data, are the cause."""
+    same = found.entry("same")
+    verdict, why, seen = _which_setting(record, same)
+    return Finding(
+        level="warning" if found.learned("run") else "fault",
+        verdict=verdict,
+        text=f"The same model reaches {found.said('same')} in {same['steps']} updates of adam at {same['rate']:g}, "
+        f"this run {found.said('run')}: {why}",
+        confidence=0.85,
+        steps=(1, max(1, record.step)),
+        evidence=[*_seen(found, "run", "same"), *seen],
+        patch=_sound_optimizer(record, found),
+        remedy=f"Use adam at {same['rate']:g} at a constant rate, without clipping or decay: this was tried.",
+        expect=Expect(f"the loss reaches {found.loss('same', 'train'):.4g}", "it stays where it is"),
+        rank=1,
+    )
+
+
+def _which_setting(record: RunRecord, same: dict[str, Any]) -> tuple[str, str, list[Evidence]]:
+    """Return the setting that differs: the schedule, the length of the updates, or another one."""
+    rates, ratio, sound = record.get("lr"), record.get("update_ratio"), same.get("update_ratio")
+    if rates is not None and float(rates.values.mean()) < limit("R22.mean") * float(rates.high.max()):
+        share = float(rates.values.mean()) / float(rates.high.max())
+        seen = evidence("mean over largest rate", share, "<", "R22.mean", series="lr")
+        return "schedule_mismatch", "its schedule took the rate away before it had learned.", [seen]
+    if ratio is not None and isinstance(sound, int | float) and sound > 0:
+        own, apart = median(ratio), limit("R29.apart")
+        seen = evidence("median update over weight", own, "<", "R29.apart", series="update_ratio", at=sound / apart)
+        if own < sound / apart:
+            return "lr_too_small", f"its updates are {sound / max(own, 1e-30):.2g} times shorter.", [seen]
+        if own > sound * apart:
+            seen = evidence("median update over weight", own, ">", "R29.apart", series="update_ratio", at=sound * apart)
+            return "lr_above_stability", f"its updates are {own / sound:.2g} times longer.", [seen]
+    return "optimizer_settings", "its optimizer, rate, schedule or regularisation keep it from learning.", []
+
+
+def _sound_optimizer(record: RunRecord, found: Compared) -> remedies.Patch:
+    """Return the patch that gives the run what was tried beside it."""
+    document, same = record.plan.document, found.entry("same")
+    wanted: dict[str, Any] = {"clip": None, "groups": [], "no_decay": False, "layer_decay": None}
+    wanted["schedule"] = {"kind": "constant"}
+    patch = [remedies.replace("/optimizer", {"kind": "adam", "lr": same["rate"]})]
+    patch += [
+        remedies.replace(f"/{name}", value)
+        for name, value in wanted.items()
+        if document[name] != value and not (isinstance(value, dict) and document[name]["kind"] == value["kind"])
+    ]
+    if found.reading.data["batch"] > record.plan.spec.rows_per_step or document["batch_size"] == "full":
+        patch.append(remedies.replace("/batch_size", found.reading.data["batch"]))
+    return patch
+
+
+def _model(record: RunRecord, found: Compared) -> Finding:
+    """A simple model learns what this one does not learn from any rate: the model is the cause."""
+    other, same = found.entry("other"), found.entry("same")
+    document = other.get("model")
+    if (scale := _unscaled(record)) and other.get("name") != "bigrams":
+        return _scaling(record, found, scale)
+    patch = [remedies.replace("/model", document)] if document else []
+    return Finding(
+        level="warning" if found.learned("run") else "fault",
+        verdict="pipeline_or_capacity",
+        text=f"{_capital(_other(found))} reaches {found.said('other')} on the same rows, this run "
+        f"{found.said('run')}, and its model does not reach more with another optimizer ({found.said('same')} with "
+        f"adam at {same['rate']:g}): the model is too small, or of the wrong kind, for these data.",
+        confidence=0.85,
+        steps=(1, max(1, record.step)),
+        evidence=_seen(found, "run", "same", "other"),
+        patch=patch,
+        remedy="Use a larger model, or one of another kind; look at the narrowest layer and at what pooling discards.",
+        expect=Expect(f"the loss reaches {found.loss('other'):.4g}", "it stays where it is"),
+        rank=1,
+    )
+
+
+def _unscaled(record: RunRecord) -> remedies.Patch:
+    """Return how to scale features or targets whose size alone can keep a model from learning; empty: they are."""
+    start = record.reading("start")
+    if start is None:
+        return []
+    variance, ratio, largest = (start.number(f) for f in ("target_variance", "feature_std_ratio", "feature_largest"))
+    far = limit("R15.features")
+    features = max(ratio or 0.0, largest or 0.0) > far
+    target = variance is not None and not 1 / far**2 < variance < far**2
+    return [
+        *(remedies.standardise(record.plan) if features else []),
+        *(remedies.standardise(record.plan, "target_scaling") if target else []),
+    ]
+
+
+def _scaling(record: RunRecord, found: Compared, patch: remedies.Patch) -> Finding:
+    """A simple model of scaled rows learns what this one does not: their scale, or its model, is the cause."""
+    return Finding(
+        level="warning" if found.learned("run") else "fault",
+        verdict="bad_init_or_scale",
+        text=f"{_capital(_other(found))} of scaled rows reaches {found.said('other')}, this run {found.said('run')} "
+        "on rows as they are: their scale keeps it from learning.",
+        confidence=0.8,
+        steps=(1, max(1, record.step)),
+        evidence=_seen(found, "run", "same", "other"),
+        patch=patch,
+        remedy="Standardise features and targets.",
+        expect=Expect(f"the loss comes as far as {found.said('other')}", "it does not: the model is too simple"),
+        rank=1,
+    )
+
+
+def _nothing(record: RunRecord, found: Compared) -> Outcome:
+    """Neither learns anything that holds on other rows."""
+    if found.judged == "train" or not found.tried("same") or (found.entry("other") and not found.tried("other")):
+        return Inconclusive(
+            "the trainings beside the run were too short, or had too few rows, to say what can be learned."
+        )
+    if _few_decide(record):
+        return Inconclusive("a few targets are far from all others and decide the loss: without them more can be said.")
+    if not all(found.learns_nothing(who) for who in ("run", "same", "other") if found.entry(who)):
+        return Inconclusive("what the trainings beside the run learned is within the noise of the rows.")
+    held_out = found.judged == "validation" and "held_out" in found.entry("same").get("groups", {})
+    for who in ("same", "other") if held_out else ():
+        if found.learned(who, "held_out"):
+            return _shifted(record, found, who)
+    if found.learned("same", "train") and found.gain("control", "train") < limit("R29.as_fast") * found.gain(
+        "same", "train"
+    ):
+        return Inconclusive(
+            "nothing holds on other rows, yet shuffled targets are learned more slowly: more rows would tell."
+        )
+    return Finding(
+        level="fault",
+        verdict="labels_unrelated",
+        text=f"Nothing learns these targets: on other rows neither the same model with adam at three rates, nor "
+        f"{_other(found) or 'anything else'}, beats a constant prediction, and shuffled targets are learned as fast.",
+        confidence=0.9,
+        steps=(1, max(1, record.step)),
+        evidence=[
+            *_seen(found, "constant", "run", "same", "other"),
+            observation("training loss with the true targets", found.loss("same", "train"), SOURCE),
+            observation("training loss with shuffled targets", found.loss("control", "train"), SOURCE),
+        ],
+        remedy="Compare inputs and targets by eye; a join or a shuffle may have separated them.",
+        expect=Expect("with targets that belong to the rows some model learns", "no model does"),
+        explains=("R3", "R21"),
+        rank=0,
+    )
+
+
+def _few_decide(record: RunRecord) -> bool:
+    """Whether a few targets of a regression are so far from the others that the loss is mostly theirs."""
+    start = record.reading("start")
+    spread, variance = (
+        (None, None) if start is None else (start.number("target_deviation"), start.number("target_variance"))
+    )
+    return spread is not None and bool(variance) and spread < limit("R6.tail") * math.sqrt(variance or 0.0)
+
+
+def _shifted(record: RunRecord, found: Compared, who: str) -> Finding:
+    """What was learned holds on other training rows, and not on the validation part."""
+    at = found.reading.id
+    return Finding(
+        level="warning",
+        verdict="validation_shift",
+        text=f"What is learned holds on training rows that were left out (loss {found.loss(who, 'held_out'):.4g}, a "
+        f"constant prediction {found.loss('constant', 'held_out'):.4g}), and not on the validation part "
+        f"({found.loss(who):.4g} against {found.loss('constant'):.4g}): the two parts hold different data.",
+        confidence=0.85,
+        steps=(1, max(1, record.step)),
+        evidence=[
+            observation("loss on left-out training rows", found.loss(who, "held_out"), SOURCE, reading=at),
+            *_seen(found, "constant", "run", who),
+        ],
+        remedy="Compare rows of both parts; draw them from the same data, or train on data like the validation part.",
+        expect=Expect("with parts drawn at random both losses fall together", "the validation loss stays above"),
+        explains=("R3", "R21"),
+        rank=0,
+    )
+
+
+def _enough(found: Compared) -> Outcome:
+    """Nobody reached clearly more than the run."""
+    text = f"the run reached {found.said('run')}; the same model with adam {found.said('same')}"
+    if found.entry("other"):
+        text += f", {_other(found)} {found.said('other')}"
+    if not (found.tried("same") and found.learned("run")):
+        return NoFinding(f"{text}.")
+    return NoFinding(f"{text}: this is what these data allow.", enough=True)

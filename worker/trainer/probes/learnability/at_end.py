@@ -1,0 +1,83 @@
+"""The learnability probe at the end of a run that learned little, where its spec allows it (`diagnose`)."""
+
+import math
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import torch
+
+from service.spec.memory import output_numbers
+from service.spec.probes.on_demand import Learnability as Component
+from worker.trainer.failures import describe_error, loses_device
+from worker.trainer.optim.schedule_free import eval_weights
+from worker.trainer.probes.inline.sanity_checks import best_constant
+from worker.trainer.probes.inline.side_effect_free import HasRows, sample_rows, side_effect_free_forward
+from worker.trainer.probes.learnability.instrument import Learnability
+from worker.trainer.probes.measurement import ProbedTraining, side_effect_free
+
+KIND = "learnability"
+LITTLE, HALF = 0.1, 0.5  # of the way from the best constant's loss to the minimum: on other rows, on training rows
+MIN_STEPS = 20  # of a run; shorter ones are not diagnosed
+MAX_PARAMETERS = 20_000_000  # three more models of this size are kept at a time
+LOOKED_AT = 256  # rows that say whether it learned
+SHARE, LEAST_S, MOST_S = 0.1, 3.0, 60.0  # of the time that the run took, and bounds in seconds
+
+
+def learnability_at_end(
+    training: ProbedTraining, trained_s: float, stopped: Callable[[], bool]
+) -> tuple[str, dict[str, Any]] | None:
+    """Return the kind and the data of the reading; None if none is wanted. A failure is the reading.
+
+    It takes a tenth of the `trained_s` seconds that the run took, but at least 3 seconds, and at most a minute.
+    """
+    if not _wanted(training, trained_s):
+        return None
+    seconds = min(MOST_S, max(LEAST_S, SHARE * trained_s))
+    instrument = Learnability(Component(seconds=seconds))
+    instrument.stopped = stopped
+    try:
+        if not learned_little(training):
+            return None
+        data = instrument.measure(training).data or {}
+    except Exception as error:  # as with any probe, the run is good without it
+        if loses_device(error):
+            raise
+        return KIND, {"error": describe_error(error)}
+    return KIND, {"asked": {"by": "diagnose", "seconds": seconds}, **data, "of_seconds": round(trained_s, 2)}
+
+
+def _wanted(training: ProbedTraining, trained_s: float) -> bool:
+    spec = training.spec
+    if spec.diagnose == "never" or spec.dataset.facts.task == "objective" or spec.resources.devices > 1:
+        return False
+    if training.step < MIN_STEPS or any(probe.kind == KIND for probe in spec.probes):
+        return False
+    if spec.max_seconds is not None and trained_s + max(LEAST_S, SHARE * trained_s) > spec.max_seconds:
+        return False
+    return sum(p.numel() for p in training.model.parameters()) <= MAX_PARAMETERS
+
+
+def learned_little(training: ProbedTraining) -> bool:
+    """Whether the run has come less than half of the way to the minimum, or nowhere on other rows, or nobody knows."""
+    parts: list[tuple[HasRows, float]] = [(training.batches, HALF)]
+    parts += [] if training.validation is None else [(training.validation, LITTLE)]
+    with side_effect_free(training.device), eval_weights(training.optimizers):
+        for part, bound in parts:
+            share = _share(training, *(rows[:LOOKED_AT] for rows in sample_rows(part, output_numbers(training.spec))))
+            if share is None or not share >= bound:  # also if it is not a number
+                return True
+    return False
+
+
+def _share(training: ProbedTraining, x: torch.Tensor, y: torch.Tensor) -> float | None:
+    facts, spec = training.spec.dataset.facts, training.spec
+    floor = spec.loss.minimum(facts.vocabulary if facts.task == "language" else facts.classes)
+    if floor is None:
+        return None
+    criterion = deepcopy(training.criterion)
+    with side_effect_free_forward(training.model, batch_statistics=False), training.pipeline.precision.forward():
+        outputs = training.model(x)
+        loss = float(criterion(outputs, y))
+    constant = best_constant(criterion, torch.zeros((), device=x.device).expand(outputs.shape), y)[1]
+    return (constant - loss) / (constant - floor) if constant > floor and math.isfinite(loss) else None

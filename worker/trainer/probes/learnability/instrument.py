@@ -1,0 +1,160 @@
+"""The learnability probe: what fresh weights under a sound optimizer, a simple model and a control reach."""
+
+import math
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from service.spec.probes import on_demand
+from worker.trainer.build import build_model
+from worker.trainer.optim.schedule_free import eval_weights
+from worker.trainer.probes.inline.sanity_checks import constant_answer
+from worker.trainer.probes.inline.side_effect_free import side_effect_free_forward
+from worker.trainer.probes.learnability.reference_models import Reference, reference_models
+from worker.trainer.probes.learnability.rows import Rows, batch_size, choose_rows, group_losses, mean
+from worker.trainer.probes.learnability.trial import Clock, Levels, Trial, levels_as_json, search_rate
+from worker.trainer.probes.measurement import (
+    Instrument,
+    Measurement,
+    ProbedTraining,
+    as_json,
+    not_applicable,
+    side_effect_free,
+)
+from worker.trainer.start_weights import load_start
+
+MAX_STEPS = 500  # of a training, unless the run has 40 times as many
+SHARE = 40  # of a longer run's steps is one training: all of them together are a tenth
+REFERENCE_STEPS = 500  # of a simple model, unless the run has less than a tenth of them
+REFERENCE_TIME, SEARCH_TIME = 0.25, 0.75  # of the time that is left
+
+
+class Constant(nn.Module):
+    """The same answer for every row."""
+
+    def __init__(self, answer: Tensor, shape: torch.Size) -> None:
+        super().__init__()
+        self.answer, self.shape = answer, shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, *shape) -> (B, *outputs)."""
+        return self.answer.expand(len(x), *self.shape)
+
+
+class Learnability(Instrument[on_demand.Learnability]):
+    """Trains beside the run, on rows of its training part, and compares losses on the same rows.
+
+        constant   the best constant answer of each part
+        run        the run's own weights
+        same       the run's model on fresh weights under Adam, without decay, clipping, groups or schedule, at the best
+                   of three rates
+        other      the better one of a linear model and an MLP of standardised rows; of a language, bigrams
+        control    like `same`, its targets permuted among the rows
+
+    Each has `loss` by part (train, held_out: training rows that nothing was fitted to, validation) and `groups`, the
+    same by groups of rows. Everything is in fp32, in evaluation mode.
+    """
+
+    stopped: Callable[[], bool] = staticmethod(lambda: False)  # whether the run is to end now
+
+    def measure(self, training: ProbedTraining) -> Measurement:
+        """Return the losses of each, the rates that were tried, and the cost."""
+        if training.spec.dataset.facts.task == "objective":
+            return not_applicable("an objective has no rows")
+        began = time.monotonic()
+        with side_effect_free(training.device):
+            found = self._compare(training, Clock(self.component.seconds, self.stopped))
+        return Measurement({}, as_json(**found, seconds=round(time.monotonic() - began, 2)))
+
+    def _compare(self, training: ProbedTraining, clock: Clock) -> dict[str, Any]:
+        total, batch = training.spec.total_steps, batch_size(training)
+        seen = -(-total * training.spec.rows_per_step // batch)  # as many rows as the run saw
+        steps = self.component.steps or max(1, min(total, seen, max(MAX_STEPS, total // SHARE)))
+        rows = choose_rows(training, steps)
+        found: dict[str, Any] = {"rows": len(rows.fitted[0]), "batch": rows.batch, "judged": rows.judged}
+        answer, own = _constant(training, rows), _of_run(training, rows)
+        found |= {"constant": levels_as_json(answer[1]), "run": levels_as_json(own)}
+        other, spent = _best_reference(training, rows, answer, steps, clock.part(REFERENCE_TIME))
+        found["other"] = other
+
+        def fresh(rate: float, control: bool = False) -> Trial:
+            return Trial(_fresh_model(training), training.criterion, rows, rate, control)
+
+        best, trials, complete = search_rate(fresh, steps, clock.part(SEARCH_TIME))
+        found["same"] = best.as_json() | {"optimizer": "adam", "complete": complete}
+        found["rates"] = [[trial.rate, trial.step, trial.train_loss] for trial in trials]
+        control = fresh(best.rate, control=True)
+        found["control"] = {"complete": control.advance(best.step, clock)} | control.as_json()
+        spent += sum(trial.step for trial in trials) + control.step
+        return found | {"trained_steps": spent, "share_of_run": spent / max(1, total)}
+
+
+def _constant(training: ProbedTraining, rows: Rows) -> tuple[Tensor, Levels]:
+    """Return the best constant answer (K,) on the training rows, and the losses of each part's own best one."""
+    criterion = deepcopy(training.criterion)
+    with side_effect_free_forward(training.model, batch_statistics=False):
+        shape = training.model(rows.parts["train"][0][:2]).shape[1:]
+    answers, levels = dict[str, Tensor](), Levels()
+    for name, (x, y) in rows.parts.items():
+        guess = torch.zeros((), device=x.device).expand(len(x), *shape)
+        answers[name] = constant_answer(criterion, guess, y)[1].to(torch.get_default_dtype()).reshape(-1)
+        levels[name] = group_losses(Constant(answers[name], shape), criterion, (x, y))
+    return answers["train"], levels
+
+
+def _of_run(training: ProbedTraining, rows: Rows) -> Levels:
+    """Return the losses of the run's own weights."""
+    precision = training.pipeline.precision
+    with (
+        eval_weights(training.optimizers),
+        side_effect_free_forward(training.model, batch_statistics=False),
+        precision.forward(),
+    ):
+        criterion = deepcopy(training.criterion)
+        return {name: group_losses(training.model, criterion, part) for name, part in rows.parts.items()}
+
+
+def _fresh_model(training: ProbedTraining) -> nn.Module:
+    """Return the run's model at the first weights of its spec and seed, in which everything learns."""
+    torch.manual_seed(training.seed)
+    model = build_model(training.spec)
+    load_start(model, training.spec, training.files)
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            module.sparse = False  # which Adam does not take
+    return model.to(training.device)
+
+
+def _best_reference(
+    training: ProbedTraining, rows: Rows, answer: tuple[Tensor, Levels], steps: int, clock: Clock
+) -> tuple[dict[str, Any] | None, int]:
+    """Return the simple model that is best on the rows to judge by, or None, and the steps that all took."""
+    torch.manual_seed(training.seed)
+    references = reference_models(training.spec, rows.fitted, answer[0])
+    unit = abs(mean(answer[1]["train"])) or 1.0
+    found, spent = list[tuple[float, dict[str, Any]]](), 0
+    for number, each in enumerate(references):
+        losses, taken = _fit(training, rows, each, steps, unit, clock.part(1 / (len(references) - number)))
+        spent += taken
+        found.append((losses["loss"][rows.judged], {"name": each.name, "model": each.document} | losses))
+    numbers = [(loss if isinstance(loss, float) else math.inf, number) for number, (loss, _) in enumerate(found)]
+    return (found[min(numbers)[1]][1] if found else None), spent
+
+
+def _fit(
+    training: ProbedTraining, rows: Rows, reference: Reference, steps: int, unit: float, clock: Clock
+) -> tuple[dict[str, Any], int]:
+    """Train a simple model; evaluate it at quarters, because a small part is soon known by heart."""
+    if reference.rate is None:
+        criterion = deepcopy(training.criterion)
+        levels = {name: group_losses(reference.model, criterion, part) for name, part in rows.parts.items()}
+        return {"steps": 0} | levels_as_json(levels), 0
+    trial = Trial(reference.model, training.criterion, rows, reference.rate, unit=unit)
+    steps = min(REFERENCE_STEPS, 10 * steps)
+    for quarter in (1, 2, 3, 4):
+        trial.advance(max(1, steps * quarter // 4), clock.part(1 / (5 - quarter)))
+    return trial.as_json() | {"complete": trial.step >= steps}, trial.step
