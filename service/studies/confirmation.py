@@ -1,51 +1,56 @@
-"""Confirming a study: its best trials are trained again with seeds that no trial used, and judged by these alone.
+"""Confirming a study: its best trial is trained again with seeds that no trial used, and judged by these alone.
 
-The study makes a stored comparison of them, whose confirmation does this. What the search alone would have claimed is
-told beside it: the best of many values, on the seeds that chose it, flatters.
+It is held against the runner-up, or the base, by a stored comparison, whose confirmation does this. What the search
+alone would have claimed is told beside it: the best of many values, on the seeds that chose it, flatters.
 """
 
 from collections.abc import Sequence
 
-from service.comparison.confirmation import read_confirmation, start_confirmation
+from service.analysis.power import FRESH_SEEDS
+from service.comparison.confirmation import NAME_SUFFIX, read_confirmation, start_confirmation, unused_seeds
 from service.db.access import audit
 from service.db.access.principal import Principal
-from service.db.experiments import comparisons
+from service.db.experiments import comparisons, confirmations, experiments
+from service.db.experiments.confirmations import StoredConfirmation
+from service.db.experiments.experiments import NewExperiment
 from service.db.session import Connection
 from service.db.studies import studies, trials
 from service.db.studies.studies import StoredStudy
 from service.db.studies.trials import StoredTrial
 from service.errors import Conflict, NotFound
 from service.experiments.context import Context
+from service.experiments.parsed_spec import parsed_spec
+from service.experiments.variants import renamed, reseeded
 from service.nonfinite import dumps
 from service.schemas.comparisons import Question
 from service.schemas.confirmations import ConfirmationView, ConfirmRequest
 from service.schemas.studies.answers import FreshResult, SearchClaim, StudyConfirmation
 from service.schemas.studies.requests import ConfirmStudyRequest
 from service.spec.measures import better_direction
+from service.spec.parse.fork import with_suffix
 from service.spec.studies.study import Study
 from service.studies.ranking import finished_best_first
 from service.studies.stored import study_of
+from service.studies.submission import spec_at
 
 
 def confirm_study(context: Context, study_id: str, request: ConfirmStudyRequest) -> list[tuple[str, int]]:
-    """Queue the best trials' fresh runs; return (pool, runs) for each, nothing where they were queued before."""
+    """Queue the fresh runs of the best trial and what it is held against; return (pool, runs) for each.
+
+    Where they were queued before, nothing is; raise `Conflict` if that was another request.
+    """
     connection, principal = context.connection, context.principal
     stored = studies.get(connection, principal, study_id, lock=True)
-    study = study_of(stored)
     if stored.comparison_id is None:
-        _check(stored, study)
-        comparison_id = _compare(connection, principal, stored, study, request.contestants)
-        studies.set_comparison(connection, stored.id, comparison_id)
-    else:
-        comparison_id = stored.comparison_id
-    question = _question(connection, principal, comparison_id)
-    queued = start_confirmation(context, comparison_id, question, ConfirmRequest(seeds=request.seeds))
-    if queued:
-        audit.record(connection, principal, "study.confirm", stored.id, comparison=comparison_id)
-    return queued
+        queued = _begin(context, stored, request)
+        audit.record(connection, principal, "study.confirm", stored.id)
+        return queued
+    question = _question(connection, principal, stored.comparison_id)
+    return start_confirmation(context, stored.comparison_id, question, ConfirmRequest(seeds=request.seeds))
 
 
-def _check(stored: StoredStudy, study: Study) -> None:
+def _begin(context: Context, stored: StoredStudy, request: ConfirmStudyRequest) -> list[tuple[str, int]]:
+    connection, study = context.connection, study_of(stored)
     if stored.state in ("running", "paused"):
         raise Conflict(
             f"The study is {stored.state}: its best trial may still change. Confirm it once it has ended, or stop it."
@@ -54,23 +59,54 @@ def _check(stored: StoredStudy, study: Study) -> None:
         raise Conflict(
             f"The study takes {study.objective.series} the other way round than comparisons do: it cannot be confirmed."
         )
-
-
-def _compare(connection: Connection, principal: Principal, stored: StoredStudy, study: Study, contestants: int) -> str:
-    """Store the comparison of the best trials that are still there, best first; return its id."""
     shown = trials.page(connection, stored.id, 1_000_000, None)
-    chosen = [trial for trial in finished_best_first(study, shown) if trial.experiment_id is not None][:contestants]
-    if len(chosen) < 2:
-        raise Conflict(
-            f"{len(chosen)} trials have finished with a value, and a confirmation compares two: extend the study."
-        )
+    ranked = [trial for trial in finished_best_first(study, shown) if trial.experiment_id is not None]
+    if not ranked:
+        raise Conflict("No trial has finished with a value: extend the study, there is nothing to confirm yet.")
+    if request.against == "runner_up" and len(ranked) < 2:
+        raise Conflict("Only one trial has finished with a value: hold it against the base, or extend the study.")
+    if request.against == "base" or len(ranked) < 2:
+        return _against_base(context, stored, study, str(ranked[0].experiment_id), request.seeds)
+    comparison_id = _compare(context, stored, study, [str(trial.experiment_id) for trial in ranked[:2]])
+    question = _question(connection, context.principal, comparison_id)
+    return start_confirmation(context, comparison_id, question, ConfirmRequest(seeds=request.seeds))
+
+
+def _compare(context: Context, stored: StoredStudy, study: Study, experiment_ids: Sequence[str]) -> str:
+    """Store the comparison of these experiments as the study's; return its id."""
+    objective = study.objective
     question = Question(
-        experiments=tuple(str(trial.experiment_id) for trial in chosen),
-        series=(study.objective.series,),
-        figure=study.objective.figure,
-        points=None,
+        experiments=tuple(experiment_ids), series=(objective.series,), figure=objective.figure, points=None
     )
-    return comparisons.add(connection, principal, question.model_dump(mode="json"))
+    made = comparisons.add(context.connection, context.principal, question.model_dump(mode="json"))
+    studies.set_comparison(context.connection, stored.id, made)
+    return made
+
+
+def _against_base(
+    context: Context, stored: StoredStudy, study: Study, best_id: str, count: int | None
+) -> list[tuple[str, int]]:
+    """Train the best trial and the base from fresh seeds; the search itself never tried the base."""
+    best = experiments.get(context.connection, context.principal, best_id)
+    best_spec, base = parsed_spec(best), spec_at(context, study, {})
+    folds = max(best_spec.folds, base.folds)
+    seeds = unused_seeds(set(study.seeds or ()), -(-(count or FRESH_SEEDS[0]) // folds) * folds)
+    specs = [
+        renamed(reseeded(best_spec, seeds), NAME_SUFFIX),
+        base.model_copy(update={"name": with_suffix(stored.name, " base"), "seeds": seeds}),
+    ]
+    for spec in specs:
+        context.check_disk(spec)
+    pools = [spec.pool or context.settings.pool for spec in specs]
+    made = context.add_many([NewExperiment(spec, pool) for spec, pool in zip(specs, pools, strict=True)])
+    comparison_id = _compare(context, stored, study, [best.id, made[1].id])
+    tried = _tried(trials.all_of(context.connection, stored.id))
+    contestants = [
+        StoredConfirmation(best.name, best.id, tried, made[0].id),
+        StoredConfirmation(specs[1].name, made[1].id, 1, made[1].id),  # it was not chosen among anything
+    ]
+    confirmations.add(context.connection, comparison_id, contestants)
+    return [(pool, len(seeds)) for pool in pools]
 
 
 def _question(connection: Connection, principal: Principal, comparison_id: str) -> Question:
@@ -106,13 +142,16 @@ def read_study_confirmation(
 
 def _claim(study: Study, found: Sequence[StoredTrial], chosen: Sequence[str]) -> SearchClaim:
     known = {trial.experiment_id: trial.value for trial in found}
-    best, runner_up = (known[experiment_id] for experiment_id in (chosen[0], chosen[min(1, len(chosen) - 1)]))
+    best, runner_up = known[chosen[0]], known.get(chosen[1]) if len(chosen) > 1 else None
     assert best is not None
-    assert runner_up is not None
-    tried = sum(trial.value is not None for trial in found)
-    difference = best - runner_up
+    difference = None if runner_up is None else best - runner_up
     seeds = list(study.seeds or ())
-    return SearchClaim(best=best, runner_up=runner_up, difference=difference, seeds=seeds, trials=tried)
+    return SearchClaim(best=best, runner_up=runner_up, difference=difference, seeds=seeds, trials=_tried(found))
+
+
+def _tried(found: Sequence[StoredTrial]) -> int:
+    """Return the number of trials that the best was chosen from, those that were pruned included."""
+    return sum(trial.state != "failed" for trial in found)
 
 
 def _fresh(confirmation: ConfirmationView, numbers: dict[str | None, int]) -> list[FreshResult]:
@@ -123,7 +162,7 @@ def _fresh(confirmation: ConfirmationView, numbers: dict[str | None, int]) -> li
         low, high = (best.ci_low, best.ci_high) if best else (None, None)
         results.append(
             FreshResult(
-                number=numbers[each.trial_id],
+                number=numbers.get(each.trial_id),
                 experiment_id=each.experiment_id,
                 n=best.n if best else 0,
                 mean=best.mean if best else None,

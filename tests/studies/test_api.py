@@ -9,7 +9,7 @@ from sqlalchemy import text
 from service.db.session import transaction
 from service.spec.parse.json_patch import apply_patch
 from tests.harness.waiting import until
-from tests.studies.conftest import DOCUMENT, Studio, by_rate
+from tests.studies.conftest import ASHA, DOCUMENT, Studio, by_rate
 
 
 def posted(client: TestClient, **changes: Any) -> dict[str, Any]:
@@ -103,6 +103,30 @@ def test_a_confirmation_tells_the_claim_beside_seeds_that_no_trial_used(client: 
     assert comparison["confirmation"]["verdict"] == found["confirmation"]["verdict"]
 
 
+def test_a_single_finished_trial_is_held_against_the_base(client: TestClient, studio: Studio) -> None:
+    study_id = posted(client, pruner=ASHA, budget={"trials": 3}, parallel=1)["id"]
+    assert finished(client, studio, study_id)["trials"]["finished"] == 1
+    at = f"/v1/studies/{study_id}/confirm"
+    assert client.post(at, json={"against": "runner_up"}).status_code == 409
+    answer = client.post(at, json={"seeds": 4})
+    assert answer.status_code == 202, answer.text
+    begun = answer.json()["confirmation"]
+    assert (begun["claim"]["runner_up"], begun["claim"]["difference"]) == (None, None)
+    assert begun["confirmation"]["seeds"] == [2, 3, 4, 5]
+    assert [each["number"] is None for each in begun["fresh"]] == [False, True]
+    assert (
+        studio.train_all(
+            lambda held: 0.01 * held.seed if "base" not in held.spec["name"] else 0.9 + 0.01 * held.seed**2
+        )
+        == 8
+    )
+    found = client.get(f"/v1/studies/{study_id}").json()["confirmation"]
+    assert (found["state"], found["confirmation"]["confirmed"]) == ("done", True), found["report"]
+    assert found["fresh"][0]["mean"] == pytest.approx(0.035)
+    assert found["fresh"][1]["mean"] == pytest.approx(1.035)
+    assert found["claim"]["trials"] == 3, "those that were pruned were tried, too"
+
+
 def test_every_command_over_http(client: TestClient, studio: Studio) -> None:
     study_id = posted(client)["id"]
     at = f"/v1/studies/{study_id}"
@@ -127,7 +151,7 @@ def test_every_command_over_http(client: TestClient, studio: Studio) -> None:
         ({"budget": {}}, "/budget"),
         ({"base": {}}, "/base/dataset"),
         ({"space": {"/optimizer/rate": {"kind": "uniform", "low": 0, "high": 1}}}, "/space/~1optimizer~1rate"),
-        ({"seeds": [0, 0]}, "/base/seeds"),
+        ({"seeds": [0, 0]}, "/seeds"),
         ({"parallel": 0}, "/parallel"),
     ],
 )

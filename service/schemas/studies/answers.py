@@ -14,8 +14,8 @@ from service.spec.measures import Direction
 class UseView(View):
     """How much of one limit is used."""
 
-    used: float
-    limit: float | None = Field(description="null: the budget has none")
+    used: int | float
+    limit: int | float | None = Field(description="null: the budget has none")
 
 
 class BudgetView(View):
@@ -72,8 +72,8 @@ class SearchClaim(View):
     """What the search alone would have said, on the seeds that chose the trials."""
 
     best: float
-    runner_up: float
-    difference: float = Field(description="best less runner-up, in units of the objective")
+    runner_up: float | None = Field(description="null: the best is held against the base, which the search did not try")
+    difference: float | None = Field(description="best less runner-up, in units of the objective")
     seeds: list[int]
     trials: int = Field(description="that the best was chosen from")
 
@@ -81,7 +81,7 @@ class SearchClaim(View):
 class FreshResult(View):
     """A contestant on the seeds that no trial used."""
 
-    number: int = Field(description="of the trial")
+    number: int | None = Field(description="of the trial; null: this is the base")
     experiment_id: str = Field(description="trains the trial from the fresh seeds")
     n: int = Field(description="runs with a value so far")
     mean: float | None

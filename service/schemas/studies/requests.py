@@ -1,6 +1,6 @@
 """What is asked of a study after it was posted."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,6 @@ class ConfirmStudyRequest(Part):
     seeds: Annotated[int, Field(ge=2, le=100)] | None = Field(
         None, description="fresh ones for each contestant; null: as many as would tell the two apart, 5 to 20"
     )
-    contestants: Annotated[int, Field(ge=2, le=10)] = Field(
-        2, description="best trials that are compared; the winner and the runner-up by default"
+    against: Literal["runner_up", "base"] | None = Field(
+        None, description="what the best trial is held against; null: the runner-up, or the base if there is none"
     )

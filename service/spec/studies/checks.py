@@ -23,6 +23,8 @@ MOST_GRID_VALUES = 10_000  # of one dimension
 def find_problems(study: Study) -> Iterator[Problem]:
     """Yield what is wrong with the document alone, before anything of it is built."""
     yield from under("/budget", study.budget.problems())
+    if study.seeds is not None and len(set(study.seeds)) < len(study.seeds):
+        yield Problem("/seeds", "repeated", "give each seed once: the same seed gives the same run.")
     found = list(leaves(study.space))
     if len(found) > MOST_DIMENSIONS:
         detail = f"these are {len(found)} dimensions, those of options counted: leave some fixed."
