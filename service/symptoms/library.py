@@ -22,7 +22,7 @@ Level = Literal["fault", "warning", "info", "healthy"]
 Verdict = Literal[
     "nonfinite:overflow", "nonfinite:input", "nonfinite:amp", "nonfinite:log0", "bad_init_or_scale",
     "zero_or_symmetric_init", "dead", "weight_decay_too_strong", "validation_shift", "waits_for_data",
-    "labels_unrelated", "pipeline_or_capacity", "softmax_applied_twice",
+    "labels_unrelated", "pipeline_or_capacity", "softmax_applied_twice", "optimizer_settings",
     "lr_above_stability", "outlier_gradient", "bouncing_not_critical", "edge_of_stability", "lr_too_small",
     "strict_saddle", "flat", "minimum", "vanishing_gradient", "exploding_gradient", "dying_relu", "saturated_output",
     "ill_conditioned_inputs", "stale_second_moment", "eps_dominated_parameters", "accumulator_exhausted",
