@@ -12,7 +12,7 @@ from service.diagnosis.rules.registry import RULES
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 
-VERSION = "1"
+VERSION = "2"
 TRIED = "R29"  # the rule that compares the run with trainings beside it
 SUPPORT = 0.5  # of the doubt about a cause that a training without it takes away
 SEVERITY = {"fault": 0, "warning": 1, "info": 2}

@@ -8,6 +8,7 @@ from service.schemas.common import Json, Number, Utc, View
 from service.schemas.runs import RunView
 
 Series = Literal["val/loss", "val/accuracy", "loss"]
+Result = Literal["helped", "did_not_help", "symptom_gone", "undecided"]
 
 
 class LevelView(View):
@@ -22,7 +23,7 @@ class SeedView(View):
     """One seed with and without the remedy."""
 
     seed: int
-    result: Literal["helped", "did_not_help", "undecided"]
+    result: Result
     why: str
     control: LevelView | None
     patched: LevelView | None
@@ -42,7 +43,7 @@ class Judgement(View):
     """What a finished verification shows, as it is stored."""
 
     measured: MeasuredView
-    outcome: Literal["helped", "did_not_help", "undecided"]
+    outcome: Result
     why: str
 
 
@@ -70,7 +71,7 @@ class VerificationView(View):
     patched: RunView | None = Field(description="with the remedy; null: it waits for the job, or cannot be tried")
     pairs: list[PairView]
     state: Literal["looking", "running", "done", "failed"]
-    outcome: Literal["helped", "did_not_help", "undecided"] | None = Field(description="null: it is not known yet")
+    outcome: Result | None = Field(description="symptom_gone: and the loss is the same; null: it is not known yet")
     why: str | None
     measured: MeasuredView | None
     created_at: Utc

@@ -66,7 +66,7 @@ class Verified:
     """The outcome of a remedy that was verified."""
 
     result: Result
-    outcome: str  # helped, did_not_help, undecided
+    outcome: str  # helped, did_not_help, symptom_gone, undecided
     why: str = ""
 
     def as_json(self) -> Json:

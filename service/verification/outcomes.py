@@ -3,8 +3,9 @@
 Runs are compared by their final level: the mean of the last tenth of a series' finite values. The remedy helped where
 only the control run diverged (its loss was not finite, or ended ten times above its first value), or where the level is
 better by more than the margin: twice the standard error of the difference, and at least two percent of the control's
-level. Within the margin the symptom decides: it must be gone with the remedy and present without. Two thirds of the
-seeds must agree.
+level. Within the margin it did not help: a symptom that is gone with the remedy and present without it is said, and is
+no help by itself. Only where the losses of both mean different things does the symptom decide. Two thirds of the seeds
+must agree, and with three seeds or more the mean gain must exceed twice its standard error over the seeds.
 """
 
 import math
@@ -16,13 +17,14 @@ import numpy as np
 
 from service.analysis.arrays import Values
 
-VERSION = "1"  # raise it with every change of a rule here: stored judgements of other versions are void
-Result = Literal["helped", "did_not_help", "undecided"]
+VERSION = "2"  # raise it with every change of a rule here: stored judgements of other versions are void
+Result = Literal["helped", "did_not_help", "symptom_gone", "undecided"]
 TAIL_SHARE = 0.1  # share of the values whose mean is the level
 MARGIN_ERRORS = 2.0  # standard errors that a difference must exceed
 MARGIN_SHARE = 0.02  # of the level: a smaller difference is not worth a change
 DIVERGED_GROWTH = 10.0  # a final level this many times the first value is a divergence
 AGREEING_SHARE = 2 / 3  # of the seeds
+MIN_SEEDS = 3  # whose spread says how uncertain their mean is
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,7 @@ class SeedOutcome(NamedTuple):
     control: Level | None
     patched: Level | None
     margin: float | None
+    gain: float | None = None  # by which the level is better with the remedy
 
 
 def final_level(values: Values, less: bool) -> Level | None:
@@ -79,12 +82,11 @@ def judge_seed(control: TrainedRun, patched: TrainedRun, series: str | None, les
     gain = (without.last - with_it.last) * (1 if less else -1)
     figures = f"{series} ends at {with_it.last:.4g} with the remedy and at {without.last:.4g} without"
     if abs(gain) <= margin:
-        found = _by_symptom(control, patched, f"{figures}, within the margin of {margin:.2g}")
-        return SeedOutcome(*found, without, with_it, margin)
+        found = _within(control, patched, f"{figures}, within the margin of {margin:.2g}")
+        return SeedOutcome(*found, without, with_it, margin, gain)
     result: Result = "helped" if gain > 0 else "did_not_help"
-    return SeedOutcome(
-        result, f"{figures} (margin {margin:.2g}){_symptom_note(patched.symptom, gain > 0)}", without, with_it, margin
-    )
+    why = f"{figures} (margin {margin:.2g}){_symptom_note(patched.symptom, gain > 0)}"
+    return SeedOutcome(result, why, without, with_it, margin, gain)
 
 
 def blew_up_late(values: Values, less: bool) -> bool:
@@ -100,6 +102,13 @@ def _diverged(control: bool, patched: bool) -> tuple[Result, str]:
     if control:
         return "helped", "the run diverged without the remedy but not with it"
     return "did_not_help", "the run diverged with the remedy but not without it"
+
+
+def _within(control: TrainedRun, patched: TrainedRun, why: str) -> tuple[Result, str]:
+    """Judge levels that are the same: a symptom that is gone is said, but the remedy has not helped."""
+    if patched.symptom is False and control.symptom:
+        return "symptom_gone", f"{why}: the symptom is gone with the remedy, the loss is the same"
+    return _by_symptom(control, patched, why)
 
 
 def _by_symptom(control: TrainedRun, patched: TrainedRun, why: str) -> tuple[Result, str]:
@@ -125,5 +134,18 @@ def combine_seeds(judged: Sequence[SeedOutcome]) -> tuple[Result, str]:
     counted = ", ".join(f"{votes.count(each)} {each.replace('_', ' ')}" for each in get_args(Result) if each in votes)
     for typical in judged:
         if typical.result != "undecided" and votes.count(typical.result) >= AGREEING_SHARE * len(votes):
+            if typical.result == "helped" and (noise := _within_noise(judged)):
+                return "undecided", f"Of {len(votes)} seeds: {counted}; {noise}."
             return typical.result, f"Of {len(votes)} seeds: {counted}. For example, {typical.why}."
     return "undecided", f"Of {len(votes)} seeds: {counted}; two thirds must agree."
+
+
+def _within_noise(judged: Sequence[SeedOutcome]) -> str:
+    """Return how the mean gain compares with its error over the seeds, where it is not clearly above; else nothing."""
+    gains = np.array([each.gain for each in judged if each.gain is not None], dtype=np.float64)
+    if len(gains) < MIN_SEEDS:
+        return ""
+    gain, error = float(gains.mean()), float(gains.std(ddof=1) / math.sqrt(len(gains)))
+    if gain > MARGIN_ERRORS * error:
+        return ""
+    return f"the mean gain of {gain:.2g} is within the noise of the seeds (standard error {error:.2g})"

@@ -31,7 +31,7 @@ CLIMBING = TrainedRun(1.05 ** np.arange(200))  # far from infinity, and on its w
         (flat(1.0), flat(0.99), "undecided"),
         (flat(1.0), flat(0.97), "helped"),
         (flat(1.0, 1.0), flat(0.9, 1.0), "undecided"),
-        (flat(1.0, symptom=True), flat(1.0, symptom=False), "helped"),
+        (flat(1.0, symptom=True), flat(1.0, symptom=False), "symptom_gone"),
         (flat(1.0, symptom=True), flat(1.0, symptom=True), "did_not_help"),
         (flat(1.0, symptom=False), flat(1.0, symptom=False), "undecided"),
         (flat(1.0, diverged=True), flat(5.0), "helped"),
@@ -71,3 +71,13 @@ def test_two_thirds_of_the_seeds_must_agree_and_the_sentence_counts_them() -> No
     result, why = combine_seeds([of("helped"), of("did_not_help")])
     assert (result, why) == ("undecided", "Of 2 seeds: 1 helped, 1 did not help; two thirds must agree.")
     assert combine_seeds([of("did_not_help"), of("did_not_help"), of("undecided")])[0] == "did_not_help"
+
+
+def test_a_gain_must_exceed_the_noise_of_the_seeds() -> None:
+    def seed(gain: float) -> SeedOutcome:
+        return judge_seed(flat(1.0), flat(1.0 - gain), "loss", less=True)
+
+    assert combine_seeds([seed(0.5), seed(0.4), seed(0.6)])[0] == "helped"
+    result, why = combine_seeds([seed(0.5), seed(0.4), seed(-1.0)])
+    assert (result, "within the noise of the seeds" in why) == ("undecided", True)
+    assert combine_seeds([seed(0.5), seed(0.5)])[0] == "helped", "two say nothing about a spread"

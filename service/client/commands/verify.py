@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from service.schemas.verifications import VerificationView
 
-COLOURS = {"helped": "green", "did_not_help": "red", "undecided": "yellow"}
+COLOURS = {"helped": "green", "did_not_help": "red", "symptom_gone": "yellow", "undecided": "yellow"}
 
 
 def add(commands: Commands) -> None:

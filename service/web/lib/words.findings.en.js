@@ -81,6 +81,7 @@ export const findings = {
   "outcome.did_not_help": "It did not help",
   "outcome.helped": "It helped",
   "outcome.running": "Being tried",
+  "outcome.symptom_gone": "The symptom is gone, the loss is the same",
   "outcome.undecided": "Undecided",
   "reading.autopsy": "Download a script that repeats the last step",
   "reading.eigenvalue": "eigenvalue",

@@ -79,6 +79,7 @@ export const findings = {
   "outcome.did_not_help": "无效",
   "outcome.helped": "有效",
   "outcome.running": "正在尝试",
+  "outcome.symptom_gone": "症状消失，但损失不变",
   "outcome.undecided": "未定",
   "reading.autopsy": "下载重复最后一步的脚本",
   "reading.eigenvalue": "特征值",
