@@ -8,7 +8,7 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Component
-from service.spec.studies.dimensions import DimensionBase
+from service.spec.studies.dimensions import Choice, DimensionBase
 
 Startup = Annotated[int, Field(ge=1, le=1000)]
 
@@ -57,3 +57,33 @@ class Tpe(SamplerBase):
 
     kind: Literal["tpe"] = "tpe"
     startup: Startup = Field(10, description="random points before it starts to learn")
+
+
+class Gp(SamplerBase):
+    """Gaussian process with a Matern 5/2 kernel and expected improvement: the fewest trials for few dimensions."""
+
+    learns = True
+    formula = "argmax log EI(x)"
+    paper = "Snoek et al. 2012, arXiv:1206.2944; Ament et al. 2023, arXiv:2310.20708 (log EI)"
+
+    kind: Literal["gp"] = "gp"
+    startup: Startup = Field(8, description="Sobol points before it starts to learn")
+
+
+class CmaEs(SamplerBase):
+    """CMA-ES: a normal distribution that adapts to the good points, for many continuous dimensions and many trials."""
+
+    learns = True
+    paper = "Hansen 2016, arXiv:1604.00772"
+
+    kind: Literal["cma_es"] = "cma_es"
+    population: Annotated[int, Field(ge=4, le=1000)] | None = Field(
+        None, description="trials of a generation; null: 4 + 3 ln(dimensions)"
+    )
+
+    def space_problems(self, dimensions: Sequence[DimensionBase]) -> Iterator[Problem]:
+        """Yield too few dimensions that are numbers."""
+        numbers = sum(not isinstance(each, Choice) and each.count != 1 for each in dimensions)
+        if numbers < 2:
+            detail = f"it adapts to 2 or more numbers that every trial has, and the space has {numbers}: use tpe or gp."
+            yield Problem("/kind", "too_few_dimensions", detail, {"ge": 2}, "tpe")

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from service.spec.studies.dimensions import same_value
-from service.spec.studies.samplers import Grid, Random, SamplerBase, Sobol, Tpe
+from service.spec.studies.samplers import CmaEs, Gp, Grid, Random, SamplerBase, Sobol, Tpe
 from service.spec.studies.space import Point, combinations, restricted
 from service.spec.studies.study import Study
-from service.studies.suggest import grid, sobol, tpe
+from service.studies.suggest import cma_es, gp, grid, sobol, tpe
 from service.studies.suggest.question import Question
 from service.studies.trial import Trial, TrialState
 
@@ -16,6 +16,8 @@ SAMPLERS: dict[type[SamplerBase], Callable[[Question], Point | None]] = {
     Random: Question.random_point,
     Sobol: sobol.ask,
     Tpe: tpe.ask,
+    Gp: gp.ask,
+    CmaEs: cma_es.ask,
 }
 
 

@@ -4,6 +4,7 @@ Multivariate, so that dimensions are modelled together, in groups where some are
 ones (constant liar), so that several trials at once differ.
 """
 
+import heapq
 import warnings
 from functools import lru_cache
 from types import ModuleType
@@ -13,7 +14,9 @@ from service.spec.studies.dimensions import Choice, DimensionBase, Int, LogUnifo
 from service.spec.studies.samplers import Tpe
 from service.spec.studies.space import Leaf, Point, draw, leaves
 from service.studies.suggest.question import Placed, Question
-from service.studies.trial import TrialState
+from service.studies.trial import Trial, TrialState
+
+LATEST, BEST = 150, 50  # trials that are told, by number and by value
 
 
 def ask(question: Question) -> Point:
@@ -24,7 +27,7 @@ def ask(question: Question) -> Point:
     placed = {each.trial.number: each for each in question.placed}
     # groups, for conditional dimensions, have been experimental since 2021
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    trials = [each.trial for each in placed.values()]
+    trials = _latest_and_best(question, [each.trial for each in placed.values()])
     told = question.of_each(trials, "optuna", lambda trial: _frozen(optuna, question, placed[trial.number]))
     search = optuna.create_study(
         storage=storage(told),
@@ -39,6 +42,16 @@ def ask(question: Question) -> Point:
     )
     trial = search.ask()
     return draw(question.space, lambda leaf: _suggested(trial, leaf))
+
+
+def _latest_and_best(question: Question, trials: list[Trial]) -> list[Trial]:
+    """Return so many trials that an answer takes milliseconds; Optuna gives old ones little weight anyway."""
+    if len(trials) <= LATEST + BEST:
+        return trials
+    old, latest = trials[:-LATEST], trials[-LATEST:]
+    finished = [trial for trial in old if trial.state == TrialState.FINISHED]
+    best = heapq.nsmallest(BEST, finished, key=lambda trial: (question.loss(trial), trial.number))
+    return sorted([*best, *latest], key=lambda trial: trial.number)
 
 
 def _suggested(trial: Any, leaf: Leaf) -> Any:
