@@ -127,8 +127,13 @@ class AttemptSupervisor:
         """Start training, at once or when what it starts from is on this machine."""
         for others in self.claim.references.values():
             self.transfer.prefetch(others)
-        if self.transfer.fetch(self.claim.checkpoint, hashes_of(self.claim.spec)):
+        if self.transfer.fetch(self.claim.checkpoint, self._uploads()):
             self._send_train_request()
+
+    def _uploads(self) -> list[str]:
+        """Return the hashes of the files that the trainer reads: to predict rows, none but the checkpoint."""
+        predicts = self.claim.task is not None and "rows" in self.claim.task
+        return [] if predicts else hashes_of(self.claim.spec)
 
     def _send_train_request(self) -> None:
         claim, settings = self.claim, self.settings
@@ -137,7 +142,7 @@ class AttemptSupervisor:
         resume = self._files([claim.checkpoint])[0] if claim.checkpoint else None
         others = {name: self._files(saved) for name, saved in claim.references.items()}
         account = trainer_account(settings)
-        for sha256 in hashes_of(claim.spec):
+        for sha256 in self._uploads():
             account.show_upload(self.transfer.uploads.folder, sha256)
         for files in (*chain.from_iterable(others.values()), *([resume] if resume else [])):
             account.give_checkpoint(Path(files["folder"]))

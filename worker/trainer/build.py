@@ -1,5 +1,6 @@
 """The construction of the torch objects that a spec names."""
 
+import json
 from collections.abc import Callable, Iterable
 from functools import cache
 from pkgutil import resolve_name
@@ -49,6 +50,11 @@ def build(component: Component, *args: Any, **policy: Any) -> Any:
         if arguments[name] is not None:
             arguments[name] = torch.tensor(arguments[name])
     return resolve(component.target)(*args, **arguments, **policy)
+
+
+def read_spec(document: dict[str, Any]) -> Experiment:
+    """Return the spec of a stored document."""
+    return Experiment.model_validate_json(json.dumps(document))  # JSON mode: strict, yet arrays are tuples
 
 
 def build_model(spec: Experiment) -> nn.Module:

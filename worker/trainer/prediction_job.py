@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,18 +12,34 @@ from service.spec.datasets.images import ImagesBase
 from service.spec.datasets.text import LanguageBase
 from service.spec.model_inputs import model_inputs
 from service.spec.probe_jobs import PREDICTIONS
-from worker.protocol import OUTCOMES, Reading
+from worker.protocol import OUTCOMES, Ended, Outcome, Reading, Started, TrainRequest
+from worker.trainer.build import read_spec
+from worker.trainer.channel import SupervisorLink
+from worker.trainer.checkpoints.stored_model import StoredModel
 from worker.trainer.data.text_codec import TextCodec
+from worker.trainer.environment import environment, environment_differences
 from worker.trainer.failures import describe_error, loses_device
 from worker.trainer.loop import Training
 from worker.trainer.optim.schedule_free import eval_weights
 from worker.trainer.predictions import describe_outputs, model_rows
-from worker.trainer.probe_job import Job
 from worker.trainer.probes.runner import MAX_READING_BYTES
 
 
-class PredictionJob(Job):
-    """One attempt: the rows are in the task, the answers become a reading."""
+class PredictionJob:
+    """One attempt: the rows are in the task, the answers become a reading. The data of the training are not read."""
+
+    def __init__(self, request: TrainRequest, device: torch.device, supervisor: SupervisorLink) -> None:
+        self.request, self.supervisor = request, supervisor
+        self.stored = StoredModel(read_spec(request.spec), request.seed, device)
+        assert request.resume is not None, "predictions are made with the weights of a checkpoint"
+        self.saved = self.stored.load(Path(request.resume["folder"]), request.resume["sha256"], request.fork)
+        spec, step = self.stored.spec, self.stored.step
+        here = environment(device, request.threads, spec)
+        differs = environment_differences(self.saved["environment"], here)
+        started = here | {"reproducible": not differs} | ({"differs": differs} if differs else {})
+        supervisor.send(
+            Started(from_step=step, total_steps=step, rows_per_step=spec.rows_per_step, environment=started)
+        )
 
     def run(self) -> None:
         """Predict and send the end, unless a stop request was first."""
@@ -31,7 +48,7 @@ class PredictionJob(Job):
             return
         assert self.request.task is not None
         try:
-            found: dict[str, Any] = {"predictions": predict_rows(self.training, self.saved, self.request.task["rows"])}
+            found: dict[str, Any] = {"predictions": predict_rows(self.stored, self.saved, self.request.task["rows"])}
             if (size := len(dumps(found).encode())) > MAX_READING_BYTES:
                 raise ValueError(f"the answers have {size} bytes, at most {MAX_READING_BYTES}: ask for fewer rows")
         except Exception as error:
@@ -39,11 +56,14 @@ class PredictionJob(Job):
                 raise
             found = {"error": str(error) if isinstance(error, ValueError) else describe_error(error)}
         payload = dumps(found).encode()
-        self.supervisor.send(Reading(step=self.training.step, name=PREDICTIONS, payload=payload))
+        self.supervisor.send(Reading(step=self.stored.step, name=PREDICTIONS, payload=payload))
         self._end("succeeded")
 
+    def _end(self, outcome: Outcome) -> None:
+        self.supervisor.send(Ended(outcome=outcome, step=self.stored.step))
 
-def predict_rows(training: Training, saved: dict[str, Any], rows: Sequence[Any]) -> list[dict[str, Any]]:
+
+def predict_rows(training: StoredModel | Training, saved: dict[str, Any], rows: Sequence[Any]) -> list[dict[str, Any]]:
     """Return an answer for each row; `saved` is the checkpoint's state.json. The model taken home answers alike."""
     if "scales" not in saved:
         raise ValueError("the checkpoint is of an earlier release, which did not store how rows are scaled")
@@ -61,7 +81,7 @@ def predict_rows(training: Training, saved: dict[str, Any], rows: Sequence[Any])
     return found
 
 
-def _as_numbers(row: Any, at: int, training: Training) -> Any:
+def _as_numbers(row: Any, at: int, training: StoredModel | Training) -> Any:
     """Return a text as its tokens, and an image as its bytes; other rows are numbers, or prepared as the model says."""
     dataset = training.spec.dataset
     try:

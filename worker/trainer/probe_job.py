@@ -35,10 +35,12 @@ from worker.trainer.loop import Training
 from worker.trainer.probes.measurement import CheckpointWeights
 
 
-class Job:
-    """One attempt of a job that trains nothing, at a saved state or at the beginning of a run."""
+class ProbeJob:
+    """One attempt of a job that measures a state with instruments: a saved one, or the beginning of a run."""
 
     def __init__(self, request: TrainRequest, training: Training, supervisor: SupervisorLink) -> None:
+        self.probes = validate(ProbeTask, request.task).probes
+        self.has_saved = False  # at most one state is saved, because a step has one checkpoint
         self.request, self.training, self.supervisor = request, training, supervisor
         self.saved: dict[str, Any] = {}  # what the checkpoint holds beside tensors, if there is one
         self.environment = environment(training.device, request.threads, training.spec)
@@ -60,15 +62,6 @@ class Job:
 
     def _end(self, outcome: Outcome) -> None:
         self.supervisor.send(Ended(outcome=outcome, step=self.training.step))
-
-
-class ProbeJob(Job):
-    """A job that measures a state with instruments."""
-
-    def __init__(self, request: TrainRequest, training: Training, supervisor: SupervisorLink) -> None:
-        self.probes = validate(ProbeTask, request.task).probes
-        self.has_saved = False  # at most one state is saved, because a step has one checkpoint
-        super().__init__(request, training, supervisor)
 
     def run(self) -> None:
         """Run the probes and send the end; a stop request takes effect between two probes."""

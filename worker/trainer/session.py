@@ -1,7 +1,6 @@
 """One attempt inside the trainer: build, resume, train, and report to the supervisor."""
 
 import contextlib
-import json
 import os
 import threading
 import time
@@ -33,7 +32,7 @@ from worker.protocol import (
     TrainRequest,
 )
 from worker.protocol import Points as PointsFrame
-from worker.trainer.build import optimizer_policies
+from worker.trainer.build import optimizer_policies, read_spec
 from worker.trainer.channel import SupervisorLink
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.checkpoints.checkpoint import Saved
@@ -91,6 +90,9 @@ def run_request(
     """Handle a request: train, probe or predict, to its end or a stop request; raise `RunFailure` if it fails."""
     torch.set_num_threads(request.threads)
     others, peak = others or NoOtherRanks(), PeakMemory(device)
+    if request.task is not None and "rows" in request.task:
+        run_predictions(request, device, supervisor)
+        return
     try:
         training = prepare_request(request, device)
     except Exception as error:
@@ -98,8 +100,7 @@ def run_request(
     session = None
     try:
         if request.task is not None:
-            job = PredictionJob if "rows" in request.task else ProbeJob
-            job(request, training, supervisor).run()
+            ProbeJob(request, training, supervisor).run()
             return
         check_devices(training.spec, others.size)
         session = Session(request, training, supervisor, peak)
@@ -125,6 +126,18 @@ def run_request(
         raise failure from error
 
 
+def run_predictions(request: TrainRequest, device: torch.device, supervisor: SupervisorLink) -> None:
+    """Handle a request that predicts rows; raise `RunFailure` where the model cannot be loaded."""
+    try:
+        job = PredictionJob(request, device, supervisor)
+    except Exception as error:
+        raise run_failure_of(error, None, building=True) from error
+    try:
+        job.run()
+    except Exception as error:
+        raise run_failure_of(error, job.stored.step) from error
+
+
 def check_devices(spec: Experiment, devices: int) -> None:
     """Raise if the run needs another number of devices than the trainer has; one device is always there."""
     if (wanted := spec.resources.devices) not in (1, devices):
@@ -134,7 +147,7 @@ def check_devices(spec: Experiment, devices: int) -> None:
 
 def prepare_request(request: TrainRequest, device: torch.device) -> Training:
     """Build the training of a request, at step 0."""
-    spec = Experiment.model_validate_json(json.dumps(request.spec))  # JSON mode: strict, yet arrays are tuples
+    spec = read_spec(request.spec)
     datasets, mounted = (Path(path) if path else None for path in (request.datasets, request.mounted))
     return prepare(spec, request.seed, device, DatasetFolders(datasets, request.resident_bytes, mounted))
 

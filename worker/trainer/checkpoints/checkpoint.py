@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from service.errors import RunFailure
+from service.spec.experiment import Experiment
 from service.storage.files import PREDICTIONS, STATE, TENSORS, sha256_of_folder, sync_to_disk
 from worker.memory import available_bytes
 from worker.trainer.checkpoints import optimizer_state
@@ -149,11 +150,15 @@ def load(folder: Path, sha256: str, training: Training) -> dict[str, Any]:
     Raise `RunFailure` checkpoint_damaged if anything is missing, truncated, changed, or another run's.
     """
     tensors, document = read(folder, sha256)
-    hashes = (training.spec.hash, training.spec.hash_without_plugins)
-    if document["spec_hash"] not in hashes or document["seed"] != training.seed:
-        raise _damaged(folder, "belongs to another spec or seed")
+    check_owner(folder, document, training.spec, training.seed)
     restore(training, tensors, document)
     return document
+
+
+def check_owner(folder: Path, document: dict[str, Any], spec: Experiment, seed: int) -> None:
+    """Raise `RunFailure` for a checkpoint of another run."""
+    if document["spec_hash"] not in (spec.hash, spec.hash_without_plugins) or document["seed"] != seed:
+        raise _damaged(folder, "belongs to another spec or seed")
 
 
 def load_fork(folder: Path, sha256: str, training: Training) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -166,8 +171,11 @@ def load_fork(folder: Path, sha256: str, training: Training) -> tuple[dict[str, 
     return document, taken
 
 
-def read(folder: Path, sha256: str) -> tuple[Tensors, dict[str, Any]]:
-    """Return tensors and state.json of a checkpoint; raise `RunFailure` unless it is exactly what was written."""
+def read(folder: Path, sha256: str, parts: tuple[str, ...] | None = None) -> tuple[Tensors, dict[str, Any]]:
+    """Return tensors, all or those of `parts`, and state.json of a checkpoint.
+
+    Raise `RunFailure` unless it is exactly what was written.
+    """
     try:
         found = sha256_of_folder(folder)
     except OSError as error:
@@ -176,10 +184,18 @@ def read(folder: Path, sha256: str) -> tuple[Tensors, dict[str, Any]]:
         raise _damaged(folder, "is not what was written: its sha256 differs")
     try:
         document = json.loads((folder / STATE).read_bytes())
-        tensors = load_file(folder / TENSORS)
+        tensors = _load_parts(folder / TENSORS, parts)
     except (OSError, ValueError, SafetensorError) as error:  # it changed since it was hashed
         raise _damaged(folder, f"cannot be read ({type(error).__name__})") from error
-    return _restore_strides(tensors, document.get("strides", {})), dict(document)
+    strides = {name: each for name, each in document.get("strides", {}).items() if name in tensors}
+    return _restore_strides(tensors, strides), dict(document)
+
+
+def _load_parts(path: Path, parts: tuple[str, ...] | None) -> Tensors:
+    if parts is None:
+        return dict(load_file(path))
+    with safe_open(path, "pt") as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys() if name.split("/")[0] in parts}  # noqa: SIM118
 
 
 def _damaged(folder: Path, what: str) -> RunFailure:

@@ -7,9 +7,9 @@ the new spec gives to update s, so another batch size continues at that row, not
 
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from service.errors import RunFailure
@@ -23,7 +23,14 @@ DERIVED = {"label", "base_lr", "initial_lr"}  # group entries derived from setti
 COMPUTED = {*SWITCHES, "maximize"}  # how an update is computed, not what it is
 
 
-def layout(training: Training) -> list[dict[str, Any]]:
+class HasModel(Protocol):
+    """A training, or a model that was stored by one."""
+
+    model: nn.Module
+    optimizers: list[Optimizer]
+
+
+def layout(training: HasModel) -> list[dict[str, Any]]:
     """Return which class updates which parameters in which groups: what a fork compares."""
     names = {id(parameter): name for name, parameter in training.model.named_parameters()}
     return [
@@ -38,7 +45,7 @@ def layout(training: Training) -> list[dict[str, Any]]:
 def restore_fork(training: Training, tensors: Tensors, document: dict[str, Any]) -> Taken:
     """Restore a new `training` from its parent as far as it fits; the caller sets the random states."""
     parent, own = document.get("spec", {}), training.spec.normalised()
-    _load_weights(training, under("model", tensors))
+    load_weights(training, under("model", tensors))
     training.step, training.evaluations = document["step"], document.get("evaluations", 0)
     taken: Taken = {"model": True}
     if loss := under("loss", tensors):
@@ -46,7 +53,7 @@ def restore_fork(training: Training, tensors: Tensors, document: dict[str, Any])
         taken["loss"] = equal or "the parent had another loss, or other data"
         if equal:
             training.criterion.load_state_dict(loss)
-    found = [_restore_optimizer(training, at, tensors, document) for at in range(len(training.optimizers))]
+    found = [restore_optimizer(training, at, tensors, document) for at in range(len(training.optimizers))]
     taken["optimizer"] = next((each for each in found if each is not True), True)
     if training.rates.plateau is not None:
         same = [watched(each.get("schedule")) for each in (parent, own)]
@@ -60,7 +67,7 @@ def under(part: str, tensors: Tensors) -> Tensors:
     return {name.removeprefix(f"{part}/"): value for name, value in tensors.items() if name.startswith(f"{part}/")}
 
 
-def _load_weights(training: Training, saved: Tensors) -> None:
+def load_weights(training: HasModel, saved: Tensors) -> None:
     """Load every parameter and buffer; raise `RunFailure` at the first that does not fit."""
     for name, own in training.model.state_dict().items():
         if name not in saved:
@@ -77,7 +84,7 @@ def _misfit(what: str) -> RunFailure:
     return RunFailure("spec_cannot_build", f"{detail}. A fork keeps the parent's model.")
 
 
-def _restore_optimizer(training: Training, at: int, tensors: Tensors, document: dict[str, Any]) -> bool | str:
+def restore_optimizer(training: HasModel, at: int, tensors: Tensors, document: dict[str, Any]) -> bool | str:
     """Restore optimizer `at`; return True, or why it starts fresh."""
     if "layout" not in document:
         return "the checkpoint is of a release that did not say what its optimizer was"

@@ -25,6 +25,8 @@ from service.spec.parse.defaults import fill_defaults
 from service.spec.prediction_rows import read_rows
 from service.spec.preparation import PreparationStep
 from service.storage.uploads import FolderUploads
+from worker.trainer.checkpoints import checkpoint
+from worker.trainer.checkpoints.stored_model import StoredModel
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.split import Splits, split_dataset
@@ -298,7 +300,9 @@ def test_targets_are_transformed_for_the_loss_and_measured_in_their_own_unit(kin
 
 
 @pytest.mark.parametrize("encoder", ["one_hot", "ordinal", "embed"])
-def test_predictions_for_rows_of_the_table_prepare_them_as_the_training_did(encoder: str, store: Any) -> None:
+def test_predictions_for_rows_of_the_table_prepare_them_as_the_training_did(
+    encoder: str, store: Any, tmp_path: Path
+) -> None:
     table = frame()
     table["rank"] = np.arange(len(table)) % 3
     steps = (
@@ -341,6 +345,9 @@ def test_predictions_for_rows_of_the_table_prepare_them_as_the_training_did(enco
     with torch.no_grad():
         expected = describe_outputs(training.model.eval()(x), inputs)
     assert predict_rows(training, training.fitted, given) == expected
+    saved = checkpoint.save(tmp_path, training, {"environment": {}} | training.fitted)
+    stored = StoredModel(spec, 0, CPU)
+    assert predict_rows(stored, stored.load(saved.folder, saved.sha256), given) == expected, "without the table"
 
 
 def test_an_uploaded_table_without_steps_is_stored_as_before(store: Any) -> None:
