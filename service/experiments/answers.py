@@ -52,7 +52,7 @@ def read_experiment(
 ) -> ExperimentView:
     """Return an experiment and its runs, or raise `NotFound`; `with_places` reads the whole queue."""
     stored = experiments.get(connection, principal, experiment_id)
-    found = runs.all_of_experiments(connection, [experiment_id])
+    found = [run for run in runs.all_of_experiments(connection, [experiment_id]) if not run.predicts]
     views = read_runs(connection, found, with_places)
     counting = {run.id for run in runs.select_counted(found)}
     main = experiment_summary.of_experiments(connection, [experiment_id]).get(experiment_id)

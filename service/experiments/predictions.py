@@ -33,7 +33,7 @@ def ask(context: Context, run_id: str, request: PredictRequest, key: str | None)
 def answer(connection: Connection, principal: Principal, run_id: str, job_id: str) -> PredictionView:
     """Return what a job has found so far."""
     job = runs.get(connection, principal, job_id)
-    if job.parent_run_id != run_id or job.task is None or job.task["probes"]:
+    if job.parent_run_id != run_id or not job.predicts:
         raise NotFound(f"There is no prediction {job_id} of run {run_id}.")
     found = None
     if job.state is State.SUCCEEDED:

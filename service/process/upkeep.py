@@ -1,4 +1,4 @@
-"""The thread that does what has time: noting when keys were used and who was refused, emptying bins, old uploads."""
+"""The thread that does what has time: notes of used keys and refusals, emptying bins, old uploads and predictions."""
 
 import logging
 import threading
@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from service.db.access import audit_log, keys
 from service.db.experiments import bin, datasets, deletion
+from service.db.runs import prediction_jobs
 from service.db.session import Engine, transaction
 from service.errors import Conflict
 from service.process.refusals import Refusals
@@ -16,6 +17,7 @@ from service.storage.abandoned_uploads import remove_abandoned_uploads
 
 EVERY_S = 60.0
 MAX_ERASED = 20  # of a kind at once
+MAX_PREDICTIONS = 1_000  # likewise
 log = logging.getLogger(__name__)
 
 
@@ -56,6 +58,7 @@ class Upkeep(BackgroundThread):
         """Do each task once."""
         self._note()
         self.tasks.attempt("empty the bins", self._empty_bins)
+        self.tasks.attempt("delete old predictions", self._delete_predictions)
         self.tasks.attempt("remove abandoned uploads", self._remove_abandoned_uploads)
 
     def _note(self) -> None:
@@ -82,6 +85,10 @@ class Upkeep(BackgroundThread):
                     files.append(datasets.erase(connection, principal, dataset_id))
         for sha256 in files:
             remove_unless_named(self._engine, self._settings, sha256)
+
+    def _delete_predictions(self) -> None:
+        with transaction(self._engine) as connection:
+            prediction_jobs.empty_old(connection, MAX_PREDICTIONS)
 
     def _remove_abandoned_uploads(self) -> None:
         remove_abandoned_uploads(self._settings.dataset_dir / ".incoming")

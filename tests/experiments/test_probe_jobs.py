@@ -10,7 +10,7 @@ from sqlalchemy import text
 from service.api.routes import derived_runs as routes
 from service.db.access.principal import Principal
 from service.db.metrics.codec import pack
-from service.db.runs import endings, leases
+from service.db.runs import endings, leases, prediction_jobs
 from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.errors import Invalid
@@ -26,6 +26,7 @@ from tests.harness.statements import sent_statements
 from .test_commands import refused, trained
 
 Submit = Callable[..., dict[str, Any]]
+PREDICTIONS = "?predictions=true"
 SHARPNESS = {"probes": [{"kind": "sharpness"}]}
 
 
@@ -308,6 +309,54 @@ def test_rows_are_predicted_by_a_job_whose_answer_is_asked_for_later(
     assert client.get(f"/v1/runs/{run}/probes").json()["items"] == [], "it looks with no instrument"
     assert client.get(f"/v1/runs/{run}/readings").json()["items"] == [], "nor do readings of the run have it"
     assert client.get(f"/v1/runs/{job['id']}").json()["task"] == {"probes": []}, "without the rows"
+    listed = [[each["id"] for each in client.get(f"/v1/runs{query}").json()["items"]] for query in ("", PREDICTIONS)]
+    assert listed == [[run], [job["id"], run]]
+    shown = client.get(f"/v1/experiments/{client.get(f'/v1/runs/{run}').json()['experiment_id']}").json()
+    assert [each["id"] for each in shown["runs"]] == [run]
+
+
+def test_a_prediction_is_deleted_a_while_after_its_end_and_nothing_else_is(
+    client: TestClient, submit: Submit, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "PREDICT_WAIT_S", 0.0)
+    submit(dataset={"kind": "iris"})
+    training = worker.claim()
+    worker.save(training, 10, points(1, 10))
+    worker.finish(training)
+    run = training.run_id
+    jobs = [client.post(f"/v1/runs/{run}/predict", json=IRIS).json()["id"] for _ in range(4)]
+    probe = client.post(f"/v1/runs/{run}/probes", json={"probes": [{"kind": "sharpness"}]}).json()["id"]
+    for _ in jobs[:3]:
+        held = worker.claim()
+        with transaction(worker.engine) as connection:
+            leases.save_reading(connection, held, 10, "predictions", {"predictions": []}, {})
+        worker.finish(held)
+    experiment = client.get(f"/v1/runs/{run}").json()["experiment_id"]
+    comment = {"text": "see this", "run_id": jobs[1]}
+    assert client.post(f"/v1/experiments/{experiment}/comments", json=comment).status_code == 201
+
+    def age(days: float) -> int:
+        """Let all runs have ended so long ago, and delete what is old."""
+        with transaction(worker.engine) as connection:
+            ended = "UPDATE run SET finished_at = finished_at - make_interval(hours => :hours)"
+            connection.execute(text(ended), {"hours": round(days * 24)})
+        with transaction(worker.engine) as connection:
+            return prediction_jobs.empty_old(connection, 1_000)
+
+    assert age(6) == 0
+    assert age(2) == 2
+    known = [client.get(f"/v1/runs/{each}").status_code for each in (run, probe, *jobs)]
+    assert known == [200, 200, 404, 200, 404, 200], "one has a comment, and the fourth has not ended"
+    assert client.get(f"/v1/runs/{run}/predictions/{jobs[0]}").status_code == 404
+    with transaction(worker.engine) as connection:
+        assert connection.execute(text("SELECT count(*) FROM reading WHERE kind = 'predictions'")).scalar_one() == 1
+    client.post(f"/v1/runs/{probe}/cancel")
+    client.post(f"/v1/runs/{jobs[3]}/cancel")
+    assert client.delete(f"/v1/experiments/{experiment}").status_code == 204
+    assert client.post(f"/v1/experiments/{experiment}/restore").is_success
+    assert client.get(f"/v1/runs/{jobs[0]}").status_code == 404, "nor does the bin bring it back"
+    listed = client.get(f"/v1/runs{PREDICTIONS}").json()["items"]
+    assert {each["id"] for each in listed} == {run, probe, jobs[1], jobs[3]}
 
 
 def test_rows_that_do_not_fit_and_weights_that_are_not_kept_are_refused(

@@ -123,7 +123,7 @@ def list_probes(run_id: RunId, principal: PrincipalDep, connection: ConnectionDe
     """List the probe runs started for this run."""
     runs.get(connection, principal, run_id)
     found = runs.derived_from(connection, run_id, Relation.PROBE)
-    return ProbesView(items=read_runs(connection, [each for each in found if each.task and each.task["probes"]]))
+    return ProbesView(items=read_runs(connection, [each for each in found if not each.predicts]))
 
 
 @router.post(

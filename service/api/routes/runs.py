@@ -43,6 +43,7 @@ def list_runs(
     request: Request,
     response: Response,
     state: Annotated[State | None, Query(description="only runs in this state")] = None,
+    predictions: Annotated[bool, Query(description="also jobs that predict rows (POST .../predict)")] = False,
     where: Filter = None,
     sort: Sort = None,
     fields: Fields = None,
@@ -57,7 +58,7 @@ def list_runs(
     if state is not None:
         terms.append(Term(Fact("state", "state"), "=", (state.value,)))
     condition, after = And(tuple(terms)) if terms else None, parse_cursor(cursor, order)
-    found = lists.runs(connection, principal, limit + 1, condition, order, after)
+    found = lists.runs(connection, principal, limit + 1, condition, order, after, predictions)
     listed, next_cursor = sorted_page(found, limit, order, request, response)
     items = [each.run for each in listed]
     page = Page[RunView](items=read_runs(connection, items), next_cursor=next_cursor)

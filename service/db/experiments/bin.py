@@ -31,7 +31,10 @@ TAKE = text(
     WHERE id = :id
     """
 )
-PLACE_RUNS = text("UPDATE run SET project_id = :place WHERE experiment_id = :id")
+# but emptied jobs, which stay in no project
+PLACE_RUNS = text(
+    "UPDATE run SET project_id = :place WHERE experiment_id = :id AND task IS DISTINCT FROM cast('{}' AS jsonb)"
+)
 
 
 def put(connection: Connection, principal: Principal, experiment_id: str) -> None:

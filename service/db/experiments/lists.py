@@ -127,8 +127,9 @@ def runs(
     keep: Node | None,
     order: Order,
     after: ListPosition | None,
+    predictions: bool = False,
 ) -> list[ListedRun]:
-    """Return the next `limit` runs of a list."""
+    """Return the next `limit` runs of a list, jobs that predict rows only with `predictions`."""
     compiler = Compiler("runs")
     value = compiler.column(order.field)
     query = (
@@ -137,6 +138,8 @@ def runs(
         .join(member, member.c.id == experiment.c.owner_id)
         .where(run.c.project_id == principal.project_id)
     )
+    if not predictions:
+        query = query.where(or_(run.c.task.is_(None), func.jsonb_array_length(run.c.task["probes"]) > 0))
     query = _page(query, compiler, run.c.id, value, keep, order, after).limit(limit)
     rows: Sequence[Any] = connection.execute(query).mappings().all()
     return [ListedRun(stored({k: v for k, v in row.items() if k != "sorted_by"}), row["sorted_by"]) for row in rows]

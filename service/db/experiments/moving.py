@@ -44,7 +44,10 @@ MOVE = (
         WHERE id = :id
         """
     ),
-    text("UPDATE run SET project_id = :place, owner_id = :owner_id WHERE experiment_id = :id"),
+    text(
+        "UPDATE run SET project_id = :place, owner_id = :owner_id WHERE experiment_id = :id"
+        " AND task IS DISTINCT FROM cast('{}' AS jsonb)"  # emptied jobs stay in no project
+    ),
     text("UPDATE event SET project_id = :place WHERE run_id IN (SELECT id FROM run WHERE experiment_id = :id)"),
     text("UPDATE comment SET project_id = :place WHERE experiment_id = :id"),
     text("UPDATE verification SET project_id = :place WHERE run_id IN (SELECT id FROM run WHERE experiment_id = :id)"),

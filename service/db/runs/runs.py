@@ -47,6 +47,11 @@ class StoredRun:
     started_at: datetime | None
     finished_at: datetime | None
 
+    @property
+    def predicts(self) -> bool:
+        """Whether it is a job that predicts rows, which lists leave out unless they are asked for it."""
+        return self.task is not None and not self.task.get("probes")
+
 
 # without the rows that a job predicts, which can be many times as large as the rest
 SHOWN = {"task": run.c.task.op("-")("rows").label("task")}

@@ -98,6 +98,7 @@ run = Table(
     Index("run_yields_to_idx", "yields_to", postgresql_where=text("yields_to IS NOT NULL")),
     Index("run_state_experiment_id_idx", "state", "experiment_id"),
     Index("run_running_idx", "id", postgresql_where=text("state = 'running'")),
+    Index("run_predicts_idx", "id", postgresql_where=text("task ? 'rows'")),
 )
 
 device_use = Table(

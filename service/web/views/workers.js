@@ -12,7 +12,7 @@ export function Workers() {
   const [tick, setTick] = useState(0);
   useInterval(2000, () => setTick((n) => n + 1));
   const { value, error } = useRequest((signal) => Promise.all([
-    get("/v1/workers", { signal }), get("/v1/runs?state=queued&limit=100", { signal }), get("/v1/runs?state=running&limit=100", { signal }),
+    get("/v1/workers", { signal }), get("/v1/runs?state=queued&predictions=true&limit=100", { signal }), get("/v1/runs?state=running&predictions=true&limit=100", { signal }),
   ]), [tick]);
   if (error && !value) return html`<${Problems} error=${error}/>`;
   if (!value) return html`<p class="empty">${t("loading")}</p>`;
