@@ -6,10 +6,10 @@ different scientific values are never judged against each other: each value gets
 
 from collections.abc import Callable, Sequence
 
-from service.spec.studies.pruners import Asha, Hyperband, Median, NoPruner, Patience, PrunerBase
+from service.spec.studies.pruners import Asha, EarlyVerdict, Hyperband, Median, NoPruner, Patience, PrunerBase
 from service.spec.studies.space import combinations
 from service.spec.studies.study import Study
-from service.studies.pruning import halving, median, patience
+from service.studies.pruning import early_verdict, halving, median, patience
 from service.studies.pruning.candidates import Candidates, Decision
 from service.studies.suggest.ask import has
 from service.studies.trial import Trial, TrialState
@@ -24,6 +24,7 @@ RULES: dict[type[PrunerBase], Callable[[Candidates], dict[int, Decision]]] = {
     Patience: patience.decide,
     Asha: halving.decide_asha,
     Hyperband: halving.decide_hyperband,
+    EarlyVerdict: early_verdict.decide,
 }
 
 

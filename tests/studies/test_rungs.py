@@ -34,7 +34,7 @@ def verdicts(study: Any, trials: list[Trial], **others: Any) -> dict[int, str]:
     return {number: decision.verdict for number, decision in decide(study, trials, **others).items()}
 
 
-@pytest.mark.parametrize("kind", ["none", "median", "asha", "hyperband", "patience"])
+@pytest.mark.parametrize("kind", ["none", "median", "asha", "hyperband", "patience", "early_verdict"])
 @pytest.mark.parametrize("total", [1, 2, 3, 10, 1000, 12_345])
 def test_rungs_rise_and_lie_before_the_end(kind: str, total: int) -> None:
     steps = rung_steps(study(kind), total)
@@ -51,7 +51,7 @@ def test_rungs_are_shares_or_steps() -> None:
 
 def test_every_waiting_trial_gets_a_decision() -> None:
     trials = [waiting(at, *[1.0 / (at + 1)] * (at % 3 + 1)) for at in range(9)] + [finished(9, 1.0, 1.0, 1.0, 0.5)]
-    for kind in ("none", "median", "asha", "hyperband", "patience"):
+    for kind in ("none", "median", "asha", "hyperband", "patience", "early_verdict"):
         assert set(decide(study(kind), trials)) == set(range(9))
 
 

@@ -68,6 +68,25 @@ class Patience(EvenRungs):
     min_delta: Annotated[float, Field(ge=0, le=1e12)] = Field(0.0, description="smallest improvement that counts")
 
 
+class EarlyVerdict(PrunerBase):
+    """Stop a trial whose extrapolated curve reaches the best value so far with less than the stated chance."""
+
+    formula = "P(c < best), y(x) = c + a (x^-b - 1) + noise, x the share of the steps"
+    paper = "after Domhan et al. 2015, Speeding up Automatic Hyperparameter Optimization"
+
+    kind: Literal["early_verdict"] = "early_verdict"
+    first: AtShare = Field(0.2, description="first rung, as a share of the trial's steps")
+    every: AtShare = Field(0.1, description="distance of the rungs, likewise")
+    chance: Annotated[float, Field(gt=0, lt=0.5)] = Field(0.05, description="chance below which a trial is stopped")
+    startup: Annotated[int, Field(ge=1, le=1000)] = Field(
+        3, description="trials that are finished before any is stopped"
+    )
+
+    def shares(self, total: int) -> Iterator[float]:
+        """Yield first, first + every, ..."""
+        return (round(self.first + self.every * at, 12) for at in count())
+
+
 class GeometricRungs(PrunerBase):
     """A pruner with rungs at first, first eta, first eta^2, ... of the steps."""
 
