@@ -194,7 +194,10 @@ class Choice(DimensionBase):
     """One of several options: values, or whole components with dimensions of their own."""
 
     kind: Literal["choice"] = "choice"
-    options: Annotated[tuple[Annotated[Option, BeforeValidator(_as_option)], ...], Field(min_length=1, max_length=100)]
+    options: Annotated[
+        tuple[Annotated[Option, BeforeValidator(_as_option)], ...],
+        Field(min_length=1, max_length=100, strict=False),  # within an option a list is no JSON array any more
+    ]
 
     def problems(self) -> Iterator[Problem]:
         """Yield options that are given twice."""

@@ -113,6 +113,13 @@ def test_an_option_may_need_the_dimensions_it_brings() -> None:
     parse_study(study({"/schedule": {"kind": "choice", "options": ["constant", step]}}))
 
 
+def test_choices_nest() -> None:
+    schedules = {"kind": "choice", "options": ["constant", {"value": "cosine", "space": {"/clip/norm": RATE}}]}
+    space = {"/optimizer": {"kind": "choice", "options": ["sgd", {"value": "adam", "space": {"/schedule": schedules}}]}}
+    parsed = parse_study(study(space))
+    assert parse_study(parsed.study.normalised()).study == parsed.study
+
+
 def test_a_field_is_searched_once() -> None:
     inner = {"/optimizer/lr": RATE}
     space = {"/optimizer": {"kind": "choice", "options": [{"value": "sgd", "space": inner}]}, "/optimizer/lr": RATE}
