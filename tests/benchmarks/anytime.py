@@ -1,0 +1,94 @@
+"""How often a test that is looked at after every pair decides what is none, and how soon it decides what is.
+
+`python -m tests.benchmarks.anytime`: null studies, in which the mean paired difference is 0, each looked at after every
+pair up to 100. Side by side: the usual t test, looked at as often; the t process and the symmetric process of
+`service.analysis.sequential`, and both, which a confirmation needs; and what people do: the t test of a confirmation's
+5 or 20 seeds, and where it does not tell, further seeds and both processes. Then the pairs until both decide, in
+studies with an effect.
+"""
+
+import argparse
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.random import Generator
+
+from service.analysis.arrays import Mask, Values
+from service.analysis.power import LEVEL
+from service.analysis.sequential import log_e_symmetric, log_e_t
+from service.analysis.significance import t_tests
+
+PAIRS, LONG = 100, 300  # looks at a null study, and at one with an effect
+PLANNED = (5, 20)  # seeds of a confirmation
+EFFECTS = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0)  # standard deviations of the differences
+Shape = tuple[int, int]
+KINDS: Mapping[str, Callable[[Generator, Shape], Values]] = {
+    "normal": lambda rng, shape: rng.normal(size=shape),
+    "uniform": lambda rng, shape: rng.uniform(-1, 1, shape),
+    "rounded normal": lambda rng, shape: np.round(rng.normal(size=shape)),
+    "heavy: Student's t, 3 degrees": lambda rng, shape: rng.standard_t(3, size=shape),
+    "heavier: Cauchy": lambda rng, shape: rng.standard_cauchy(shape),
+    "each seed its own spread": lambda rng, shape: rng.normal(size=shape) * np.exp(rng.normal(size=shape)),
+    "skewed values, one distribution": lambda rng, shape: rng.exponential(size=shape) - rng.exponential(size=shape),
+    "skewed: Gumbel (1.1)": lambda rng, shape: rng.gumbel(size=shape) - np.euler_gamma,
+    "skewed: gamma, shape 4 (1.0)": lambda rng, shape: rng.gamma(4, size=shape) - 4,
+    "skewed: exponential (2.0)": lambda rng, shape: rng.exponential(size=shape) - 1,
+    "skewed: lognormal (6.2)": lambda rng, shape: np.exp(rng.normal(size=shape)) - math.exp(0.5),
+}
+SYMMETRIC = tuple(KINDS)[:7]
+
+
+def ever(log_e: Values) -> Mask:
+    """Which studies (R, n) were decided at any look."""
+    decided: Mask = log_e.max(axis=1) >= -math.log(LEVEL)
+    return decided
+
+
+def t_rejects(differences: Values) -> Mask:
+    """Which studies (R, n) a t test rejects at its end."""
+    there = np.ones(differences.shape, np.bool_)
+    return np.array([p is not None and p < LEVEL for p in t_tests(differences, there)])
+
+
+def errors(differences: Values) -> dict[str, float]:
+    """Shares of null studies (R, n) that each way of looking decides."""
+    one, other = log_e_t(differences), log_e_symmetric(differences)
+    both = np.minimum(one, other)
+    looks = [t_rejects(differences[:, :n]) for n in range(2, differences.shape[1] + 1)]
+    found = {"t test, each look": np.any(looks, axis=0), "t process": ever(one), "symmetric": ever(other)}
+    found["both"] = ever(both)
+    for planned in PLANNED:
+        later = ever(both[:, planned:]) if differences.shape[1] > planned else np.zeros(len(both), np.bool_)
+        found[f"t test of {planned}"] = t_rejects(differences[:, :planned])
+        found[f"t test of {planned}, then both"] = found[f"t test of {planned}"] | ever(both[:, :planned]) | later
+    return {name: float(each.mean()) for name, each in found.items()}
+
+
+def pairs_needed(differences: Values) -> tuple[float, float]:
+    """The pairs after which half, and four in five, of the studies (R, n) are decided by both."""
+    reached = np.minimum(log_e_t(differences), log_e_symmetric(differences)) >= -math.log(LEVEL)
+    first = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, math.inf)
+    return float(np.quantile(first, 0.5)), float(np.quantile(first, 0.8, method="higher"))
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--studies", type=int, default=10_000)
+    studies = parser.parse_args().studies
+    noise = 100 * 3 * math.sqrt(0.05 * 0.95 / studies)
+    print(f"False decisions, % of {studies:,} null studies of up to {PAIRS} pairs (5 + {noise:.1f} of noise allowed)")
+    for at, (name, draw) in enumerate(KINDS.items()):
+        found = errors(draw(np.random.default_rng(at), (studies, PAIRS)))
+        if at == 0:
+            print(f"\n| differences (skewness) | {' | '.join(found)} |\n|---{'|---' * len(found)}|")
+        print(f"| {name} | {' | '.join(f'{100 * share:.1f}' for share in found.values())} |", flush=True)
+    print("\n| effect, sd | pairs until half are decided | until 4 in 5 |\n|---|---|---|")
+    for at, effect in enumerate(EFFECTS):
+        half, most = pairs_needed(np.random.default_rng(100 + at).normal(effect, 1, (min(studies, 2000), LONG)))
+        print(f"| {effect:g} | {half:.0f} | {most:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
