@@ -76,7 +76,8 @@ SUBMIT = _rules(
     Rule(Level.SUBMIT),
     *("post_dataset", "post_experiment", "retry_run", "replay_run", "fork_run", "probe_run", "predict"),
     *("post_study", "clone_study", "confirm_study"),
-    *("confirm_comparison", "verify_finding", "post_comment", "edit_comment"),  # whose comment, the latter looks itself
+    *("confirm_comparison", "extend_confirmation", "verify_finding", "post_comment"),
+    "edit_comment",  # whose comment, it looks itself
 )
 OWN = {
     **_rules(

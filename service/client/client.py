@@ -320,6 +320,15 @@ class Client(TeamClient, AdminClient):
         body = {"seeds": seeds, "groups": list(groups) if groups else None}
         return answers.comparison(self._create(f"/v1/comparisons/{part(comparison_id)}/confirm", body))
 
+    def extend_confirmation(self, comparison_id: str, seeds: int) -> ComparisonView:
+        """Train its contestants from `seeds` further fresh ones; from then on `confirmation.sequential` alone tells.
+
+        If the answer is lost, or somebody extends it meanwhile, the same request again is refused (409).
+        """
+        held = self.comparison(comparison_id).confirmation
+        body = {"seeds": seeds, "after": len(held.seeds) if held else None}
+        return answers.comparison(self.http.post(f"/v1/comparisons/{part(comparison_id)}/confirm/extend", body))
+
     # What can be chosen
 
     def catalog(self) -> dict[str, list[KindDetail]]:

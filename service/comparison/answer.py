@@ -4,6 +4,7 @@ from service.analysis.spec_difference import difference
 from service.comparison.comparability import comparability, is_incomplete, is_unfinished, warnings
 from service.comparison.confirmation import read_confirmation, start_confirmation
 from service.comparison.data import ComparisonData, load_data, series_of
+from service.comparison.extension import extend_confirmation
 from service.comparison.ranking import pick_contestants, rank
 from service.comparison.selection import select_groups
 from service.comparison.time_to_target import target_view
@@ -15,7 +16,7 @@ from service.db.session import Connection
 from service.experiments.context import Context, Made
 from service.nonfinite import dumps
 from service.schemas.comparisons import ComparisonView, Differing, Group, Question
-from service.schemas.confirmations import ConfirmRequest
+from service.schemas.confirmations import ConfirmRequest, MoreSeedsRequest
 from service.schemas.rankings import EffortView
 
 
@@ -33,6 +34,15 @@ def confirm(context: Context, comparison_id: str, request: ConfirmRequest) -> Ma
     queued = start_confirmation(context, comparison_id, _question(stored), request)
     answer = evaluate(connection, principal, comparison_id)
     return Made(answer, f"/v1/comparisons/{comparison_id}", bool(queued), tuple(queued))
+
+
+def extend(context: Context, comparison_id: str, request: MoreSeedsRequest) -> Made[ComparisonView]:
+    """Train the contestants of a stored question's confirmation from further fresh seeds."""
+    connection, principal = context.connection, context.principal
+    stored = comparisons.get(connection, principal, comparison_id)
+    queued = extend_confirmation(context, comparison_id, _question(stored), request)
+    answer = evaluate(connection, principal, comparison_id)
+    return Made(answer, f"/v1/comparisons/{comparison_id}", True, tuple(queued))
 
 
 def _question(stored: StoredComparison) -> Question:

@@ -5,14 +5,15 @@ fixed when the confirmation starts.
 """
 
 from collections.abc import Sequence
-from itertools import chain, islice
 
 from service.analysis.power import FRESH_SEEDS
 from service.analysis.result import diverged
 from service.comparison.comparability import scale_mismatch, value_scale
 from service.comparison.data import ComparisonData, load_data
+from service.comparison.extension import rounds_of, seeds_of, unused_seeds
 from service.comparison.ranking import Contestant, pick_contestants, rank, sort_best_first
 from service.comparison.selection import RunGroup, Trial, select_groups
+from service.comparison.sequential import sequential_view
 from service.db.access.principal import Principal
 from service.db.experiments import confirmations, experiments
 from service.db.experiments.confirmations import StoredConfirmation
@@ -26,11 +27,16 @@ from service.experiments.parsed_spec import parsed_spec
 from service.experiments.variants import renamed, reseeded
 from service.lifecycle import TERMINAL, Relation, State
 from service.schemas.comparisons import Question
-from service.schemas.confirmations import MAX_CONTESTANTS, ConfirmationView, ConfirmRequest, ContestantView
-from service.schemas.rankings import Ranking
+from service.schemas.confirmations import (
+    MAX_CONTESTANTS,
+    ConfirmationView,
+    ConfirmRequest,
+    ContestantView,
+    SequentialView,
+)
+from service.schemas.rankings import Ranking, Verdict
 from service.spec.validation_errors import closest
 
-SEED_END = 2**63
 NAME_SUFFIX = ", confirmed with fresh seeds"
 
 
@@ -59,12 +65,6 @@ def start_confirmation(
     made = _train(context, chosen, seeds)
     confirmations.add(connection, comparison_id, made)
     return [(each.trial.runs[0].pool, len(seeds)) for each in chosen]
-
-
-def unused_seeds(used: set[int], count: int) -> tuple[int, ...]:
-    """Return the first `count` seeds above those used, and then the smallest unused ones."""
-    beyond = chain(range(max(used, default=-1) + 1, SEED_END), (seed for seed in range(SEED_END) if seed not in used))
-    return tuple(islice(beyond, count))
 
 
 def _without_curves(question: Question) -> Question:
@@ -162,24 +162,48 @@ def read_confirmation(
     stored = [each for each in stored if each.experiment_id in specs]
     if not stored:
         return None
-    ids = [each.experiment_id for each in stored]
-    fresh_runs = runs.of_experiments(connection, ids)
-    mine = {experiment_id: [run for run in fresh_runs if run.experiment_id == experiment_id] for experiment_id in ids}
-    trials = [Trial(specs[c.experiment_id], list(filter(_counts, mine[c.experiment_id])), c.label) for c in stored]
+    rounds = rounds_of(stored)
+    fresh_runs = runs.of_experiments(connection, [each.experiment_id for each in stored])
+    mine = {
+        label: [run for run in fresh_runs if run.experiment_id in {each.experiment_id for each in of_label}]
+        for label, of_label in rounds.items()
+    }
+    trials = [
+        Trial(specs[of_label[0].experiment_id], list(filter(_counts, mine[label])), label)
+        for label, of_label in rounds.items()
+    ]
     data = _load_again(connection, question, [RunGroup(trial.label, [trial]) for trial in trials])
     ranking = rank(data, pick_contestants(data), settled=True)
-    views = [_contestant(data, each, mine[each.experiment_id]) for each in stored]
+    views = [_contestant(data, of_label, mine[label]) for label, of_label in rounds.items()]
+    seeds = max((seeds_of(of_label, specs) for of_label in rounds.values()), key=len)
+    looked = sequential_view(data, trials, seeds)
     done = all(run.state in TERMINAL for run in fresh_runs)
+    extended = max(map(len, rounds.values())) - 1
+    verdict = _extended_verdict(looked, done) if extended else ranking.verdict if done else None
+    led = verdict == "better" and ranking.items[0].label == stored[0].label
     return ConfirmationView(
         state="done" if done else "running",
-        seeds=specs[ids[0]].spec["seeds"],
+        seeds=seeds,
+        extended=extended,
         contestants=views,
-        verdict=ranking.verdict if done else None,
-        confirmed=(ranking.verdict, ranking.items[0].label) == ("better", stored[0].label) if done else None,
-        note=_note(ranking, views, done),
+        verdict=verdict,
+        confirmed=None if verdict is None else led,
+        sequential=looked,
+        note=_extended_note(looked) if extended and looked and len(views) > 1 else _note(ranking, views, done),
         ranking=ranking,
         created_at=stored[0].created_at,
     )
+
+
+def _extended_verdict(looked: SequentialView | None, done: bool) -> Verdict | None:
+    """Return the verdict of a confirmation that was extended, which stands as soon as it is decided."""
+    if looked is not None and looked.decided is not None:
+        return "better"
+    return "indistinguishable" if done else None
+
+
+def _extended_note(looked: SequentialView) -> str:
+    return f"On fresh seeds alone, which were extended: {looked.note}"
 
 
 def _load_again(connection: Connection, question: Question, groups: list[RunGroup]) -> ComparisonData:
@@ -197,12 +221,15 @@ def _counts(run: StoredRun) -> bool:
     return run.state not in TERMINAL or _has_result(run)
 
 
-def _contestant(data: ComparisonData, stored: StoredConfirmation, found: Sequence[StoredRun]) -> ContestantView:
+def _contestant(
+    data: ComparisonData, rounds: Sequence[StoredConfirmation], found: Sequence[StoredRun]
+) -> ContestantView:
     return ContestantView(
-        label=stored.label,
-        trial_id=stored.trial_id,
-        trials=stored.trials,
-        experiment_id=stored.experiment_id,
+        label=rounds[0].label,
+        trial_id=rounds[0].trial_id,
+        trials=rounds[0].trials,
+        experiment_id=rounds[0].experiment_id,
+        experiment_ids=[each.experiment_id for each in rounds],
         runs=[run.id for run in found],
         ended=sum(map(_has_result, found)),
         diverged=sum(data.diverged(run) for run in found if _counts(run)),

@@ -7,7 +7,8 @@ alone would have claimed is told beside it: the best of many values, on the seed
 from collections.abc import Sequence
 
 from service.analysis.power import FRESH_SEEDS
-from service.comparison.confirmation import NAME_SUFFIX, read_confirmation, start_confirmation, unused_seeds
+from service.comparison.confirmation import NAME_SUFFIX, read_confirmation, start_confirmation
+from service.comparison.extension import unused_seeds
 from service.db.access import audit
 from service.db.access.principal import Principal
 from service.db.experiments import comparisons, confirmations, experiments

@@ -159,6 +159,10 @@ def confirm(acts: Acts) -> Any:
     return acts.post(f"/v1/comparisons/{made['id']}/confirm", {"seeds": 2})
 
 
+def extend(acts: Acts) -> Any:
+    return acts.post(f"/v1/comparisons/{confirm(acts)['id']}/confirm/extend", {"seeds": 2})
+
+
 ACTS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # operation -> the action of its row, and how it is done
     "post_experiment": ("experiment.submit", Acts.experiment),
     "patch_experiment": (
@@ -192,6 +196,7 @@ ACTS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # operation -> the actio
         "study.add_trial",
         lambda acts: acts.post(f"/v1/studies/{acts.study()}/trials", {"point": {"/optimizer/lr": 0.5}}),
     ),
+    "extend_confirmation": ("experiment.submit", extend),
     "post_key": ("key.create", Acts.key),
     "delete_experiment": ("experiment.delete", Acts.deleted),
     "restore_experiment": ("experiment.restore", lambda acts: acts.post(f"/v1/experiments/{acts.deleted()}/restore")),

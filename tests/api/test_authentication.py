@@ -113,6 +113,7 @@ BODIES: dict[tuple[str, str], Any] = {  # where an empty one is refused before a
     ("PATCH", "/v1/runs/{run_id}"): {"priority": 1},
     ("POST", "/v1/runs/{run_id}/probes"): {"probes": [{"kind": "sharpness"}]},
     ("POST", "/v1/runs/{run_id}/predict"): {"rows": [[0.0] * 4]},
+    ("POST", "/v1/comparisons/{comparison_id}/confirm/extend"): {"seeds": 1},
     ("POST", "/v1/experiments/{experiment_id}/comments"): {"text": "x"},
     **{
         ("POST", f"/v1/experiments/{{experiment_id}}/{verb}"): {"project": "default"}

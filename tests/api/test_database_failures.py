@@ -95,6 +95,7 @@ def bodies(ids: dict[str, str], key: str) -> dict[tuple[str, str], Any]:
         ("POST", "/v1/runs/{run_id}/probes"): {"probes": [{"kind": "sharpness"}]},
         ("POST", "/v1/runs/{run_id}/forks"): {"step": 1, "changes": {}},
         ("POST", "/v1/runs/{run_id}/predict"): {"rows": [[0.0] * 4]},
+        ("POST", "/v1/comparisons/{comparison_id}/confirm/extend"): {"seeds": 1},
     }
 
 

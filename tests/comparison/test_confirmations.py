@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.comparison import answer as answers
-from service.comparison.confirmation import SEED_END, unused_seeds
+from service.comparison.extension import SEED_END, unused_seeds
 from service.db.access.principal import Principal
 from service.db.metrics.codec import pack
 from service.db.runs.claims import Claim
@@ -233,6 +233,120 @@ def test_fresh_seeds_are_those_that_nobody_used() -> None:
     assert unused_seeds({0, 1, 7}, 3) == (8, 9, 10)
     assert unused_seeds(set(), 2) == (0, 1)
     assert unused_seeds({0, 2, SEED_END - 2}, 3) == (SEED_END - 1, 1, 3)
+
+
+def extend(client: TestClient, comparison: Mapping[str, Any], **order: Any) -> Any:
+    return client.post(f"/v1/comparisons/{comparison['id']}/confirm/extend", json=order)
+
+
+def finish_all(worker: Worker, count: int, ends: Callable[[str, int], float | None]) -> None:
+    """End so many runs at what `ends` says of their optimizer and seed."""
+    for _ in range(count):
+        held = worker.claim()
+        end(worker, held, ends(held.spec["optimizer"]["kind"], held.seed))
+
+
+def slightly_better(kind: str, seed: int) -> float:
+    return 0.30 + seed / 1000 + (0.0 if kind == "sgd" else 0.02 + (seed % 3) / 200)
+
+
+def test_a_confirmation_may_be_looked_at_early_and_extended_until_it_is_decided(
+    client: TestClient, submit: Submit, worker: Worker
+) -> None:
+    view = compare(client, trials(submit, worker, LUCKY))
+    confirm(client, view, seeds=2)
+    finish_all(worker, 4, slightly_better)
+    found = again(client, view)["confirmation"]
+    looked = found["sequential"]
+    assert (found["extended"], found["confirmed"], looked["seeds"], looked["decided"]) == (0, False, 2, None)
+    assert (looked["first"], looked["second"]) == ("optimizer.kind sgd", "optimizer.kind adam")
+    assert looked["more_seeds"] > 0
+    assert f"{looked['more_seeds']} more seed" in looked["note"]
+    assert looked["low"] is None
+
+    answer = extend(client, view, seeds=8, after=2)
+    assert (answer.status_code, answer.headers["Location"]) == (202, f"/v1/comparisons/{view['id']}")
+    found = answer.json()["confirmation"]
+    assert (found["state"], found["extended"], found["seeds"]) == ("running", 1, list(range(3, 13)))
+    assert (found["verdict"], found["confirmed"]) == (None, None), "the verdict of the planned seeds no longer counts"
+    assert [len(each["runs"]) for each in found["contestants"]] == [10, 10]
+    assert [len(each["experiment_ids"]) for each in found["contestants"]] == [2, 2]
+    repeated = extend(client, view, seeds=8, after=2)
+    assert (repeated.status_code, "has 10 fresh seeds by now, not 2" in repeated.json()["detail"]) == (409, True)
+
+    finish_all(worker, 12, slightly_better)
+    found = again(client, view)["confirmation"]
+    assert (found["state"], found["sequential"]["seeds"]) == ("running", 6)
+    finish_all(worker, 4, slightly_better)
+    found = again(client, view)["confirmation"]
+    looked = found["sequential"]
+    assert (found["state"], found["verdict"], found["confirmed"]) == ("done", "better", True)
+    assert (looked["seeds"], looked["decided"], looked["more_seeds"]) == (10, "optimizer.kind sgd", None)
+    assert looked["p"] <= 0.05
+    assert looked["e"] >= 20
+    assert looked["low"] < looked["difference"] < looked["high"] < 0
+    assert "which were extended: After 10 seeds, optimizer.kind sgd is better than optimizer.kind adam" in found["note"]
+    listed = client.get("/v1/experiments", params={"filter": f"confirms = {view['id']}"}).json()["items"]
+    assert len(listed) == 4
+
+
+def test_a_pair_counts_when_all_before_it_have_ended(client: TestClient, submit: Submit, worker: Worker) -> None:
+    view = compare(client, trials(submit, worker, {"sgd": [[0.1, 0.2]], "adam": [[0.2, 0.3]]}))
+    confirm(client, view, seeds=4)
+    held = [worker.claim() for _ in range(8)]
+    late = next(each for each in held if each.seed == 3 and each.spec["optimizer"]["kind"] == "adam")
+    for each in held:
+        if each is not late:
+            end(worker, each, 0.2 + each.seed / 100)
+    looked = again(client, view)["confirmation"]["sequential"]
+    assert (looked["seeds"], looked["difference"]) == (1, 0.0), "seeds 4 and 5 wait for 3, whose other run trains"
+    end(worker, late, None)
+    looked = again(client, view)["confirmation"]["sequential"]
+    assert looked["seeds"] == 3
+    assert "optimizer.kind adam on 1" in looked["note"]
+
+
+def test_what_diverges_more_often_is_never_decided_to_be_better(
+    client: TestClient, submit: Submit, worker: Worker
+) -> None:
+    view = compare(client, trials(submit, worker, {"sgd": [[0.1, 0.2]], "adam": [[0.2, 0.3]]}))
+    confirm(client, view, seeds=11)
+    finish_all(worker, 22, lambda kind, seed: None if (kind, seed) == ("sgd", 2) else slightly_better(kind, seed))
+    found = again(client, view)["confirmation"]
+    assert (found["sequential"]["seeds"], found["sequential"]["decided"]) == (10, None)
+    assert found["sequential"]["p"] <= 0.05
+    assert "diverged more often, so nothing is decided" in found["sequential"]["note"]
+
+
+@pytest.mark.parametrize(
+    ("order", "pointer"),
+    [({}, "/seeds"), ({"seeds": 0}, "/seeds"), ({"seeds": 101}, "/seeds"), ({"seeds": 2, "after": 1}, "/after")],
+)
+def test_an_extension_without_sense_is_refused(
+    client: TestClient, submit: Submit, worker: Worker, stranger: dict[str, str], order: dict[str, Any], pointer: str
+) -> None:
+    view = compare(client, trials(submit, worker, {"sgd": [[0.1]], "adam": [[0.2]]}))
+    answer = extend(client, view, **order)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+    nothing = extend(client, view, seeds=2)
+    assert (nothing.status_code, "no confirmation" in nothing.json()["detail"]) == (409, True)
+    place = f"/v1/comparisons/{view['id']}/confirm/extend"
+    assert client.post(place, json={"seeds": 2}, headers=stranger).status_code == 404
+
+
+def test_folds_are_not_extended(client: TestClient, submit: Submit, worker: Worker) -> None:
+    made = {}
+    for kind in ("sgd", "adam"):
+        folds = {"kind": "iris", "folds": 2}
+        made[kind] = [
+            submit(name=kind, seeds=[0, 1], steps=STEPS, dataset=folds, optimizer={"kind": kind, "lr": 0.1})["id"]
+        ]
+        finish_all(worker, 2, slightly_better)
+    view = compare(client, made)
+    confirm(client, view, seeds=2)
+    assert again(client, view)["confirmation"]["sequential"] is None
+    answer = extend(client, view, seeds=2)
+    assert (answer.status_code, "not independent" in answer.json()["detail"]) == (409, True)
 
 
 def test_confirming_many_contestants_takes_as_many_statements_as_confirming_few(

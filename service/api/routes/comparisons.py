@@ -20,7 +20,7 @@ from service.comparison import answer
 from service.comparison.selection import check_question
 from service.export.markdown.comparisons import comparison_markdown
 from service.schemas.comparisons import ComparisonView, Question
-from service.schemas.confirmations import ConfirmRequest
+from service.schemas.confirmations import ConfirmRequest, MoreSeedsRequest
 
 router = APIRouter(prefix="/v1/comparisons", tags=["comparisons"], route_class=OneThread)
 
@@ -85,3 +85,24 @@ def confirm_comparison(
     request asks for other seeds or groups, if runs of the groups have not ended, or if there is nothing to confirm.
     """
     return created(answer.confirm(context, comparison_id, request), response, notify)
+
+
+@router.post(
+    "/{comparison_id}/confirm/extend",
+    operation_id="extend_confirmation",
+    status_code=202,
+    openapi_extra=json_body(MoreSeedsRequest),
+)
+def extend_confirmation(
+    comparison_id: ComparisonId,
+    request: Annotated[MoreSeedsRequest, Depends(body(MoreSeedsRequest))],
+    context: ContextDep,
+    notify: NotifyDep,
+    response: Response,
+) -> ComparisonView:
+    """Train the contestants of a confirmation with further fresh seeds, also while its runs have not ended.
+
+    Allowed at any time and as often as one likes, because from then on `confirmation.sequential` alone tells, which is
+    valid whenever one looks. 409 if there is no confirmation, if it is over folds, or if `after` is not what it has.
+    """
+    return created(answer.extend(context, comparison_id, request), response, notify)

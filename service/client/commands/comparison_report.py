@@ -13,7 +13,7 @@ from service.client.table import Cell, Row, interval_bar
 
 if TYPE_CHECKING:
     from service.schemas.comparisons import ComparisonView
-    from service.schemas.confirmations import ContestantView
+    from service.schemas.confirmations import ConfirmationView, ContestantView
     from service.schemas.statistics import Statistics
 
 BAR_WIDTH, CHART_WIDTH = 24, 78  # columns
@@ -131,6 +131,19 @@ def show_confirmation(context: Context, found: ComparisonView) -> None:
     context.say(f"{word}: {confirmation.note}", {"confirmed": "green", "not confirmed": "red"}.get(word))
     head = [f"fresh seeds {_seed_range(confirmation.seeds)}", "chosen trial", "runs", "mean", "95 % interval"]
     context.table(head, rows, ["mean"])
+    show_sequential(context, found.id, confirmation)
+
+
+def show_sequential(context: Context, comparison_id: str, confirmation: ConfirmationView) -> None:
+    """Print the test that may be looked at any time, and how to have the seeds that would tell."""
+    looked = confirmation.sequential
+    if looked is None:
+        return
+    bounds = _interval(looked.low, looked.high)
+    context.say(f"at any time: {looked.note}", "green" if looked.decided else None)
+    context.say(f"  difference {number(looked.difference, 3)}, 95 % {bounds}, p {number(looked.p, 2)}", "dim")
+    if looked.more_seeds and confirmation.state == "done":
+        context.say(f"to train these: saddle confirm {comparison_id} --more {looked.more_seeds} --watch", "dim")
 
 
 def _seed_range(seeds: Sequence[int]) -> str:

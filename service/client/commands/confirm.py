@@ -18,6 +18,7 @@ def add(commands: Commands) -> None:
         "--seeds", type=int, help="fresh ones for each contestant (default: as the comparison suggests)"
     )
     parser.add_argument("--group", action="append", help="only the contestants of these groups; give it twice or more")
+    parser.add_argument("--more", type=int, metavar="N", help="extend a confirmation by so many further fresh seeds")
     parser.add_argument("--watch", action="store_true", help="wait for the verdict")
 
 
@@ -26,7 +27,12 @@ def do(arguments: argparse.Namespace, context: Context) -> int:
     client, comparison_id = context.client, arguments.comparison
     if not lookup.is_id(comparison_id, "cmp"):
         raise Unusable(f"{comparison_id!r} is no comparison's id, which begins with cmp_: saddle compare prints it")
-    found = client.confirm(comparison_id, arguments.seeds, arguments.group)
+    if arguments.more is not None and (arguments.seeds is not None or arguments.group):
+        raise Unusable("--more extends the confirmation that there is: leave out --seeds and --group")
+    if arguments.more is None:
+        found = client.confirm(comparison_id, arguments.seeds, arguments.group)
+    else:
+        found = client.extend_confirmation(comparison_id, arguments.more)
     if arguments.watch:
         *_, found = poll(
             lambda: client.comparison(found.id),

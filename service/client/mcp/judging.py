@@ -61,6 +61,19 @@ def confirm(
     return client.http.text(f"/v1/comparisons/{part(made.id)}", MARKDOWN)
 
 
+def extend_confirmation(
+    client: "Client",
+    comparison: Comparison,
+    seeds: Annotated[int, Field(ge=1, le=100, description="for each group: the `more seeds` that would tell")],
+) -> str:
+    """Add further fresh seeds to a confirmation that did not decide; allowed at any time and as often as needed.
+
+    From then on only the test that may be looked at any time tells. Take the number that the status names.
+    """
+    made = client.extend_confirmation(part(comparison), seeds)
+    return client.http.text(f"/v1/comparisons/{part(made.id)}", MARKDOWN)
+
+
 def diagnose(
     client: "Client", run: Annotated[str, Field(description="a run: its id, or NAME:SEED; it may still train")]
 ) -> str:
@@ -74,5 +87,6 @@ def diagnose(
 TOOLS = (
     Tool("Compare experiments", "reads", compare),
     Tool("Confirm by fresh seeds", "adds", confirm),
+    Tool("Extend a confirmation", "adds", extend_confirmation, repeatable=False),
     Tool("Diagnose a run", "reads", diagnose),
 )

@@ -99,21 +99,21 @@ def _awaited(client: "Client", what: list[str]) -> list[str]:
             confirmation = client.comparison(each).confirmation
             if confirmation is None:
                 raise Unusable(f"{each} has no confirmation to wait for: call confirm first")
-            found += [contestant.experiment_id for contestant in confirmation.contestants]
+            found += [each for held in confirmation.contestants for each in held.experiment_ids or [held.experiment_id]]
         else:
             found += lookup.resolve(client, each)
     return list(dict.fromkeys(found))
 
 
 def _current(client: "Client", ids: list[str]) -> "list[RunView]":
-    runs: list[RunView] = []
+    found: dict[str, RunView] = {}
     for each in ids:
         if lookup.is_id(each, "run"):
-            runs.append(client.run(each))
+            found[each] = client.run(each)
         else:
-            found = client.experiment(each)
-            runs += [run for run in found.runs if run.id not in found.superseded]
-    return runs
+            made = client.experiment(each)
+            found |= {run.id: run for run in made.runs if run.id not in made.superseded}
+    return list(found.values())
 
 
 def _told(runs: "list[RunView]", deadline_s: float) -> str:

@@ -102,6 +102,13 @@ def _confirmation(found: ConfirmationView | None, labels: list[str]) -> Iterator
         for each in found.contestants
     ]
     yield from table(["group", "experiment", "runs that count", "mean"], rows, MAX_GROUPS)
+    if (looked := found.sequential) is not None:
+        yield ""
+        yield (
+            f"Looked at any time: {quote_names(looked.note, labels)} Difference of {quoted(looked.first)} less "
+            f"{quoted(looked.second)}: {number(looked.difference, 3)}, 95 % {interval(looked.low, looked.high)}, "
+            f"p {number(looked.p, 2)}."
+        )
 
 
 def _fairness(found: ComparisonView, labels: list[str]) -> Iterator[str]:

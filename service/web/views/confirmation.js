@@ -7,6 +7,7 @@ import { escapeInvisible, formatNumber } from "../lib/format.js";
 import { t } from "../lib/words.js";
 
 const LOOK_MS = 2000;
+const FEW_SEEDS = 5, MOST_SEEDS = 100; // to extend by
 
 // The comparison that is confirmed stands in the address: it keeps its contestants, whatever the page asks for later.
 export function Confirmation({ question, ranking, search }) {
@@ -16,7 +17,7 @@ export function Confirmation({ question, ranking, search }) {
   const running = id && value?.confirmation?.state !== "done";
   useInterval(LOOK_MS, () => running && ask((n) => n + 1), [running]);
   if (id && error) return html`<section><h2>${t("confirmation")}</h2><${Problems} error=${error}/></section>`;
-  if (id && value?.confirmation && sameQuestion(value, question, ranking)) return html`<${Result} found=${value.confirmation}/>`;
+  if (id && value?.confirmation && sameQuestion(value, question, ranking)) return html`<${Result} found=${value.confirmation} id=${id} again=${() => ask((n) => n + 1)}/>`;
   if (ranking.items.length < 2 || question.group === "run") return null;
   return html`<${Order} question=${question} ranking=${ranking}/>`;
 }
@@ -42,14 +43,34 @@ function Order({ question, ranking }) {
     <span class="hint">${t("confirm.how")}</span></div>`;
 }
 
-function Result({ found }) {
+function Result({ found, id, again }) {
   const word = found.confirmed === null ? "running" : found.confirmed ? "yes" : "no";
   const best = Object.fromEntries(found.ranking.items.map((item) => [item.label, item.best]));
   return html`<section role="status"><h2>${t("confirmation")}</h2>
     <p class=${`verdict ${{ yes: "better", no: "indistinguishable" }[word] || ""}`}><strong>${t(`confirmation.${word}`)}</strong> ${escapeInvisible(found.note)}</p>
     <div class="scroll"><table class="list"><thead><tr>${["name", "mean", "interval", "seeds", "diverged"].map((each) => html`<th scope="col">${t(`column.${each}`)}</th>`)}</tr></thead>
     <tbody>${found.contestants.map((each) => html`<${Contestant} key=${each.label} one=${each} best=${best[each.label]}/>`)}</tbody></table></div>
-    <p class="hint">${t("confirmation.seeds", { seeds: listed(found.seeds) })}</p></section>`;
+    <p class="hint">${t("confirmation.seeds", { seeds: listed(found.seeds) })}</p>
+    ${found.sequential ? html`<${AnyTime} found=${found} id=${id} again=${again}/>` : null}</section>`;
+}
+
+// The test that may be looked at whenever somebody looks, and the seeds that would tell. A repeated request adds none.
+function AnyTime({ found, id, again }) {
+  const looked = found.sequential;
+  const [chosen, choose] = useState(null);
+  const seeds = chosen ?? Math.min(looked.more_seeds ?? FEW_SEEDS, MOST_SEEDS);
+  const extend = async () => {
+    await post(`/v1/comparisons/${id}/confirm/extend`, { seeds, after: found.seeds.length });
+    choose(null);
+    again();
+  };
+  const bounds = looked.low === null ? t("confirmation.unbounded") : `${formatNumber(parseNumber(looked.low))} … ${formatNumber(parseNumber(looked.high))}`;
+  return html`<h3>${t("confirmation.anytime")}</h3>
+    <p>${escapeInvisible(looked.note)}</p>
+    ${looked.seeds ? html`<p class="hint">${t("confirmation.interval", { difference: formatNumber(parseNumber(looked.difference)), interval: bounds, p: formatNumber(looked.p) })}</p>` : null}
+    ${looked.decided === null && looked.seeds > 1 ? html`<div class="bar"><${ActionButton} label=${t("confirmation.extend", { n: seeds })} act=${extend}/>
+    <label>${t("confirm.seeds")} <input type="number" min="1" max=${MOST_SEEDS} value=${seeds} onInput=${(event) => choose(Number(event.target.value))}/></label>
+    <span class="hint">${t("confirmation.extend.how")}</span></div>` : null}`;
 }
 
 const listed = (seeds) => (seeds.length > 2 && seeds.every((seed, index) => seed === seeds[0] + index) ? `${seeds[0]}–${seeds.at(-1)}` : seeds.join(", "));

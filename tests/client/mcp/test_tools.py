@@ -14,7 +14,7 @@ READING = {
     *("find_parts", "show_part", "check_spec", "estimate_cost"),
     *("list_experiments", "status", "wait", "compare", "diagnose"),
 }
-ADDING, ENDING = {"submit", "confirm"}, {"cancel"}
+ADDING, ENDING = {"submit", "confirm", "extend_confirmation"}, {"cancel"}
 
 
 def id_in(text: str, prefix: str) -> str:
@@ -59,7 +59,13 @@ def test_an_assistant_comes_from_the_catalogue_to_a_verdict(assist: Assist, spec
         confirmed = await session.call("confirm", comparison=comparison, seeds=2)
         assert "0 of 4 runs have ended" in confirmed
         assert "All runs have ended." in await session.call("wait", what=[comparison])
-        assert "**confirmed**: On fresh seeds alone" in await session.call("status", what=comparison)
+        told = await session.call("status", what=comparison)
+        assert "**confirmed**: On fresh seeds alone" in told
+        assert "Looked at any time: After 2 seeds, nothing is decided; " in told
+        extended = await session.call("extend_confirmation", comparison=comparison, seeds=6)
+        assert "On fresh seeds alone, which were extended" in extended
+        await session.call("wait", what=[comparison])
+        assert 'After 8 seeds, "right \\| rate" is better than "slow"' in await session.call("status", what=comparison)
 
     assert assist(work) == ""
 
@@ -68,7 +74,7 @@ def test_a_deadline_tells_what_is_known_and_what_goes_on(assist: Assist, spec: S
     async def work(session: Session) -> None:
         made = await session.call("submit", spec=spec(name="long", steps=1_000_000))
         text = await session.call("wait", what=[id_in(made, "exp"), id_in(made, "run")], deadline_s=0.5)
-        assert text.startswith("2 of 2 runs have not ended after 0.5 s: call wait again.\n")
+        assert text.startswith("1 of 1 runs have not ended after 0.5 s: call wait again.\n")
         assert "cancel" in await session.call("cancel", what="long")
         assert "All runs have ended." in await session.call("wait", what=["long"])
 
