@@ -10,7 +10,7 @@ value is at most 1 at every stopping time, so the chance that it ever reaches 20
   that seeds vary alike. It holds where the two sides may be exchanged within a seed. Given the sizes so far, each sign
   is then a fair coin; it bets on it in proportion to the size over the greatest so far, a mixture over `BETS`.
 
-Both err where differences are skewed and the mean is 0; `tests/benchmarks/anytime.py` measures by how much.
+Both err where differences are skewed and the mean is 0; `tests/benchmarks/verdicts/anytime.py` measures by how much.
 """
 
 import math

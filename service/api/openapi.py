@@ -11,7 +11,7 @@ from service.api.middleware.authentication import is_open
 from service.api.problems import MEDIA_TYPE
 from service.schemas.catalog import SchedulePreview
 from service.schemas.comparisons import Question
-from service.schemas.confirmations import ConfirmRequest
+from service.schemas.confirmations import ConfirmRequest, MoreSeedsRequest
 from service.schemas.people.accounts import (
     Acceptance,
     AccountChange,
@@ -53,7 +53,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 OWN_SCHEMAS: tuple[type[BaseModel], ...] = (
     *(Acceptance, AccountChange, CurrentProject, InvitationToken, NewInvitation, NewProject, NewServiceMember),
     *(PasswordChange, RoleRequest, ProviderReturn),
-    *(Experiment, SchedulePreview, Question, ConfirmRequest, ProblemDocument, SignIn),
+    *(Experiment, SchedulePreview, Question, ConfirmRequest, MoreSeedsRequest, ProblemDocument, SignIn),
     *(PriorityRequest, RetryRequest, ForkRequest, ReplayRequest, ProbeRequest, VerifyRequest),
     *(PredictRequest, Labels, NewKey),
     *(PersonQuota, ServerQuota, Rotation, NewChannel, ChannelChange),

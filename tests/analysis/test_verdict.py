@@ -6,7 +6,7 @@ import scipy
 
 from service.analysis.power import fresh_seeds
 from service.analysis.verdict import Contrast, contrasts
-from tests.benchmarks.winners_curse import Case, simulate
+from tests.benchmarks.verdicts.winners_curse import Case, simulate
 
 SEEDS = np.random.default_rng(3).normal(size=8)  # what a seed makes, the same in every group
 NAN = float("nan")

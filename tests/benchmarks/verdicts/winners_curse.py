@@ -1,9 +1,9 @@
 """How often a comparison names a winner that is none, and how often it finds one that is.
 
-`python -m tests.benchmarks.winners_curse`: a group of 1, 5 or 20 trials, of which the best mean is chosen, stands
-against one trial, by 1, 2, 3 or 5 seeds. First all trials are of one distribution, so every verdict is false; then one
-trial of the group is better by some standard deviations. Three verdicts stand side by side: without counting the
-choice, with it, and by five fresh seeds alone.
+`python -m tests.benchmarks.verdicts.winners_curse`: a group of 1, 5 or 20 trials, of which the best mean is chosen,
+stands against one trial, by 1, 2, 3 or 5 seeds. First all trials are of one distribution, so every verdict is
+false; then one trial of the group is better by some standard deviations. Three verdicts stand side by side: without
+counting the choice, with it, and by five fresh seeds alone.
 """
 
 import argparse

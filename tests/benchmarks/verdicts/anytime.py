@@ -1,10 +1,10 @@
 """How often a test that is looked at after every pair decides what is none, and how soon it decides what is.
 
-`python -m tests.benchmarks.anytime`: null studies, in which the mean paired difference is 0, each looked at after every
-pair up to 100. Side by side: the usual t test, looked at as often; the t process and the symmetric process of
-`service.analysis.sequential`, and both, which a confirmation needs; and what people do: the t test of a confirmation's
-5 or 20 seeds, and where it does not tell, further seeds and both processes. Then the pairs until both decide, in
-studies with an effect.
+`python -m tests.benchmarks.verdicts.anytime`: null studies, in which the mean paired difference is 0, each looked at
+after every pair up to 100. Side by side: the usual t test, looked at as often; the t process and the symmetric process
+of `service.analysis.sequential`, and both, which a confirmation needs; and what people do: the t test of a
+confirmation's 5 or 20 seeds, and where it does not tell, further seeds and both processes. Then the pairs until both
+decide, in studies with an effect.
 """
 
 import argparse
