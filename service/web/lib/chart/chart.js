@@ -1,5 +1,6 @@
 // A line chart over a shared x: values on hover, one cursor for all charts of a page, zoom, robust range, marks.
 import { html, useEffect, useMemo, useRef, useState } from "../html.js";
+import { useDark } from "../theme.js";
 import { t } from "../words.js";
 import { hoverBox, titleOf, valuesAt } from "./hover.js";
 import { chartData, chartOptions } from "./options.js";
@@ -7,18 +8,6 @@ import { emphasise } from "./palette.js";
 import { valueRange } from "./ranges.js";
 
 const HEIGHT = 280;
-const darkScheme = window.matchMedia("(prefers-color-scheme: dark)");
-
-function useDarkScheme() {
-  const [is, set] = useState(darkScheme.matches);
-  useEffect(() => {
-    const changed = () => set(darkScheme.matches);
-    darkScheme.addEventListener("change", changed);
-    return () => darkScheme.removeEventListener("change", changed);
-  }, []);
-  return is;
-}
-
 const finite = (value) => (value !== null && value !== undefined && Number.isFinite(value) ? value : null);
 const exponent = (value) => (value > 0 && Number.isFinite(value) ? Math.log10(value) : null);
 
@@ -57,7 +46,7 @@ export function Chart(props) {
   const range = onZoom ? props.range || null : own;
   const latest = useRef();
   latest.current = { ...props, lines, range, yRange };
-  const isDark = useDarkScheme();
+  const isDark = useDark();
   const optionsKey = JSON.stringify([
     lines.map((line) => [line.label, line.colour, line.dash, line.shape, Boolean(line.lo), line.faint, line.points, line.dots]),
     props.logX, logY, props.xLabel, height, props.sync, isDark,
