@@ -27,10 +27,13 @@ import { Project } from "./views/project.js";
 import { ProviderReturn } from "./views/provider.js";
 import { Run } from "./views/run.js";
 import { SignIn, SwitchAccount } from "./views/signin.js";
+import { Studies } from "./views/studies.js";
+import { StudyPage } from "./views/study.js";
 import { Workers } from "./views/workers.js";
 
-const VIEWS = { experiments: Experiments, experiment: Experiment, run: Run, compare: Compare, new: New, workers: Workers, bin: Bin, keys: Keys, notifications: Notifications, audit: Audit, members: Members, account: Account, project: Project, admin: Admin };
-const PLACES = ["experiments", "compare", "new", "workers", "project", "members", "bin", "keys", "notifications"];
+const VIEWS = { experiments: Experiments, experiment: Experiment, run: Run, studies: Studies, study: StudyPage, compare: Compare, new: New, workers: Workers, bin: Bin, keys: Keys, notifications: Notifications, audit: Audit, members: Members, account: Account, project: Project, admin: Admin };
+const PLACES = ["experiments", "studies", "compare", "new", "workers", "project", "members", "bin", "keys", "notifications"];
+const SELDOM = new Set(["bin", "keys", "notifications", "audit"]); // folded away in the head
 const placesOf = (me) => [
   ...(me.project_id ? PLACES : []), ...(me.project_id && (me.level === "admin" || me.level === "server") ? ["audit"] : []), ...(me.level === "server" ? ["admin"] : []),
 ];
@@ -58,8 +61,7 @@ function App() {
   const View = VIEWS[place];
   return html`<header>
     <a class="brand" href=${href([])}>Saddle</a>
-    <nav aria-label=${t("places")}>${placesOf(me).map((each) => html`<a key=${each} href=${href([each])}
-      aria-current=${place === each ? "page" : null}>${t(`place.${each}`)}</a>`)}</nav>
+    <${Places} places=${placesOf(me)} place=${place}/>
     ${me.key_expires_soon ? html`<a class="wrong" href=${href(["keys"])}>${t("key.expires", { date: me.key_expires_at.slice(0, 10) })}</a>` : null}
     <span class="who"><a href=${href(["account"])} title=${t("place.account")}>${escapeInvisible(me.member)}</a> · <${ProjectSwitch} me=${me} entered=${entered}/></span>
     <${Palette} places=${placesOf(me)} redraw=${() => redraw((n) => n + 1)}/>
@@ -71,6 +73,15 @@ function App() {
   <main id="main" tabindex="-1">${View ? html`<${Boundary}><${View} key=${[me.account_id, me.project_id, ...path.slice(0, 2)].join("/")} path=${path.slice(1)} search=${search} me=${me} entered=${entered}/></${Boundary}>`
     : html`<p class="empty">${t("nowhere")} <a href=${href([])}>${t("place.experiments")}</a></p>`}</main>
   ${asked ? html`<${SwitchAccount} me=${me} asked=${asked} done=${(found) => { setAsked(null); if (found) setMe(found); }}/>` : null}`;
+}
+
+// The pages; those that are seldom needed unfold.
+function Places({ places, place }) {
+  const [open, setOpen] = useState(false);
+  const link = (each) => html`<a key=${each} href=${href([each])} aria-current=${place === each ? "page" : null} onClick=${() => setOpen(false)}>${t(`place.${each}`)}</a>`;
+  const seldom = places.filter((each) => SELDOM.has(each));
+  return html`<nav aria-label=${t("places")}>${places.filter((each) => !SELDOM.has(each)).map(link)}
+    ${seldom.length ? html`<details class="more" open=${open} onToggle=${(event) => setOpen(event.target.open)}><summary aria-current=${SELDOM.has(place) ? "page" : null}>${t("places.more")}</summary><div class="panel">${seldom.map(link)}</div></details>` : null}</nav>`;
 }
 
 const root = document.getElementById("app");

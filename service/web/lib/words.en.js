@@ -1,12 +1,14 @@
 // English. A key that ends in ".one" is the singular, for n = 1.
 import { findings } from "./words.findings.en.js";
 import { admin } from "./words.admin.en.js";
+import { studies } from "./words.studies.en.js";
 import { team } from "./words.team.en.js";
 
 export const en = {
   ...findings,
   ...admin,
   ...team,
+  ...studies,
   "account.current": "Present password",
   "account.email": "Change address",
   "account.key": "Signed in with a key: it sees its own sessions. Sign in with a password to change the account.",

@@ -1,12 +1,14 @@
 // Chinese; it has no plural, so no key ends in ".one".
 import { findings } from "./words.findings.zh.js";
 import { admin } from "./words.admin.zh.js";
+import { studies } from "./words.studies.zh.js";
 import { team } from "./words.team.zh.js";
 
 export const zh = {
   ...findings,
   ...admin,
   ...team,
+  ...studies,
   "account.current": "当前密码",
   "account.email": "更改邮箱",
   "account.key": "通过密钥登录：只能看到该密钥的会话。请用密码登录以更改账户。",

@@ -1,0 +1,82 @@
+// Points in a plane, each a link that says what it is on hover: numbers on either scale, or words side by side.
+import { html } from "./html.js";
+import { href } from "./address.js";
+import { escapeInvisible, formatNumber } from "./format.js";
+import { evenTicks, exponentLabels, logTicks, tickLabels } from "./ticks.js";
+
+const WIDTH = 460;
+const HEIGHT = 240;
+const LEFT = 58;
+const RIGHT = 14;
+const TOP = 12;
+const BOTTOM = 40;
+const MANYFOLD = 20; // positive values that span more lie by magnitude
+const EDGE = 0.06; // of the range, left free at either end
+
+const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
+
+export function spansMagnitudes(values) {
+  const given = values.filter(isNumber);
+  return given.length > 1 && given.every((value) => value > 0) && Math.max(...given) > MANYFOLD * Math.min(...given);
+}
+
+// {place(value), ticks}: a value's place in [0, 1] (null: it has none), and the labelled places.
+export function scaleOf(values, log) {
+  if (!values.every((value) => value === null || isNumber(value))) return wordScale(values);
+  const given = values.filter(isNumber).map(log ? Math.log10 : Number);
+  if (!given.length) return { place: () => null, ticks: [] };
+  const [low, high] = [Math.min(...given), Math.max(...given)];
+  const room = (high - low) * EDGE || Math.abs(high) * EDGE || 1;
+  const [first, last] = [low - room, high + room];
+  const at = (value) => (value - first) / (last - first);
+  const ticks = log ? logTicks(first, last) : evenTicks(first, last, 5);
+  const labels = log ? exponentLabels(ticks) : tickLabels(ticks);
+  return { place: (value) => (isNumber(value) ? at(log ? Math.log10(value) : value) : null), ticks: ticks.map((tick, index) => ({ at: at(tick), label: labels[index] })) };
+}
+
+const wordOf = (value) => (typeof value === "string" ? value : value && typeof value === "object" ? value.kind || JSON.stringify(value) : JSON.stringify(value));
+
+function wordScale(values) {
+  const words = [...new Set(values.filter((value) => value !== null && value !== undefined).map(wordOf))];
+  const at = (word) => (words.indexOf(word) + 0.5) / words.length;
+  return { place: (value) => (value === null || value === undefined ? null : at(wordOf(value))), ticks: words.map((word) => ({ at: at(word), label: word.slice(0, 14) })) };
+}
+
+// The worst value that is drawn at its place: beyond nine tenths of them, a few that are far off would leave no room for the others.
+export function worstShown(values, direction) {
+  const sign = direction === "max" ? -1 : 1;
+  const given = values.filter(isNumber).sort((one, other) => sign * (one - other));
+  if (given.length < 10) return given.at(-1) ?? null;
+  const bound = given[Math.floor(0.9 * (given.length - 1))];
+  const beyond = Math.abs(given.at(-1) - bound);
+  return beyond > 2 * Math.abs(bound - given[0]) ? bound : given.at(-1);
+}
+
+const left = (at) => LEFT + at * (WIDTH - LEFT - RIGHT);
+const top = (at) => HEIGHT - BOTTOM - at * (HEIGHT - TOP - BOTTOM);
+
+// `points`: [{key, x, y, kind, title, path}]; a y of null is a cross at the edge where the worst lie (`direction`: which way is
+// better), and values far beyond the others lie at that edge too. `line`: [{x, y}], drawn as steps.
+export function Scatter({ points, line = [], logX = false, direction = "min", xLabel, yLabel, label }) {
+  const across = scaleOf(points.map(({ x }) => x), logX);
+  const worst = worstShown(points.map(({ y }) => y), direction);
+  const isBeyond = (y) => y !== null && (direction === "max" ? y < worst : y > worst);
+  const within = [...points.filter(({ y }) => !isBeyond(y)), ...line].map(({ y }) => y);
+  const up = scaleOf(within, spansMagnitudes(within));
+  const edge = direction === "max" ? HEIGHT - BOTTOM : TOP;
+  const corners = line.flatMap(({ x, y }, index) => (index ? [[x, line[index - 1].y], [x, y]] : [[x, y]]));
+  return html`<svg class="scatter" viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="group" aria-label=${label}>
+    ${up.ticks.map((tick) => html`<g key=${`y${tick.label}`}><line class="grid" x1=${LEFT} x2=${WIDTH - RIGHT} y1=${top(tick.at)} y2=${top(tick.at)}/><text x=${LEFT - 6} y=${top(tick.at) + 4} text-anchor="end">${escapeInvisible(tick.label)}</text></g>`)}
+    ${across.ticks.map((tick) => html`<g key=${`x${tick.label}`}><line class="grid" x1=${left(tick.at)} x2=${left(tick.at)} y1=${TOP} y2=${HEIGHT - BOTTOM}/><text x=${left(tick.at)} y=${HEIGHT - BOTTOM + 15} text-anchor="middle">${escapeInvisible(tick.label)}</text></g>`)}
+    <text class="name" x=${(LEFT + WIDTH - RIGHT) / 2} y=${HEIGHT - 6} text-anchor="middle">${escapeInvisible(xLabel)}</text>
+    <text class="name" x="12" y=${HEIGHT / 2 - 10} text-anchor="middle" transform=${`rotate(-90 12 ${HEIGHT / 2 - 10})`}>${escapeInvisible(yLabel)}</text>
+    ${corners.length ? html`<polyline class="best" fill="none" points=${corners.map(([x, y]) => `${left(across.place(x))},${top(up.place(y))}`).join(" ")}/>` : null}
+    ${points.filter(({ x }) => across.place(x) !== null).map((point) => html`<${Point} key=${point.key} point=${point} x=${left(across.place(point.x))} y=${point.y === null || isBeyond(point.y) ? edge : top(up.place(point.y))}/>`)}</svg>`;
+}
+
+function Point({ point, x, y }) {
+  const shape = point.y === null ? html`<path d=${`M${x - 4},${y - 4}l8,8m0,-8l-8,8`}/>` : html`<circle cx=${x} cy=${y} r="4"/>`;
+  return html`<a class=${`point ${point.kind}`} href=${point.path ? href(point.path) : undefined}><title>${point.title}</title>${shape}</a>`;
+}
+
+export const titleOfPoint = (name, entries) => [name, ...entries.map(([key, value]) => `${escapeInvisible(key)} ${typeof value === "number" ? formatNumber(value) : escapeInvisible(wordOf(value))}`)].join("\n");

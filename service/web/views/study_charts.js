@@ -1,0 +1,111 @@
+// A study in pictures: its trials one after the other, each dimension against the objective, all dimensions at once, the rungs.
+import { html, useMemo, useState } from "../lib/html.js";
+import { navigate } from "../lib/address.js";
+import { Chart, look } from "../lib/chart.js";
+import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
+import { Scatter, scaleOf, spansMagnitudes, titleOfPoint } from "../lib/scatter.js";
+import { t } from "../lib/words.js";
+
+const SLICES = 8; // dimensions drawn at once
+const WIDTH = 1000;
+const HEIGHT = 260;
+
+// What a trial is worth so far: its value, or where it was stopped the one at its last rung; null: it diverged, or nothing.
+export const worthOf = (trial) => trial.value ?? trial.rungs.at(-1) ?? null;
+
+const isMeasured = (trial) => worthOf(trial) !== null || (trial.state === "finished" && trial.value === null);
+
+// A pointer as people say it: "optimizer lr" of /optimizer/lr.
+export const nameOf = (pointer) => escapeInvisible(pointer.replace(/^\//, "").replaceAll("/", " "));
+
+export const dimensionsOf = (trials) => [...new Set(trials.flatMap(({ point }) => Object.keys(point)))];
+
+const titleOf = (trial, series) => titleOfPoint(`${t("trial", { n: trial.number })}: ${t(`trial.${trial.state}`)}`, [[series, worthOf(trial)], ...Object.entries(trial.point)]);
+
+const pointOf = (trial, x, series) => ({ key: trial.number, x, y: worthOf(trial), kind: trial.state, title: titleOf(trial, series), path: trial.experiment_id ? ["experiment", trial.experiment_id] : null });
+
+// Each trial at its place in the search, and the best of those that were trained to their ends so far.
+export function Progress({ trials, study }) {
+  const points = trials.filter(isMeasured).map((trial) => pointOf(trial, trial.number, study.series));
+  if (!points.length) return null;
+  const better = study.direction === "min" ? Math.min : Math.max;
+  let best = null;
+  const line = trials.flatMap(({ number, value }) => {
+    if (value === null) return [];
+    best = best === null ? value : better(best, value);
+    return [{ x: number, y: best }];
+  });
+  return html`<section class="panel"><h2>${t("study.progress")}</h2><${Scatter} points=${points} line=${line} direction=${study.direction} xLabel=${t("column.trial")} yLabel=${study.series} label=${t("study.progress")}/>
+    <p class="hint">${t("study.progress.how")}</p></section>`;
+}
+
+export function Slices({ trials, study }) {
+  const measured = trials.filter(isMeasured);
+  const [more, setMore] = useState(false);
+  const names = dimensionsOf(measured);
+  if (measured.length < 2) return null;
+  return html`${names.slice(0, more ? names.length : SLICES).map((name) => {
+    const having = measured.filter(({ point }) => name in point);
+    const logX = study.document.space[name] ? ["log_uniform"].includes(study.document.space[name].kind) || study.document.space[name].log === true : spansMagnitudes(having.map(({ point }) => point[name]));
+    return html`<section key=${name} class="panel"><h2>${nameOf(name)}</h2><${Scatter} points=${having.map((trial) => pointOf(trial, trial.point[name], study.series))} logX=${logX} direction=${study.direction} xLabel=${nameOf(name)} yLabel=${study.series} label=${t("study.slice", { name: nameOf(name) })}/></section>`;
+  })}${names.length > SLICES && !more ? html`<p><button type="button" onClick=${() => setMore(true)}>${t("study.slices.more", { n: names.length - SLICES })}</button></p>` : null}`;
+}
+
+// Every dimension is an upright, the objective the last; each trial is a line across those that it has.
+export function ParallelTrials({ trials, study }) {
+  const names = dimensionsOf(trials).slice(0, 9);
+  const measured = trials.filter(isMeasured);
+  if (names.length < 2 || measured.length < 2) return null;
+  const axes = [...names.map((name) => ({ name: nameOf(name), values: measured.map(({ point }) => point[name] ?? null) })), { name: study.series, values: measured.map(worthOf) }]
+    .map((axis) => ({ ...axis, scale: scaleOf(axis.values, spansMagnitudes(axis.values)) }));
+  const x = (index) => 60 + (index * (WIDTH - 120)) / (axes.length - 1);
+  const y = (at) => 30 + (1 - at) * (HEIGHT - 60);
+  const ranks = rankOf(measured, study.direction);
+  return html`<section class="panel wide"><h2>${t("study.parallel")}</h2><svg class="parallel" viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${t("study.parallel")}>
+    ${measured.map((trial, at) => html`<polyline key=${trial.number} class="trial" fill="none" style=${{ strokeOpacity: 0.08 + 0.92 * ranks[at] ** 3 }}
+      points=${axes.map((axis, index) => [x(index), axis.scale.place(axis.values[at])]).filter(([, place]) => place !== null).map(([across, place]) => `${across},${y(place)}`).join(" ")}><title>${titleOf(trial, study.series)}</title></polyline>`)}
+    ${axes.map((axis, index) => html`<g key=${axis.name}><line class="upright" x1=${x(index)} x2=${x(index)} y1="30" y2=${HEIGHT - 30}/><text x=${x(index)} y="16" text-anchor="middle">${axis.name}</text>
+      ${axis.scale.ticks.map(({ at, label }) => html`<text class="tick" x=${x(index) + 6} y=${y(at) - 4}>${escapeInvisible(label)}</text>`)}</g>`)}</svg>
+    <p class="hint">${t("study.parallel.how")}</p></section>`;
+}
+
+// 1 of the best, 0 of the worst.
+function rankOf(trials, direction) {
+  const sign = direction === "min" ? 1 : -1;
+  const order = trials.map((trial, at) => [at, worthOf(trial) === null ? Infinity : sign * worthOf(trial)]).sort((one, other) => one[1] - other[1]);
+  const ranks = [];
+  order.forEach(([at], place) => { ranks[at] = 1 - place / Math.max(1, trials.length - 1); });
+  return ranks;
+}
+
+// The objective of each trial at the rungs that it reached: those that were stopped are pale.
+export function Rungs({ trials, study }) {
+  const climbed = trials.filter((trial) => trial.rungs.some((value) => value !== null));
+  const [x, lines] = useMemo(() => {
+    const steps = [...new Set(climbed.flatMap((trial) => [...trial.rung_steps, trial.total_steps]))].sort((one, other) => one - other);
+    return [steps, climbed.map((trial) => {
+      const at = new Map(trial.rungs.map((value, index) => [trial.rung_steps[index], value]));
+      if (trial.value !== null) at.set(trial.total_steps, trial.value);
+      return { label: t("trial", { n: trial.number }), ...look(trial.number), y: steps.map((step) => at.get(step) ?? null), faint: trial.state === "pruned", points: true };
+    })];
+  }, [trials]);
+  if (!climbed.length || x.length < 2) return null;
+  return html`<section class="panel wide"><h2>${t("study.rungs")}</h2><${Chart} x=${x} lines=${lines} logX=${true} logY=${spansMagnitudes(climbed.flatMap(({ rungs }) => rungs))} xLabel=${t("axis.step")} height=${240} label=${t("study.rungs")}/>
+    <p class="hint">${t("study.rungs.how")}</p></section>`;
+}
+
+export function TrialTable({ trials, study }) {
+  const [by, setBy] = useState("value");
+  const names = dimensionsOf(trials).slice(0, 6);
+  const sign = study.direction === "min" ? 1 : -1;
+  const worth = (trial) => (trial.value === null ? Infinity : sign * trial.value);
+  const sorted = by === "number" ? trials : [...trials].sort((one, other) => worth(one) - worth(other) || one.number - other.number);
+  const shown = (value) => (typeof value === "number" ? formatNumber(value) : escapeInvisible(value && value.kind ? value.kind : JSON.stringify(value)));
+  const open = ({ experiment_id: id }) => id && navigate(["experiment", id]);
+  return html`<h2>${t("study.trials", { n: formatCount(trials.length) })}</h2><div class="scroll tall"><table class="list"><thead><tr>
+    <th scope="col"><button type="button" class="plain" onClick=${() => setBy("number")}>${t("column.trial")}</button></th><th scope="col">${t("column.state")}</th>
+    <th scope="col"><button type="button" class="plain" onClick=${() => setBy("value")}>${escapeInvisible(study.series)}</button></th>${names.map((name) => html`<th key=${name} scope="col">${nameOf(name)}</th>`)}<th scope="col">${t("column.steps")}</th><th scope="col">${t("column.why")}</th></tr></thead>
+    <tbody>${sorted.map((trial) => html`<tr key=${trial.number} onDblClick=${() => open(trial)}><td class="number">${trial.experiment_id ? html`<a href=${`#/experiment/${trial.experiment_id}`}>${trial.number}</a>` : trial.number}</td><td class=${`state trial-${trial.state}`}>${t(`trial.${trial.state}`)}</td>
+      <td class="number">${trial.value === null ? trial.rungs.length ? html`<small>${formatNumber(trial.rungs.at(-1))}</small>` : "–" : formatNumber(trial.value)}</td>
+      ${names.map((name) => html`<td key=${name} class="number">${name in trial.point ? shown(trial.point[name]) : "–"}</td>`)}<td class="number">${formatCount(trial.steps)}</td><td><small>${escapeInvisible(trial.why || "")}</small></td></tr>`)}</tbody></table></div>`;
+}

@@ -1,0 +1,71 @@
+"""A study on the page: found in the list, watched, and its winner confirmed on fresh seeds."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.fixtures.product import SPEC
+from tests.harness.product import Product
+from tests.harness.waiting import until
+
+See = Callable[[str], Page]
+SPACE = {
+    "/optimizer/lr": {"kind": "log_uniform", "low": 1e-3, "high": 1.0},
+    "/model/hidden": {"kind": "choice", "options": [[8], [16]]},
+}
+STUDY = {
+    "name": "searched",
+    "space": SPACE,
+    "sampler": "random",
+    "pruner": {"kind": "asha", "eta": 2, "first": 0.5},
+    "budget": {"trials": 10},
+    "seeds": [0, 1],
+}
+
+
+@pytest.fixture(scope="module")
+def study(stack: Product) -> dict[str, Any]:
+    base = {**SPEC, "model": {"kind": "mlp"}, "optimizer": {"kind": "sgd"}, "epochs": 2, "evaluate": {"every_steps": 5}}
+    made = stack.post("/v1/studies", STUDY | {"base": base})
+
+    def ended() -> dict[str, Any] | None:
+        found = stack.get(f"/v1/studies/{made['id']}")
+        return found if found["state"] == "finished" else None
+
+    return dict(until(ended, 120))
+
+
+def test_a_study_is_listed_with_its_outcomes(see: See, study: dict[str, Any]) -> None:
+    page = see("studies")
+    page.get_by_role("link", name="searched").click()
+    expect(page).to_have_url(re.compile(f"#/study/{study['id']}$"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("searched")
+
+
+def test_trials_are_drawn_by_outcome_and_open_their_experiments(see: See, study: dict[str, Any]) -> None:
+    page = see(f"study/{study['id']}")
+    progress = page.get_by_role("group", name="Trials in the order of the search")
+    expect(progress.locator(".point")).to_have_count(10)
+    assert progress.locator(".point.finished").count() == study["trials"]["finished"]
+    expect(page.get_by_role("group", name="optimizer lr against the objective")).to_be_visible()
+    expect(page.locator("tbody tr", has_text="stopped early")).to_have_count(study["trials"].get("pruned", 0))
+    found = Axe().run(page).response["violations"]
+    assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
+    progress.locator(".point.finished").first.click()
+    expect(page).to_have_url(re.compile("#/experiment/exp_"))
+
+
+def test_the_winner_is_confirmed_on_fresh_seeds_from_the_page(see: See, study: dict[str, Any], stack: Product) -> None:
+    page = see(f"study/{study['id']}")
+    page.get_by_role("button", name="Confirm on fresh seeds").click()
+    page.get_by_label("Seeds each").fill("2")
+    page.get_by_role("dialog").get_by_role("button", name="Confirm on fresh seeds").click()
+    expect(page.get_by_role("heading", name="What fresh seeds say")).to_be_visible()
+    until(lambda: stack.get(f"/v1/studies/{study['id']}")["confirmation"]["state"] == "done", 120)
+    rows = page.locator("section", has_text="What fresh seeds say").locator("tbody tr")
+    expect(rows.first.locator("td").last).to_have_text("2")
+    expect(page.get_by_role("button", name="Confirm on fresh seeds")).to_have_count(0)
