@@ -20,3 +20,10 @@ def series(steps: npt.ArrayLike, values: npt.ArrayLike) -> tuple[Steps, Values]:
     if at.size and (at[0] < 0 or not (at[1:] > at[:-1]).all()):
         raise ValueError("Steps must be >= 0 and strictly increasing.")
     return at, what
+
+
+def mean_ranks(values: Values) -> Values:
+    """Return the rank of each value, from 1; equal ones have the mean of theirs, and the infinities are values."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    means: Values = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return means

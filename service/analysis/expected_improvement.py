@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.analysis.arrays import Mask, Values
+from service.analysis.arrays import Mask, Values, mean_ranks
 from service.analysis.gaussian_process import Hyperparameters, condition, fit
 from service.analysis.sobol import sobol_points
 
@@ -90,8 +90,7 @@ def warped(losses: Values) -> Values:
     from scipy.special import ndtri  # noqa: PLC0415
 
     n = len(losses)
-    ranks = np.empty(n)
-    ranks[np.argsort(losses, kind="stable")] = (np.arange(n) + 0.5) / n
+    ranks = (mean_ranks(losses) - 0.5) / n
     middle = np.sort(losses)[(n - 1) // 2]
     if not np.isfinite(middle):
         scores = ndtri(ranks)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from service.analysis.arrays import Values
+from service.analysis.arrays import Values, mean_ranks
 
 LEAST = 10  # trials
 GROUPS = 5  # of equally many trials, of a dimension with more values
@@ -18,7 +19,7 @@ def explained_share(places: Sequence[float], losses: Sequence[float]) -> float |
     one; omega squared (Hays 1963), because a share of the variance alone is above 0 for a dimension without any effect.
     It sees main effects only, and of a sampler that learns it sees the region that was searched. inf: diverged.
     """
-    x, y = np.asarray(places, dtype=np.float64), _ranks(np.asarray(losses, dtype=np.float64))
+    x, y = np.asarray(places, dtype=np.float64), mean_ranks(np.asarray(losses, dtype=np.float64))
     groups = _groups(x)
     sizes = np.bincount(groups)
     count, kinds = len(y), len(sizes)
@@ -31,15 +32,7 @@ def explained_share(places: Sequence[float], losses: Sequence[float]) -> float |
     return max(0.0, (between - (kinds - 1) * within) / (total + within)) if total > 0 else 0.0
 
 
-def _ranks(values: Values) -> Values:
-    """Return ranks, of equal values their mean."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    means: Values = (ends - (counts - 1) / 2)[inverse]
-    return means
-
-
-def _groups(x: Values) -> np.ndarray:
+def _groups(x: Values) -> NDArray[np.int64]:
     """Return the group of each value, counted from 0 without gaps."""
     distinct, groups = np.unique(x, return_inverse=True)
     if len(distinct) > GROUPS:

@@ -127,6 +127,60 @@ def test_a_field_is_searched_once() -> None:
     assert (found.pointer, found.code) == ("/space/~1optimizer/options/0/space/~1optimizer~1lr", "repeated")
 
 
+@pytest.mark.parametrize(
+    ("given", "pointer", "code"),
+    [
+        ({"sampler": "cma_es"}, "/sampler/kind", "too_few_dimensions"),
+        (
+            {"sampler": "grid", "space": {"/batch_size": {"kind": "int", "low": 1, "high": 10**7}}},
+            "/space/~1batch_size/step",
+            "too_many",
+        ),
+        (
+            {"space": {"/batch_size": {"kind": "int", "low": 8, "high": 64, "step": 8, "log": True}}},
+            "/space/~1batch_size/step",
+            "contradiction",
+        ),
+        (
+            {
+                "space": {
+                    f"/model/hidden/{at}": {"kind": "choice", "role": "scientific", "options": list(range(8, 28))}
+                    for at in range(2)
+                }
+            },
+            "/space",
+            "too_many",
+        ),
+        (
+            {
+                "space": {
+                    "/optimizer": {
+                        "kind": "choice",
+                        "options": [
+                            {
+                                "value": "sgd",
+                                "space": {
+                                    "/schedule": {
+                                        "kind": "choice",
+                                        "role": "scientific",
+                                        "options": ["constant", "cosine"],
+                                    }
+                                },
+                            }
+                        ],
+                    }
+                }
+            },
+            "/space/~1optimizer/options/0/space/~1schedule/role",
+            "not_at_top",
+        ),
+    ],
+)
+def test_what_a_sampler_or_a_role_cannot_do_is_refused(given: dict[str, Any], pointer: str, code: str) -> None:
+    (found,) = problems(study({"/optimizer/lr": RATE}) | given)
+    assert (found.pointer, found.code) == (pointer, code)
+
+
 def test_problems_of_base_and_budget_are_told_together() -> None:
     found = problems(study({"/optimizer/lr": RATE}, base={"preset": "digits-adam", "stepz": 3}, budget={}))
     assert [problem.pointer for problem in found] == ["/budget", "/base/stepz"]
