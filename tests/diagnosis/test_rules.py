@@ -514,6 +514,16 @@ CASES = [
     ),
 ]
 LEARNS, LITTLE, NOTHING = 0.5, 1.9, LN10
+
+
+def by_heart() -> RunRecord:
+    """A run whose training rows are known as well as those of the simple model, which holds better on others."""
+    found = beside(run=LITTLE, same=LITTLE, other=LEARNS)
+    entry = found[0].data["run"]
+    entry["loss"]["train"], entry["groups"]["train"] = LEARNS, found[0].data["other"]["groups"]["train"]
+    return drawn(readings=found)
+
+
 CASES += [
     Case(
         "R29",
@@ -559,6 +569,13 @@ CASES += [
     ),
     Case(
         "R29",
+        "pipeline_or_capacity",
+        "fault",
+        lambda: drawn(readings=beside(run=NOTHING, same=NOTHING, other=LEARNS)),
+        by_heart,
+    ),
+    Case(
+        "R29",
         "bad_init_or_scale",
         "fault",
         lambda: drawn(
@@ -590,6 +607,13 @@ CASES += [
         "warning",
         lambda: drawn(readings=beside(held_out=LEARNS)),
         lambda: drawn(readings=beside(held_out=LEARNS, run=LITTLE, same=LITTLE)),
+    ),
+    Case(  # even a short training shows it
+        "R29",
+        "validation_shift",
+        "warning",
+        lambda: drawn(readings=beside(held_out=LEARNS, steps=5)),
+        lambda: drawn(readings=beside(steps=5)),
     ),
 ]
 NAMES = [f"{case.rule}-{number}" for number, case in enumerate(CASES)]

@@ -106,6 +106,11 @@ class Compared:
             for part in dict.fromkeys((self.judged, "train"))
         )
 
+    def holds_better(self, who: str) -> bool:
+        """Whether it reached clearly more on rows that it was not fitted to, whatever it reached on the others."""
+        enough = self.gain("run") >= limit("R29.most") * self.gain(who)
+        return self.learned(who) and self.significant(who, "run") and not enough
+
     def tried(self, who: str) -> bool:
         """Whether it was trained long enough to say that it cannot learn; what is counted takes no steps."""
         entry = self.entry(who)
@@ -157,6 +162,12 @@ def less_than_possible(record: RunRecord) -> Outcome:
         return _model(record, found)
     if not any(found.learned(who) for who in ("run", "same", "other")):
         return _nothing(record, found)
+    if (better := next((who for who in ("other", "same") if found.holds_better(who)), None)) is not None:
+        name = _other(found) if better == "other" else "the same model"
+        return Inconclusive(
+            f"{name} holds better on other rows ({found.said(better)}, the run {found.said('run')}), but not on those "
+            "that it was fitted to: the run knows its rows by heart, or started too large."
+        )
     return _enough(found)
 
 
@@ -303,10 +314,6 @@ def _scaling(record: RunRecord, found: Compared, patch: remedies.Patch) -> Findi
 
 def _nothing(record: RunRecord, found: Compared) -> Outcome:
     """Neither learns anything that holds on other rows."""
-    if found.judged == "train" or not found.tried("same") or (found.entry("other") and not found.tried("other")):
-        return Inconclusive(
-            "the trainings beside the run were too short, or had too few rows, to say what can be learned."
-        )
     if _few_decide(record):
         return Inconclusive("a few targets are far from all others and decide the loss: without them more can be said.")
     if not all(found.learns_nothing(who) for who in ("run", "same", "other") if found.entry(who)):
@@ -315,6 +322,10 @@ def _nothing(record: RunRecord, found: Compared) -> Outcome:
     for who in ("same", "other") if held_out else ():
         if found.learned(who, "held_out"):
             return _shifted(record, found, who)
+    if found.judged == "train" or not all(found.tried(who) for who in ("same", "control")) or not _tried_other(found):
+        return Inconclusive(
+            "the trainings beside the run were too short, or had too few rows, to say what can be learned."
+        )
     if found.learned("same", "train") and found.gain("control", "train") < limit("R29.as_fast") * found.gain(
         "same", "train"
     ):
@@ -347,6 +358,11 @@ def _few_decide(record: RunRecord) -> bool:
         (None, None) if start is None else (start.number("target_deviation"), start.number("target_variance"))
     )
     return spread is not None and bool(variance) and spread < limit("R6.tail") * math.sqrt(variance or 0.0)
+
+
+def _tried_other(found: Compared) -> bool:
+    """Whether the simple model was trained for long enough, if there is one."""
+    return not found.entry("other") or found.tried("other")
 
 
 def _shifted(record: RunRecord, found: Compared, who: str) -> Finding:

@@ -158,7 +158,7 @@ def test_it_is_done_at_the_end_and_says_what_it_cost(ended: Any) -> None:
     assert found is not None
     kind, data = found
     assert kind == "learnability"
-    assert data["asked"] == {"by": "diagnose", "seconds": 3.0}
+    assert data["asked"] == {"by": "diagnose", "seconds": 5.0}
     assert data["trained_steps"] > 0
     assert data["seconds"] > 0
 

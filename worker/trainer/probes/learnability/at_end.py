@@ -13,17 +13,15 @@ from worker.trainer.failures import describe_error, loses_device
 from worker.trainer.optim.schedule_free import eval_weights
 from worker.trainer.probes.inline.sanity_checks import best_constant
 from worker.trainer.probes.inline.side_effect_free import HasRows, sample_rows, side_effect_free_forward
-from worker.trainer.probes.learnability.instrument import Learnability
+from worker.trainer.probes.learnability.instrument import LITTLE, Learnability, least_possible
 from worker.trainer.probes.measurement import ProbedTraining, side_effect_free
 
 KIND = "learnability"
-# of the way from the best constant's loss to the minimum: on other rows; on training rows, where the rules take half,
-# but of a mean over the last steps, which is above the loss at the end
-LITTLE, HALF = 0.1, 0.6
+HALF = 0.6  # of the way: rules take 0.5 of a mean over the last steps, which is above the loss at the end
 MIN_STEPS = 20  # of a run; shorter ones are not diagnosed
 MAX_PARAMETERS = 20_000_000  # three more models of this size are kept at a time
 LOOKED_AT = 256  # rows that say whether it learned
-SHARE, LEAST_S, MOST_S = 0.1, 3.0, 60.0  # of the time that the run took, and bounds in seconds
+SHARE, LEAST_S, MOST_S = 0.1, 5.0, 60.0  # of the time that the run took, and bounds in seconds
 
 
 def learnability_at_end(
@@ -31,7 +29,7 @@ def learnability_at_end(
 ) -> tuple[str, dict[str, Any]] | None:
     """Return the kind and the data of the reading; None if none is wanted. A failure is the reading.
 
-    It takes a tenth of the `trained_s` seconds that the run took, but at least 3 seconds, and at most a minute.
+    It takes a tenth of the `trained_s` seconds that the run took, but at least 5 seconds, and at most a minute.
     """
     if not _wanted(training, trained_s):
         return None
@@ -73,8 +71,7 @@ def learned_little(training: ProbedTraining) -> bool:
 
 
 def _share(training: ProbedTraining, x: torch.Tensor, y: torch.Tensor) -> float | None:
-    facts, spec = training.spec.dataset.facts, training.spec
-    floor = spec.loss.minimum(facts.vocabulary if facts.task == "language" else facts.classes)
+    floor = least_possible(training.spec)
     if floor is None:
         return None
     criterion = deepcopy(training.criterion)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from service.spec.experiment import Experiment
 from service.spec.probes import on_demand
 from worker.trainer.build import build_model
 from worker.trainer.optim.schedule_free import eval_weights
@@ -28,6 +29,7 @@ from worker.trainer.probes.measurement import (
 from worker.trainer.start_weights import load_start
 
 MAX_STEPS = 500  # of a training, unless the run has 40 times as many
+LITTLE = 0.1  # of the way from the best constant's loss to the minimum
 SHARE = 40  # of a longer run's steps is one training: all of them together are a tenth
 REFERENCE_STEPS = 500  # of a simple model, unless the run has less than a tenth of them
 REFERENCE_TIME, SEARCH_TIME = 0.25, 0.75  # of the time that is left
@@ -53,7 +55,7 @@ class Learnability(Instrument[on_demand.Learnability]):
         same       the run's model on fresh weights under Adam, without decay, clipping, groups or schedule, at the best
                    of three rates
         other      the better one of a linear model and an MLP of standardised rows; of a language, bigrams
-        control    like `same`, its targets permuted among the rows
+        control    like `same`, its targets permuted among the rows; only where none of the others learned
 
     Each has `loss` by part (train, held_out: training rows that nothing was fitted to, validation) and `groups`, the
     same by groups of rows. Everything is in fp32, in evaluation mode.
@@ -87,10 +89,26 @@ class Learnability(Instrument[on_demand.Learnability]):
         best, trials, complete = search_rate(fresh, steps, clock.part(SEARCH_TIME))
         found["same"] = best.as_json() | {"optimizer": "adam", "complete": complete}
         found["rates"] = [[trial.rate, trial.step, trial.train_loss] for trial in trials]
-        control = fresh(best.rate, control=True)
-        found["control"] = {"complete": control.advance(best.step, clock)} | control.as_json()
-        spent += sum(trial.step for trial in trials) + control.step
+        spent += sum(trial.step for trial in trials)
+        if not _any_learned(training, found, rows.judged):  # else it would tell nothing
+            control = fresh(best.rate, control=True)
+            found["control"] = {"complete": control.advance(best.step, clock)} | control.as_json()
+            spent += control.step
         return found | {"trained_steps": spent, "share_of_run": spent / max(1, total)}
+
+
+def _any_learned(training: ProbedTraining, found: dict[str, Any], judged: str) -> bool:
+    """Whether the run, a fresh training or a simple model has come a tenth of the way from the constant's loss."""
+    constant, floor = found["constant"]["loss"][judged], least_possible(training.spec)
+    losses = [found[who]["loss"][judged] for who in ("run", "same", "other") if found[who]]
+    best = min((loss for loss in losses if isinstance(loss, float)), default=math.inf)  # others are spelled out
+    return isinstance(constant, float) and best < constant - (0.0 if floor is None else LITTLE * (constant - floor))
+
+
+def least_possible(spec: Experiment) -> float | None:
+    """Return the minimum of the loss; None if it depends on the data."""
+    facts = spec.dataset.facts
+    return spec.loss.minimum(facts.vocabulary if facts.task == "language" else facts.classes)
 
 
 def _constant(training: ProbedTraining, rows: Rows) -> tuple[Tensor, Levels]:
