@@ -66,21 +66,23 @@ def _weighed(outcomes: dict[str, Outcome]) -> dict[str, Outcome]:
     """
     tried = outcomes.get(TRIED)
     findings = {name: each for name, each in outcomes.items() if isinstance(each, Finding) and name != TRIED}
-    if isinstance(tried, NoFinding) and tried.enough:
-        refuted = NoFinding(f"refuted: {tried.why}")
-        return outcomes | {name: refuted for name, each in findings.items() if each.guess}
-    if not isinstance(tried, Finding):
+    enough = isinstance(tried, NoFinding) and tried.enough
+    if not (enough or isinstance(tried, Finding)):
         return outcomes
-    kind, found = kind_of(tried.verdict), dict(outcomes)
+    kind, found = kind_of(tried.verdict) if isinstance(tried, Finding) else "", dict(outcomes)
     guesses = tuple(n for n, each in findings.items() if each.guess and each.verdict in REFUTED.get(kind, ()))
-    if guesses:
-        found[TRIED] = replace(tried, explains=(*tried.explains, *guesses), rank=min(tried.rank, 0))
+    if not isinstance(tried, Finding):
+        refuted = NoFinding(f"refuted: {tried.why}")
+        return outcomes | dict.fromkeys(guesses, refuted)
+    before = 0 if guesses else tried.rank  # what explains guesses comes before them
+    found[TRIED] = replace(tried, explains=(*tried.explains, *guesses), rank=min(tried.rank, before))
     for name, each in findings.items():
         if name in (*guesses, *tried.explains) or each.level == "info" or kind_of(each.verdict) != kind:
             continue
         confidence = 1 - (1 - each.confidence) * (1 - SUPPORT)
         seen, explains = [*each.evidence, *tried.evidence], (*each.explains, TRIED, *guesses)
-        found[name] = replace(each, confidence=round(confidence, 2), evidence=seen, explains=explains)
+        rank, found[TRIED] = min(each.rank, before), replace(tried, rank=max(tried.rank, 1))
+        found[name] = replace(each, confidence=round(confidence, 2), evidence=seen, explains=explains, rank=rank)
     return found
 
 

@@ -1,5 +1,7 @@
 """A whole diagnosis: what explains what, what stays unknown, the overall level, and the text."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from service.diagnosis.trend import log_slope, longest_stretch, theil_sen
 from service.errors import Invalid
 from service.spec.parse.json_patch import apply_patch
 
-from .drawn_runs import AT, FIRST, LAST, LN10, STEPS, drawn, falling, flat, reading, spec_of
+from .drawn_runs import AT, FIRST, LAST, LN10, STEPS, beside, drawn, falling, flat, reading, spec_of
 
 
 def state(told: Diagnosis, rule: str) -> str:
@@ -172,3 +174,43 @@ def test_operations_add_replace_and_remove_as_rfc_6902_says() -> None:
 def test_an_operation_that_does_not_fit_is_refused(operation: dict[str, object]) -> None:
     with pytest.raises(Invalid):
         apply_patch({"a": [1, 2]}, [operation])
+
+
+def test_what_was_tried_beside_the_run_replaces_guesses_that_it_refutes() -> None:
+    stuck, linear = flat(LN10, 0.005), {"model": {"kind": "linear"}}
+    assert diagnose(drawn(stuck, linear)).findings[0].finding.verdict == "pipeline_or_capacity"
+    settings = diagnose(drawn(stuck, linear, readings=beside(same=0.5)))
+    assert [each.rule.id for each in settings.findings] == ["R29"]
+    assert settings.findings[0].suppressed == ("R3",)
+    model = diagnose(drawn(stuck, linear, readings=beside(other=0.5)))
+    assert [(each.rule.id, each.finding.verdict) for each in model.findings] == [("R29", "pipeline_or_capacity")]
+    assert model.findings[0].finding.patch
+    labels = diagnose(drawn(stuck, linear, readings=beside()))
+    assert [(each.rule.id, each.finding.verdict) for each in labels.findings] == [("R29", "labels_unrelated")]
+
+
+def test_one_batch_that_the_run_s_own_rate_cannot_overfit_is_no_lack_of_capacity() -> None:
+    readings = [*reading("overfit_batch", share=0.9), *beside(same=0.5)]
+    told = diagnose(drawn(flat(1.9, 0.01), readings=readings))
+    assert [each.rule.id for each in told.findings] == ["R29"]
+    assert told.findings[0].suppressed == ("R4",)
+
+
+def test_a_recorded_cause_of_the_same_kind_stands_and_becomes_surer() -> None:
+    slow = {"update_ratio": flat(1e-6), "grad_norm": flat(1.0)}
+    alone = diagnose(drawn(flat(LN10, 0.005), series=slow)).findings[0]
+    both = diagnose(drawn(flat(LN10, 0.005), series=slow, readings=beside(same=0.5))).findings[0]
+    assert (alone.rule.id, both.rule.id) == ("R9", "R9")
+    assert both.finding.confidence > alone.finding.confidence
+    assert {"R3", "R29"} <= set(both.suppressed)
+    assert len(both.finding.evidence) > len(alone.finding.evidence)
+
+
+def test_a_run_that_learned_what_the_data_allow_is_healthy() -> None:
+    alone = diagnose(drawn(flat(1.9, 0.05)))
+    assert alone.level == "unknown"
+    told = diagnose(drawn(flat(1.9, 0.05), readings=beside(run=1.9, same=1.9, other=1.88)))
+    assert (told.level, told.findings) == ("healthy", ())
+    assert told.headline.endswith("this is what these data allow.")
+    old = diagnose(drawn(flat(1.9, 0.05), readings=[replace(each, step=10) for each in beside(run=1.9, same=1.9)]))
+    assert old.level == "unknown", "what was measured at an earlier step says nothing"

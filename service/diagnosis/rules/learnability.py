@@ -127,6 +127,7 @@ REFUTED = {  # guesses that what was tried rules out, by what it blames
     "settings": ("labels_unrelated", "pipeline_or_capacity"),  # the model did learn
     "model": ("labels_unrelated", "pipeline_or_capacity"),  # the latter is shown, no guess any more
     "data": ("labels_unrelated", "pipeline_or_capacity", "vanishing_gradient"),
+    "": ("labels_unrelated", "vanishing_gradient"),  # nothing: the run learned what it can
 }
 
 

@@ -1,6 +1,7 @@
 """R3, R4, R5: a loss stuck at the trivial value, a batch that cannot be overfitted, and a double softmax."""
 
 import math
+from dataclasses import replace
 
 from service.diagnosis import remedies
 from service.diagnosis.finding import (
@@ -198,7 +199,7 @@ def cannot_overfit_one_batch(record: RunRecord) -> Outcome:
     if left <= limit("R4.left"):
         return NoFinding(f"training on one batch reduces its loss to {left:.1%} of the first.")
     seen = evidence("share of the loss left on one batch", left, ">", "R4.left", reading=batch.id)
-    return _pipeline("Not even one batch can be overfitted.", 0.85, [seen], batch.step)
+    return replace(_pipeline("Not even one batch can be overfitted.", 0.85, [seen], batch.step), guess=True, rank=1)
 
 
 def _pipeline(text: str, confidence: float, seen: list[Evidence], step: int) -> Finding:
