@@ -66,14 +66,12 @@ def _weighed(outcomes: dict[str, Outcome]) -> dict[str, Outcome]:
     """
     tried = outcomes.get(TRIED)
     findings = {name: each for name, each in outcomes.items() if isinstance(each, Finding) and name != TRIED}
-    enough = isinstance(tried, NoFinding) and tried.enough
-    if not (enough or isinstance(tried, Finding)):
-        return outcomes
     kind, found = kind_of(tried.verdict) if isinstance(tried, Finding) else "", dict(outcomes)
     guesses = tuple(n for n, each in findings.items() if each.guess and each.verdict in REFUTED.get(kind, ()))
+    if isinstance(tried, NoFinding) and tried.enough:
+        return outcomes | dict.fromkeys(guesses, NoFinding(f"refuted: {tried.why}"))
     if not isinstance(tried, Finding):
-        refuted = NoFinding(f"refuted: {tried.why}")
-        return outcomes | dict.fromkeys(guesses, refuted)
+        return outcomes
     before = 0 if guesses else tried.rank  # what explains guesses comes before them
     found[TRIED] = replace(tried, explains=(*tried.explains, *guesses), rank=min(tried.rank, before))
     for name, each in findings.items():

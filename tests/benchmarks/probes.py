@@ -4,6 +4,10 @@ The loop as the trainer runs it, its recorder included, without a pipe: with no 
 a step has anyway, and with the default set. The three take turns within each round; a figure is the median over the
 rounds of the ratio to the same round's run without. Seconds are the loop's thread's own.
 The last line is what the probes' own calls took in runs with the default set: noise between two runs leaves it alone.
+
+`--beside`: the cost of what is trained beside a run at its end. Seconds of the thread that trains: the run's, those of
+the question whether it learned little, which every run pays, and those of the probe `learnability`, which only runs pay
+that did.
 """
 
 import argparse
@@ -18,10 +22,13 @@ from service.spec.probes import DEFAULT_PROBES
 from tests.benchmarks.recording import spec_of
 from worker.trainer.loop import prepare, train
 from worker.trainer.probes import runner
+from worker.trainer.probes.learnability.at_end import learnability_at_end, learned_little
 from worker.trainer.recorder import make_recorder
 
 STEPS = {"mlp": 6000, "cnn": 600}
 FREE = tuple(probe for probe in DEFAULT_PROBES if not probe.cost)
+SLOW = 1e-6  # a rate at which nothing is learned
+RUNS = (("mlp", 6000, None), ("mlp", 6000, SLOW), ("mlp", 400, SLOW), ("cnn", 5000, None), ("cnn", 5000, SLOW))
 SETS = {"none": (), "free": FREE, "default": DEFAULT_PROBES}
 
 
@@ -60,8 +67,11 @@ def main() -> None:
     parser.add_argument("subject", nargs="*", default=["mlp", "cnn"], help="mlp, cnn")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, help="updates of a run")
+    parser.add_argument("--beside", action="store_true", help="what is trained beside a run at its end")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    if asked.beside:
+        return beside()
     for subject in asked.subject:
         steps = asked.steps or STEPS[subject]
         specs = {name: spec_of(subject, steps).model_copy(update={"probes": each}) for name, each in SETS.items()}
@@ -81,6 +91,27 @@ def main() -> None:
             print(f"  {name}: {share}, {each:.0f} us each for {looks} measurements")
         shares = ", ".join(f"{within(specs['default']):.1%}" for _ in range(3))
         print(f"  within the default set's calls: {shares} of the rest")
+
+
+def beside() -> None:
+    """Print the cost of what is trained beside each of `RUNS`."""
+    for subject, steps, rate in RUNS:
+        spec = spec_of(subject, steps)
+        if rate is not None:
+            spec = spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"lr": rate})})
+        training = prepare(spec, 0, torch.device("cpu"))
+        begun = time.thread_time()
+        for _ in train(training):
+            pass
+        run = time.thread_time() - begun
+        begun = time.thread_time()
+        learned_little(training)
+        asked = time.thread_time() - begun
+        begun = time.thread_time()
+        found = learnability_at_end(training, run, lambda: False)
+        beside = time.thread_time() - begun if found else 0.0
+        name = f"{subject}, {steps} steps, rate {spec.optimizer.lr:g}"
+        print(f"{name:30} run {run:6.2f} s, asked {asked / run:6.2%}, beside {beside:5.2f} s = {beside / run:6.1%}")
 
 
 def measured_steps(spec: Experiment) -> list[int]:
