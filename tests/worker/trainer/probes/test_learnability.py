@@ -1,6 +1,7 @@
 """What fresh trainings beside a run say about it: which of the optimizer, the model and the data keeps it back."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -130,6 +131,22 @@ def test_it_ends_when_its_time_is_over_or_it_is_told_to(ended: Any) -> None:
     assert Clock(10, lambda: True).left == 0
 
 
+def test_time_is_the_processor_s_and_at_most_three_times_as_long_on_the_wall(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = {"thread_time": 0.0, "monotonic": 0.0}
+    monkeypatch.setattr(
+        "worker.trainer.probes.learnability.trial.time",
+        SimpleNamespace(thread_time=lambda: now["thread_time"], monotonic=lambda: now["monotonic"]),
+    )
+    clock = Clock(10, lambda: False)
+    now |= {"thread_time": 2.0, "monotonic": 20.0}
+    assert clock.left == 8
+    assert clock.part(0.5).left == 4
+    now["monotonic"] = 29.0
+    part = clock.part(0.5)
+    now["monotonic"] = 31.0
+    assert (clock.left, part.left) == (0, 0)
+
+
 def test_too_few_updates_beside_the_run_say_nothing_about_what_cannot_be_learned(ended: Any) -> None:
     training = ended(**SHUFFLED)
     found = judged(training, measured(training, seconds=1e-6))
@@ -141,7 +158,7 @@ def test_too_few_updates_beside_the_run_say_nothing_about_what_cannot_be_learned
     "changes",
     [
         {"diagnose": "never"},
-        {"max_seconds": 1.0},
+        {"max_seconds": 10.0},
         {"steps": 10},
         {"probes": [{"kind": "learnability", "steps": 5}]},
     ],

@@ -14,6 +14,7 @@ from worker.trainer.optim.schedule_free import eval_weights
 from worker.trainer.probes.inline.sanity_checks import best_constant
 from worker.trainer.probes.inline.side_effect_free import HasRows, sample_rows, side_effect_free_forward
 from worker.trainer.probes.learnability.instrument import LITTLE, Learnability, least_possible
+from worker.trainer.probes.learnability.trial import BUSY
 from worker.trainer.probes.measurement import ProbedTraining, side_effect_free
 
 KIND = "learnability"
@@ -33,7 +34,7 @@ def learnability_at_end(
     """
     if not _wanted(training, trained_s):
         return None
-    seconds = min(MOST_S, max(LEAST_S, SHARE * trained_s))
+    seconds = _seconds(trained_s)
     instrument = Learnability(Component(seconds=seconds))
     instrument.stopped = stopped
     try:
@@ -47,13 +48,17 @@ def learnability_at_end(
     return KIND, {"asked": {"by": "diagnose", "seconds": seconds}, **data, "of_seconds": round(trained_s, 2)}
 
 
+def _seconds(trained_s: float) -> float:
+    return min(MOST_S, max(LEAST_S, SHARE * trained_s))
+
+
 def _wanted(training: ProbedTraining, trained_s: float) -> bool:
     spec = training.spec
     if spec.diagnose == "never" or spec.dataset.facts.task == "objective" or spec.resources.devices > 1:
         return False
     if training.step < MIN_STEPS or any(probe.kind == KIND for probe in spec.probes):
         return False
-    if spec.max_seconds is not None and trained_s + max(LEAST_S, SHARE * trained_s) > spec.max_seconds:
+    if spec.max_seconds is not None and trained_s + BUSY * _seconds(trained_s) > spec.max_seconds:
         return False
     return sum(p.numel() for p in training.model.parameters()) <= MAX_PARAMETERS
 

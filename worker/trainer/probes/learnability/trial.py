@@ -1,5 +1,6 @@
 """A training on fresh weights under Adam at one rate, and the search for the rate by successive halving."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -13,24 +14,32 @@ from worker.trainer.probes.learnability.rows import MAX_COMPARED, Rows, group_lo
 from worker.trainer.probes.measurement import rounded
 
 RATES = (3e-4, 3e-3, 3e-2)  # around Adam's usual rates
+BUSY = 3.0  # times the seconds that are allowed, on a machine that is busy with something else
 UPDATES = 16  # updates between two whose length is measured
 Levels = dict[str, list[float]]  # losses of groups of rows, by part
 
 
 class Clock:
-    """The time that is left, and whether somebody wants it to end."""
+    """The time that is left, and whether somebody wants it to end.
 
-    def __init__(self, seconds: float, stopped: Callable[[], bool]) -> None:
-        self.stopped, self.ends = stopped, time.monotonic() + seconds
+    It counts the thread's own processor time, so that a busy machine does not shorten what is trained; by the clock on
+    the wall it may be three times as much.
+    """
+
+    def __init__(self, seconds: float, stopped: Callable[[], bool], latest: float = math.inf) -> None:
+        self.stopped, self.ends = stopped, time.thread_time() + seconds
+        self.latest = min(latest, time.monotonic() + BUSY * seconds)
 
     @property
     def left(self) -> float:
         """Seconds; 0 if none are left."""
-        return 0.0 if self.stopped() else max(0.0, self.ends - time.monotonic())
+        if self.stopped() or time.monotonic() >= self.latest:
+            return 0.0
+        return max(0.0, self.ends - time.thread_time())
 
     def part(self, share: float) -> "Clock":
         """Return a clock for a share of the seconds that are left."""
-        return Clock(share * self.left, self.stopped)
+        return Clock(share * self.left, self.stopped, self.latest)
 
 
 class Trial:
