@@ -71,6 +71,11 @@ def test_a_filter_keeps_what_it_describes(client: TestClient, shelf: dict[str, s
     for source, expected in {
         "status = failed OR best(val/loss) < 0.18": ["diverged", "single"],
         "best(val/loss) <= 0.2 AND best(val/loss) >= 0.2": ["same", "pair"],
+        "pai": ["pair"],
+        "WORDS": ["pair"],
+        "ada": ["waiting", "same", "diverged", "single", "pair"],
+        "ada notes ~ ada": ["waiting"],
+        "'50%'": ["single"],
         "last(val/loss) IS NULL": ["waiting", "diverged"],
         "NOT best(val/loss) < 1": ["waiting", "diverged"],
         "optimizer.momentum = 0.9": ["same"],

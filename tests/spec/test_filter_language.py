@@ -8,7 +8,19 @@ from hypothesis import strategies as st
 
 from service.errors import Invalid, Problem
 from service.spec.filters.fields import spec_paths
-from service.spec.filters.language import And, Fact, Figure, Node, Not, Or, SpecField, Term, parse, parse_field
+from service.spec.filters.language import (
+    SEARCHED,
+    And,
+    Fact,
+    Figure,
+    Node,
+    Not,
+    Or,
+    SpecField,
+    Term,
+    parse,
+    parse_field,
+)
 
 STATE = Fact("state", "state")
 KIND = SpecField(("optimizer", "kind"))
@@ -64,9 +76,9 @@ def test_what_is_written_is_what_is_meant(source: str, tree: Node | None) -> Non
     ("source", "column", "expected"),
     [
         ("", 1, "a field"),
-        ("state", 6, "="),
         ("state = ", 9, "a value"),
-        ("state = failed state", 16, "AND"),
+        ("state = failed )", 16, "AND"),
+        ("paper state <", 13, "="),
         ("(state = failed", 16, ")"),
         ("best(val/loss < 3", 15, ")"),
         ("optimizer.kind IN sgd", 19, "("),
@@ -97,6 +109,28 @@ def test_a_slip_is_told_with_its_column_and_what_was_expected(source: str, colum
 )
 def test_a_misspelt_word_is_answered_with_the_one_that_was_meant(source: str, meant: str) -> None:
     assert refused(source).did_you_mean == meant
+
+
+def plain(word: str) -> Node:
+    return Or(tuple(Term(Fact(name, "text"), "~", (word,)) for name in SEARCHED))
+
+
+@pytest.mark.parametrize(
+    ("source", "tree"),
+    [
+        ("adamw", plain("adamw")),
+        ("state", plain("state")),
+        ("adamw lr-0.1", And((plain("adamw"), plain("lr-0.1")))),
+        ('"long run" or 7', Or((plain("long run"), plain("7")))),
+        ("adamw state = failed paper", And((plain("adamw"), Term(STATE, "=", ("failed",)), plain("paper")))),
+        ("not adamw", Not(plain("adamw"))),
+        ("adamw not paper", And((plain("adamw"), Not(plain("paper"))))),
+        ("(adamw or sgd) (paper)", And((Or((plain("adamw"), plain("sgd"))), plain("paper")))),
+        ("state NOT IN (failed) paper", And((Not(Term(STATE, "in", ("failed",))), plain("paper")))),
+    ],
+)
+def test_a_word_that_nothing_compares_is_searched_for(source: str, tree: Node) -> None:
+    assert parse(source, "experiments") == tree
 
 
 def test_runs_have_facts_that_experiments_have_not() -> None:

@@ -1,11 +1,15 @@
 """The filter language: from `status = failed AND best(val/loss) < 0.3` to a tree, independent of SQL.
 
     filter  = and {"OR" and}            field = a fact | a path of the spec | figure "(" series ")"
-    and     = not {"AND" not}           value = word | number | "text" | 'text' ("" in "text" is one ")
+    and     = not {["AND"] not}         value = word | number | "text" | 'text' ("" in "text" is one ")
     not     = ["NOT"] ("(" filter ")" | term)
     term    = field ("=" | "!=" | "<" | "<=" | ">" | ">=" | "~") value     ~: contains, whatever the case
             | field ["NOT"] "IN" "(" value {"," value} ")"
             | field "IS" ["NOT"] "NULL"
+            | value                     a plain word: the name, a tag, the notes, the id or the owner contains it
+
+A word is a field if what follows compares it: an operator, IS, IN, NOT IN, or a parenthesis. Otherwise it is searched
+for, and words side by side must all be found: `adamw "long run" state = failed`.
 
 Every term is true or false: a missing value equals nothing, so `optimizer.momentum != 0.9` holds for Adam.
 """
@@ -30,6 +34,7 @@ ALIASES = {
     "started_at": "started",
     "finished_at": "finished",
 }
+SEARCHED = ("name", "tag", "notes", "id", "owner")  # where a plain word is looked for
 Operator = Literal["=", "<", "<=", ">", ">=", "~", "in", "null"]
 COMPARISONS: tuple[Operator, ...] = ("=", "<=", ">=", "<", ">", "~")
 Value = str | float | bool | datetime
@@ -144,9 +149,26 @@ class Parser:
     def conjunction(self, depth: int) -> Node:
         """Read parts with AND between them."""
         parts = [self.negation(depth)]
-        while self.take("AND"):
+        while self.take("AND") or self.begins_term():
             parts.append(self.negation(depth))
         return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+    def begins_term(self) -> bool:
+        """Return whether a term may begin here, with no AND before it."""
+        if self.next.kind == "operator":
+            return self.next.text == "("
+        return self.next.kind in ("word", "text") and self.next.keyword() not in ("AND", "OR", "IN", "IS", "NULL")
+
+    def is_plain(self) -> bool:
+        """Return whether the next token is searched for: nothing that compares a field follows it."""
+        if self.next.kind == "text":
+            return True
+        if self.next.kind != "word" or self.next.keyword() in ("AND", "OR", "IN", "IS", "NULL", "NOT"):
+            return False
+        after = self.words[self.at + 1]
+        if after.keyword() == "NOT":
+            return self.words[self.at + 2].keyword() != "IN"
+        return after.keyword() not in ("IS", "IN") and (after.kind != "operator" or after.text in (")", ","))
 
     def negation(self, depth: int) -> Node:
         """Read a term or a filter in parentheses, with an optional NOT before it."""
@@ -165,6 +187,9 @@ class Parser:
         self.terms += 1
         if self.terms > MAX_TERMS:
             raise filter_error(self.next.column, f"more than {MAX_TERMS} terms.", [], parameter=self.parameter)
+        if self.is_plain():
+            text = normalise(self.text())
+            return Or(tuple(Term(Fact(name, "text"), "~", (text,)) for name in SEARCHED))
         field = self.field()
         if self.take("IS"):
             negated = self.take("NOT")
