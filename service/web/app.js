@@ -66,7 +66,7 @@ function App() {
     <span class="who"><a href=${href(["account"])} title=${t("place.account")}>${escapeInvisible(me.member)}</a> · <${ProjectSwitch} me=${me} entered=${entered}/></span>
     <${Palette} places=${placesOf(me)} redraw=${() => redraw((n) => n + 1)}/>
     <${ThemeButton}/>
-    <select aria-label=${t("language")} value=${currentLanguage()} onChange=${(event) => { setLanguage(event.target.value); redraw((n) => n + 1); }}>
+    <select aria-label=${t("language")} value=${currentLanguage()} onChange=${async (event) => { await setLanguage(event.target.value); redraw((n) => n + 1); }}>
       ${Object.entries(LANGUAGES).map(([word, name]) => html`<option value=${word}>${name}</option>`)}</select>
     <button type="button" onClick=${async () => { await signOut(); setMe(null); }}>${t("sign.out")}</button>
   </header>

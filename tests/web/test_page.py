@@ -48,11 +48,11 @@ def test_the_table_shows_what_there_is_and_hostile_names_stay_text(see: See, tra
 
 
 def test_the_list_has_figures_and_pictures_and_is_filtered_and_sorted(see: See, trained: Trained) -> None:
-    page = see("experiments")
+    page = see("experiments?curves=0")
     row = page.get_by_role("row", name=re.compile("slow"))
     expect(row.locator("svg.spark")).to_be_visible()
-    assert float(row.locator("td").nth(5).inner_text().split("±")[0]) > 0
-    box = page.get_by_role("searchbox")
+    assert float(row.locator("td").nth(6).inner_text().split("±")[0]) > 0
+    box = page.get_by_role("combobox", name="Search experiments")
     box.fill("optimizer.lr < 0.001 AND name = slow")
     box.press("Enter")
     expect(page.get_by_role("link", name="fast", exact=True)).to_have_count(0)

@@ -82,7 +82,7 @@ def test_an_interval_over_seeds_stands_beside_last_and_best(see: See, trained: T
     page = see("experiments?filter=name%20=%20fast")
     row = page.get_by_role("row", name=re.compile("fast"))
     expect(row.get_by_text("±")).to_have_count(2)
-    assert re.search(r"95 %, 3 seeds", row.locator("td").nth(4).get_attribute("title") or "")
+    assert re.search(r"95 %, 3 seeds", row.locator("td").nth(5).get_attribute("title") or "")
 
 
 def test_what_is_marked_is_tagged_put_away_brought_back_and_deleted_after_a_question(see: See, stack: Product) -> None:

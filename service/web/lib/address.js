@@ -25,12 +25,13 @@ export function navigate(path, parameters) {
   window.location.hash = href(path, parameters);
 }
 
-// Changes parameters of the address. With `step` the back button undoes it: a zoom, a filter; without it is a setting.
+// Changes parameters of the address. With `step` the back button undoes it: a zoom, a filter; without it is a setting;
+// "quietly": what is shown already, so nothing is drawn again.
 export function updateParameters(changes, step = false) {
   const { path, search } = parseAddress();
   const merged = { ...Object.fromEntries(search), ...changes };
-  window.history[step ? "pushState" : "replaceState"](null, "", href(path, merged));
-  window.dispatchEvent(new HashChangeEvent("hashchange"));
+  window.history[step === true ? "pushState" : "replaceState"](null, "", href(path, merged));
+  if (step !== "quietly") window.dispatchEvent(new HashChangeEvent("hashchange"));
 }
 
 export function useAddress() {

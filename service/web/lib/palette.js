@@ -17,7 +17,7 @@ function commands(places, redraw) {
     ...places.map((place) => ({ key: place, label: t(`place.${place}`), kind: t("palette.page"), act: () => navigate([place]) })),
     { key: "account", label: t("place.account"), kind: t("palette.page"), act: () => navigate(["account"]) },
     ...THEMES.filter((each) => each !== currentTheme()).map((each) => ({ key: `theme-${each}`, label: t(`theme.${each}`), kind: t("theme"), act: () => setTheme(each) })),
-    ...Object.entries(LANGUAGES).map(([word, name]) => ({ key: word, label: name, kind: t("language"), act: () => { setLanguage(word); redraw(); } })),
+    ...Object.entries(LANGUAGES).map(([word, name]) => ({ key: word, label: name, kind: t("language"), act: async () => { await setLanguage(word); redraw(); } })),
   ];
 }
 

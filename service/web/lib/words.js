@@ -1,9 +1,8 @@
 // The texts of the page by key, one table per language.
 // t("key", {name: value}) fills in each {name}; n: 1 takes the singular, "key.one", where the language has one.
-import { en } from "./words.en.js";
-import { zh } from "./words.zh.js";
 
-const TABLES = { en, zh };
+// Only the language in use is loaded.
+const LOAD = { en: () => import("./words.en.js"), zh: () => import("./words.zh.js") };
 export const LANGUAGES = { en: "English", zh: "中文" };
 
 const storedLanguage = () => {
@@ -14,12 +13,14 @@ const storedLanguage = () => {
   }
 };
 
-let language = TABLES[storedLanguage()] ? storedLanguage() : (navigator.language || "en").startsWith("zh") ? "zh" : "en";
+let language = LOAD[storedLanguage()] ? storedLanguage() : (navigator.language || "en").startsWith("zh") ? "zh" : "en";
+let table = (await LOAD[language]())[language];
 document.documentElement.lang = language;
 
 export const currentLanguage = () => language;
 
-export function setLanguage(chosen) {
+export async function setLanguage(chosen) {
+  table = (await LOAD[chosen]())[chosen];
   language = chosen;
   document.documentElement.lang = chosen;
   try {
@@ -30,7 +31,7 @@ export function setLanguage(chosen) {
 }
 
 // The text of a key, or undefined.
-export const findText = (key) => TABLES[language][key];
+export const findText = (key) => table[key];
 
 export function t(key, values = {}) {
   const singular = String(values.n) === "1" ? findText(`${key}.one`) : undefined;

@@ -1,0 +1,106 @@
+// Beside the table: the curves of the rows whose eye is open, each by its first seed, with finer points where one zooms in.
+import { html, useEffect, useMemo, useRef, useState } from "../../lib/html.js";
+import { updateParameters } from "../../lib/address.js";
+import { get, queryString } from "../../lib/api.js";
+import { axisOf, RUN_AXES, useAxes } from "../../lib/axes.js";
+import { Chart, Legend, look } from "../../lib/chart.js";
+import { getColumns, toCurves } from "../../lib/columns.js";
+import { useRequest } from "../../lib/components.js";
+import { alignCurves, placeOnAxis } from "../../lib/curves.js";
+import { escapeInvisible } from "../../lib/format.js";
+import { t } from "../../lib/words.js";
+import { fieldOf } from "./question.js";
+
+export const SHOWN = 10; // rows, until somebody opens or closes an eye
+const MOST_SERIES = 4;
+const POINTS = 400;
+const WAIT_MS = 1500; // changes within this time are read once
+
+// The ids whose eye is open: those of the address, or the first rows.
+export function openEyes(search, items) {
+  const chosen = search.get("eyes");
+  if (chosen) return new Set(chosen === "none" ? [] : chosen.split(",").map((id) => `exp_${id}`));
+  return new Set(items.slice(0, SHOWN).map((item) => item.id));
+}
+
+export function toggleEye(eyes, id) {
+  const after = new Set(eyes);
+  if (!after.delete(id)) after.add(id);
+  updateParameters({ eyes: [...after].map((each) => each.replace(/^exp_/, "")).join(",") || "none" });
+}
+
+// How each open row looks: its own place, or one look for each value of a field.
+export function looksOf(shown, field) {
+  const values = [...new Set(shown.map((item) => (field ? fieldOf(item, field) ?? "–" : item.id)))];
+  return Object.fromEntries(shown.map((item) => [item.id, look(values.indexOf(field ? fieldOf(item, field) ?? "–" : item.id))]));
+}
+
+// Grows when one of the shown rows moves, at most once in a while.
+function useNews(shown) {
+  const stamp = shown.map((item) => `${item.steps} ${item.main?.last}`).join();
+  const [news, set] = useState(0);
+  const first = useRef(true);
+  useEffect(() => {
+    if (first.current) { first.current = false; return undefined; }
+    const timer = setTimeout(() => set((n) => n + 1), WAIT_MS);
+    return () => clearTimeout(timer);
+  }, [stamp]);
+  return news;
+}
+
+export function Curves({ shown, looks, field, search }) {
+  const runs = shown.filter((item) => item.main).map((item) => item.main.run_id);
+  const usual = [...new Set([...shown.map((item) => item.main?.series), "loss"].filter(Boolean))].slice(0, 2);
+  const chosen = (search.get("series") || "").split(",").filter(Boolean);
+  const names = chosen.length ? chosen : usual;
+  const { value: known } = useRequest((signal) => get("/v1/series/names", { signal }), []);
+  const name = RUN_AXES.includes(search.get("x")) ? search.get("x") : "step";
+  const news = useNews(shown);
+  const axes = useAxes(runs, name, news);
+  const [from, to] = [search.get("from") || undefined, search.get("to") || undefined]; // steps, whatever the axis
+  const key = runs.join();
+  const { value: message, error } = useRequest((signal) => (key ? getColumns(`/v1/series${queryString({ runs: key, names: names.join(","), points: POINTS, from, to })}`, { signal }) : Promise.resolve(null)), [key, names.join(), from, to, news]);
+  const axis = axisOf(axes?.[runs[0]], axes ? name : "step");
+  const zoom = (low, high) => updateParameters({ from: String(Math.max(0, Math.floor(axis.steps(low)))), to: String(Math.ceil(axis.steps(high))) }, true);
+  const drawn = useMemo(() => (message && axes ? picturesOf(message, shown, looks, name === "step" ? null : (id) => axisOf(axes[id], name)) : {}), [message, JSON.stringify(looks), axes && name]);
+  const ends = Object.values(drawn).flatMap(({ x }) => (x.length ? [x[0], x[x.length - 1]] : []));
+  const range = from || to ? [Number(from || 0), Number(to ?? Math.max(...shown.map((item) => item.steps)))].map(axis.of) : null;
+  const others = (known?.names || []).filter((each) => !names.includes(each) && !each.startsWith("system/"));
+  const put = (list) => updateParameters({ series: list.join(",") });
+  return html`<section class="curves" aria-label=${t("table.curves")}><div class="bar controls">
+      <label>${t("axis")} <select value=${name} onChange=${(event) => updateParameters({ x: event.target.value === "step" ? "" : event.target.value })}>${RUN_AXES.map((each) => html`<option value=${each}>${t(`choice.${each}`)}</option>`)}</select></label>
+      <label>${t("table.another")} <select value="" disabled=${names.length >= MOST_SERIES} onChange=${(event) => event.target.value && put([...names, event.target.value])}><option value=""></option>${others.map((each) => html`<option value=${each}>${escapeInvisible(each)}</option>`)}</select></label>
+      <${Field} name="color" label=${t("table.color")} chosen=${field}/></div>
+    ${error ? html`<p class="wrong">${escapeInvisible(error.message)}</p>` : null}
+    ${names.map((each) => html`<div class="panel" key=${each}><h2>${escapeInvisible(each)}${names.length > 1 ? html` <button type="button" class="plain" aria-label=${t("columns.less", { name: escapeInvisible(each) })} onClick=${() => put(names.filter((other) => other !== each))}>×</button>` : null}</h2>
+      ${drawn[each] ? html`<${Chart} x=${drawn[each].x} lines=${drawn[each].lines} logY=${drawn[each].log} xLabel=${t(`choice.${name}`)} height=${240} sync=${`table ${name}`} range=${range} extent=${ends.length ? [Math.min(...ends), Math.max(...ends)] : null}
+        onZoom=${zoom} onReset=${() => updateParameters({ from: "", to: "" }, true)} label=${t("chart.of", { name: escapeInvisible(each) })}/>` : html`<p class="hint">${t(shown.length ? "table.nothing" : "table.closed")}</p>`}</div>`)}
+    ${field ? html`<${Legend} lines=${[...new Map(shown.map((item) => [fieldOf(item, field) ?? "–", looks[item.id]]))].map(([label, style]) => ({ label, ...style }))}/>` : null}
+    <p class="hint">${t("table.seed")}</p></section>`;
+}
+
+// A choice among the usual fields of rows.
+export function Field({ name, label, chosen }) {
+  const fields = ["optimizer.kind", "optimizer.lr", "model.kind", "dataset.kind", "schedule.kind", "batch_size", "tag", "state", "owner"];
+  const all = chosen && !fields.includes(chosen) ? [chosen, ...fields] : fields;
+  return html`<label>${label} <select aria-label=${label} value=${chosen} onChange=${(event) => updateParameters({ [name]: event.target.value }, true)}><option value="">${t("choice.none")}</option>
+    ${all.map((each) => html`<option value=${each}>${each}</option>`)}</select></label>`;
+}
+
+function picturesOf(message, shown, looks, axisFor) {
+  const owner = new Map(shown.map((item) => [item.main?.run_id, item]));
+  const found = {};
+  for (const { run_id: id, name, curve } of toCurves(message)) {
+    const item = owner.get(id);
+    if (!item) continue;
+    (found[name] ||= []).push({ item, curve: axisFor ? { ...curve, x: Float64Array.from(curve.x, axisFor(id).of) } : curve });
+  }
+  return Object.fromEntries(Object.entries(found).map(([name, each]) => [name, picture(name, each, looks)]));
+}
+
+function picture(name, found, looks) {
+  const [x, ...ys] = alignCurves(found.map(({ curve }) => curve));
+  const lines = found.map(({ item, curve }, at) => ({ label: item.name, y: ys[at], bad: curve.bad && placeOnAxis(curve.x, x, curve.bad), points: curve.x.length < 3, ...looks[item.id] }));
+  const log = name.endsWith("loss") && lines.every((line) => line.y.every((value) => value === null || value === undefined || value > 0));
+  return { x, lines, log };
+}
