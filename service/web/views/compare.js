@@ -3,6 +3,7 @@ import { html, useMemo, useState } from "../lib/html.js";
 import { href, updateParameters } from "../lib/address.js";
 import { get, parseNumber } from "../lib/api.js";
 import { Chart, Legend, look } from "../lib/chart.js";
+import { MOST_COLOURED } from "../lib/chart/palette.js";
 import { useComparison } from "../lib/comparison.js";
 import { EmptyState, Problems, useRequest } from "../lib/components.js";
 import { alignCurves } from "../lib/curves.js";
@@ -57,18 +58,27 @@ export function Compare({ search }) {
   if (!value) return html`<p class="empty">${t("loading")}</p>`;
   const names = [...new Set(value.groups.flatMap((group) => Object.keys(group.series)))];
   const extent = extentOf(value.groups);
+  const looks = looksOf(value);
+  const all = [...new Set([...names, ...there])];
   return html`<h1>${t("place.compare")}</h1>
-    <${Controls} search=${search} figure=${value.ranking.figure} there=${[...new Set([...names, ...there])]} shown=${names}/><${Problems} error=${error}/>
-    ${value.warnings.length ? html`<ul class="warnings">${value.warnings.map((warning) => html`<li>${escapeInvisible(warning)}</li>`)}</ul>` : null}
+    <${RankedBy} search=${search} figure=${value.ranking.figure} there=${all} shown=${names}/><${Problems} error=${error}/>
     <div class=${loading ? "stale" : ""}>
-    <${Ranking} ranking=${value.ranking} groups=${value.groups}/>
+    <${Ranking} ranking=${value.ranking} groups=${value.groups} looks=${looks}/>
     <${Confirmation} question=${question} ranking=${value.ranking} search=${search}/>
-    ${names.map((name) => html`<${Overlay} key=${name} name=${name} groups=${value.groups} search=${search} extent=${extent} reference=${name === value.ranking.series ? value.question.reference ?? null : null}/>`)}
+    ${value.warnings.length ? html`<ul class="warnings">${value.warnings.map((warning) => html`<li>${escapeInvisible(warning)}</li>`)}</ul>` : null}
+    <${Drawing} search=${search} there=${all} shown=${names}/>
+    ${names.map((name) => html`<${Overlay} key=${name} name=${name} groups=${value.groups} looks=${looks} search=${search} extent=${extent} reference=${name === value.ranking.series ? value.question.reference ?? null : null}/>`)}
     <${Target} target=${value.target} groups=${value.groups} axis=${question.x}/>
     <${Scatter} difference=${value.difference} groups=${value.groups} series=${value.ranking.series} figure=${value.ranking.figure} across=${search.get("across") || ""}/>
     <${Parallel} difference=${value.difference} groups=${value.groups} series=${value.ranking.series} figure=${value.ranking.figure}/>
     <${Comparability} found=${value.comparability}/>
-    <${Difference} difference=${value.difference} groups=${value.groups}/></div>`;
+    <${Difference} difference=${value.difference} groups=${value.groups} looks=${looks}/></div>`;
+}
+
+// How each group looks, the best first where there are more than have a colour of their own.
+function looksOf({ groups, ranking }) {
+  const labels = groups.length <= MOST_COLOURED ? groups.map((group) => group.label) : ranking.items.map((item) => item.label);
+  return Object.fromEntries(labels.map((label, index) => [label, look(index)]));
 }
 
 // The first and last x of any curve: all charts share them.
@@ -104,19 +114,27 @@ function Series({ names, shown }) {
     onChange=${() => updateParameters({ series: (shown.includes(name) ? shown.filter((each) => each !== name) : [...shown, name]).join(",") })}/> ${escapeInvisible(name)}</label>`)}</div></details>`;
 }
 
-function Controls({ search, figure, there, shown }) {
+// What is ranked, and by what: the first control is the series.
+function RankedBy({ search, figure, there, shown }) {
+  const rank = (name) => updateParameters({ series: [name, ...shown.filter((each) => each !== name)].join(",") }, true);
+  return html`<div class="bar controls">
+    <label>${t("ranked.series")} <select value=${shown[0]} onChange=${(event) => rank(event.target.value)}>${there.map((name) => html`<option value=${name}>${escapeInvisible(name)}</option>`)}</select></label>
+    <${Choice} name="figure" label=${t("ranked.by")} values=${["best", "last"]} chosen=${figure}/>
+    <${Grouping} chosen=${search.get("group") || "experiment"}/>
+    <label title=${t("reference.hint")}>${t("reference")} <${TextInput} class="short" inputmode="decimal" value=${search.get("reference") || ""}
+      onCommit=${(text) => updateParameters({ reference: Number.isFinite(parseReference(text.trim())) ? text.trim() : "" })}/></label></div>`;
+}
+
+// How the curves are drawn.
+function Drawing({ search, there, shown }) {
   return html`<div class="bar controls">
     <${Choice} name="x" label=${t("axis")} values=${AXES} chosen=${search.get("x") || "step"}/>
-    <${Choice} name="figure" label=${t("ranked.by")} values=${["best", "last"]} chosen=${figure}/>
     <${Choice} name="centre" label=${t("centre")} values=${["mean", "median"]} chosen=${search.get("centre") || "mean"}/>
     <${Choice} name="spread" label=${t("spread")} values=${Object.keys(SPREADS)} chosen=${search.get("spread") || "ci"}/>
-    <${Grouping} chosen=${search.get("group") || "experiment"}/>
     <label>${t("smoothing")} <input type="range" min="0" max="0.99" step="0.01" value=${search.get("smooth") || 0}
       onChange=${(event) => updateParameters({ smooth: Number(event.target.value) ? event.target.value : "" })}/></label>
     <label>${t("target.share")} <select value=${search.get("share") || ""} onChange=${(event) => updateParameters({ share: event.target.value })}>
       <option value="">${t("choice.none")}</option>${["0.5", "0.8", "0.9", "0.95", "0.99"].map((each) => html`<option value=${each}>${t("target.option", { share: Number(each) * 100 })}</option>`)}</select></label>
-    <label title=${t("reference.hint")}>${t("reference")} <${TextInput} class="short" inputmode="decimal" value=${search.get("reference") || ""}
-      onCommit=${(text) => updateParameters({ reference: Number.isFinite(parseReference(text.trim())) ? text.trim() : "" })}/></label>
     <label><input type="checkbox" checked=${search.get("log") !== "0"} onChange=${(event) => updateParameters({ log: event.target.checked ? "" : "0" })}/> ${t("axis.log")}</label>
     <label><input type="checkbox" checked=${search.get("logx") === "1"} onChange=${(event) => updateParameters({ logx: event.target.checked ? "1" : "" })}/> ${t("axis.log.x")}</label>
     <${Series} names=${there} shown=${shown}/></div>`;
@@ -162,9 +180,11 @@ function endOf(y) {
 }
 
 // What is left out and what is zoomed into stand in the address: a link shows the same picture.
-function Overlay({ name, groups, search, extent, reference }) {
+function Overlay({ name, groups, looks, search, extent, reference }) {
   const hidden = new Set((search.get("hide") || "").split("|").filter(Boolean));
-  const all = groups.map((group, index) => ({ group, ...look(index) })).filter(({ group }) => group.series[name]?.curve);
+  const places = Object.keys(looks);
+  const all = groups.map((group) => ({ group, ...looks[group.label] })).filter(({ group }) => group.series[name]?.curve)
+    .sort((one, other) => places.indexOf(one.group.label) - places.indexOf(other.group.label));
   const shown = all.filter(({ group }) => !hidden.has(group.label));
   const options = { centre: search.get("centre") || "mean", spread: SPREADS[search.get("spread") || "ci"], log: search.get("log") !== "0" };
   const { x, lines, logarithmic } = useMemo(() => linesOf(shown, name, options), [groups, search.toString(), name]);

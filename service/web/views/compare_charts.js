@@ -21,14 +21,21 @@ export function Scatter({ difference, groups, series, figure: which, across }) {
   const numeric = Object.keys(difference).filter((name) => positive(difference[name]));
   if (!numeric.length || groups.length < 3 || !plain(groups)) return null;
   const pointer = numeric.includes(across) ? across : numeric.find((name) => name.endsWith("/lr")) || numeric[0];
-  const points = difference[pointer].values.map((value, index) => placed(value, groups[index], series, which)).sort((one, other) => one.x - other.x);
-  const heights = points.flatMap(({ y, lo }) => [y, lo]).filter((value) => value !== null);
-  const line = { label: series, ...look(0), dots: true, y: points.map(({ y }) => y), bars: points, bad: points.map(({ y }) => y === null) };
+  const points = difference[pointer].values.map((value, index) => ({ ...placed(value, groups[index], series, which), index })).sort((one, other) => one.x - other.x);
+  const heights = points.map(({ y }) => y).filter((value) => value !== null);
+  const kinds = difference["/optimizer/kind"]?.values || [];
+  const lines = [...new Set(points.map(({ index }) => kinds[index]))].map((kind, at) => lineOf(points, (point) => kinds[point.index] === kind, { label: kind ?? series, ...look(at) }));
   const diverged = points.filter(({ y }) => y === null).length;
   return html`<section class="panel"><h2>${t("scatter")}</h2>
     <label>${t("scatter.x")} <select value=${pointer} onChange=${(event) => updateParameters({ across: event.target.value })}>${numeric.map((name) => html`<option value=${name}>${escapeInvisible(name)}</option>`)}</select></label>
-    <${Chart} x=${points.map(({ x }) => x)} lines=${[line]} logX=${true} logY=${heights.every((value) => value > 0)} xLabel=${escapeInvisible(pointer)} height=${240} label=${t("chart.of", { name: escapeInvisible(pointer) })}/>
-    <p class="hint">${t("scatter.how", { figure: t(`choice.${which}`), series: escapeInvisible(series) })}${diverged ? ` ${t("scatter.none", { n: diverged })}` : ""}</p></section>`;
+    <${Chart} x=${points.map(({ x }) => x)} lines=${lines} logX=${true} logY=${heights.every((value) => value > 0)} xLabel=${escapeInvisible(pointer)} height=${240} label=${t("chart.of", { name: escapeInvisible(pointer) })}/>
+    ${lines.length > 1 ? html`<${Legend} lines=${lines}/>` : null}<p class="hint">${t("scatter.how", { figure: t(`choice.${which}`), series: escapeInvisible(series) })}${diverged ? ` ${t("scatter.none", { n: diverged })}` : ""}</p></section>`;
+}
+
+// Those points that are one's own, joined; what has no finite value is a cross at the edge.
+function lineOf(points, isOwn, style) {
+  const mine = points.map((point) => (isOwn(point) ? point : null));
+  return { ...style, points: true, y: mine.map((point) => point?.y ?? undefined), bars: points.map(({ x }, at) => mine[at] || { x, lo: null, hi: null }), bad: mine.map((point) => point !== null && point.y === null) };
 }
 
 function placed(x, group, series, which) {
