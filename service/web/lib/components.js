@@ -77,7 +77,7 @@ export function ActionButton({ label, act, kind = "", disabled = false }) {
 }
 
 // A page served over plain HTTP has no clipboard API: execCommand copies a selection there.
-async function copyText(text) {
+export async function copyText(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const area = Object.assign(document.createElement("textarea"), { value: text, className: "hidden" });
   document.body.append(area);

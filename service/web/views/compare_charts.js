@@ -4,6 +4,7 @@ import { updateParameters } from "../lib/address.js";
 import { parseNumber } from "../lib/api.js";
 import { Chart, Legend, look } from "../lib/chart.js";
 import { escapeInvisible, formatNumber } from "../lib/format.js";
+import { readTable, TableExport } from "../lib/table_export.js";
 import { t } from "../lib/words.js";
 
 const result = (group, series, figure) => {
@@ -85,7 +86,7 @@ export function Target({ target, groups, axis }) {
   const infinite = (value, open) => (Number.isFinite(value) ? formatNumber(value, 3) : t(open ? "not.yet" : "never")); // an open run may reach it later
   const profile = target.profiles.map((y, index) => ({ label: groups[index].label, y, stepped: true, ...look(index) }));
   return html`<section class="panel"><h2>${t("target", { axis: t(`choice.${axis}`) })}</h2>
-    <div class="scroll"><table class="list"><thead><tr><th scope="col">${t("column.name")}</th>
+    <div class="heading"><${TableExport} name=${t("target", { axis: t(`choice.${axis}`) })} read=${(button) => readTable(button.closest("section"))}/></div><div class="scroll"><table class="list"><thead><tr><th scope="col">${t("column.name")}</th>
       ${target.workloads.map((each) => html`<th scope="col">${escapeInvisible(each.label)} <small>≤ ${formatNumber(parseNumber(each.target))}</small></th>`)}<th scope="col">${t("column.score")}</th></tr></thead>
     <tbody>${groups.map((group, row) => html`<tr key=${group.label}><td>${escapeInvisible(group.label)}</td>
       ${target.times[row].map((value, at) => html`<td class="number">${infinite(parseNumber(value), target.open[row][at])}</td>`)}<td class="number">${formatNumber(target.scores[row], 3)}</td></tr>`)}</tbody></table></div>

@@ -6,6 +6,7 @@ import { Swatch } from "../lib/chart.js";
 import { shapePath } from "../lib/chart/palette.js";
 import { padded } from "../lib/chart/ranges.js";
 import { decimalsOf, escapeInvisible, formatCount, formatFixed, formatNumber, formatSeconds } from "../lib/format.js";
+import { TableExport } from "../lib/table_export.js";
 import { evenTicks, exponentLabels, logTicks, tickLabels } from "../lib/ticks.js";
 import { t } from "../lib/words.js";
 
@@ -33,9 +34,17 @@ export function Ranking({ ranking, groups, looks }) {
       ${items.length > 2 ? html` <small>${t("ranking.others", { name: escapeInvisible((items.find((item) => !item.contrast) || items[0]).label) })} ${told.map(([word, n]) => `${n} ${t(`verdict.${word}`)}`).join(", ")}</small>` : null}</p>
     ${ranking.stretch ? html`<p class="hint">${t("stretch", { first: ranking.stretch[0], last: ranking.stretch[1] })}</p>` : null}
     ${items.filter((item) => item.reference).map((item) => html`<${Reference} key=${item.label} found=${item.reference}/>`)}
-    <div class="scroll"><table class="list ranking"><thead><tr>${columns.map((word) => html`<th scope="col" key=${word} class=${{ mean: "number", rank: "number", interval: "interval" }[word] || ""}>${word === "interval" ? html`<span class="hidden">${t("column.interval")}</span><${Ticks} scale=${scale}/>` : t(`column.${word}`)}</th>`)}<td></td></tr></thead>
+    <div class="heading"><${TableExport} name=${`${t("place.compare")} ${ranking.series}`} read=${() => rankingTable(ranking, known)}/></div><div class="scroll"><table class="list ranking"><thead><tr>${columns.map((word) => html`<th scope="col" key=${word} class=${{ mean: "number", rank: "number", interval: "interval" }[word] || ""}>${word === "interval" ? html`<span class="hidden">${t("column.interval")}</span><${Ticks} scale=${scale}/>` : t(`column.${word}`)}</th>`)}<td></td></tr></thead>
     <tbody>${items.slice(0, whole ? undefined : MOST_ROWS).map((item) => html`<${Place} key=${item.label} item=${item} group=${known[item.label]} look=${looks[item.label]} scale=${scale} digits=${digits}/>`)}</tbody></table></div>
     ${items.length > MOST_ROWS && !whole ? html`<p><button type="button" onClick=${() => setWhole(true)}>${t("ranking.all", { n: items.length })}</button></p>` : null}</section>`;
+}
+
+// What a paper's table holds of the ranking.
+function rankingTable({ items }, known) {
+  const half = ({ ci_low: low, ci_high: high }) => (low === null ? null : (parseNumber(high) - parseNumber(low)) / 2);
+  const rows = items.map((item) => [item.rank, item.label, { mean: parseNumber(item.best.mean), half: half(item.best) }, parseNumber(item.best.median), item.best.n,
+    item.contrast ? t(`verdict.${item.contrast.verdict}`) : t("baseline"), item.contrast?.p_adjusted ?? null, known[item.label]?.diverged ?? null]);
+  return { head: ["rank", "name", "mean", "median", "seeds", "verdict", "p", "diverged"].map((word) => t(`column.${word}`)), rows };
 }
 
 // The shared scale of the intervals: {at(value) -> percent, or null without a place; ticks, baseline}.
@@ -118,7 +127,8 @@ export function Difference({ difference, groups, looks }) {
   const [whole, setWhole] = useState(false);
   if (!fields.length) return html`<section><h2>${t("difference")}</h2><p class="hint">${t("difference.none")}</p></section>`;
   const isNumber = ({ values }) => values.some((value) => typeof value === "number");
-  return html`<section><h2>${t("difference")}</h2><div class="scroll"><table class="list difference-table"><thead><tr><th scope="col">${t("column.name")}</th>
+  const read = () => ({ head: [t("column.name"), ...fields.map(([pointer]) => dotted(pointer))], rows: trials.map((trial, at) => [trial.label, ...fields.map(([, each]) => (each.missing.includes(at) ? null : typeof each.values[at] === "number" ? each.values[at] : written(each.values[at])))]) });
+  return html`<section><h2 class="heading">${t("difference")}<${TableExport} name=${t("difference")} read=${read}/></h2><div class="scroll"><table class="list difference-table"><thead><tr><th scope="col">${t("column.name")}</th>
       ${fields.map(([pointer, each]) => html`<th scope="col" key=${pointer} class=${isNumber(each) ? "number" : ""}><code>${escapeInvisible(dotted(pointer))}</code></th>`)}</tr></thead>
     <tbody>${trials.slice(0, whole ? undefined : MOST_ROWS).map((trial, at) => html`<tr key=${trial.id}><th scope="row"><${Swatch} line=${trial.look}/> <a href=${href(["experiment", trial.id])}>${escapeInvisible(trial.label)}</a></th>
       ${fields.map(([pointer, each]) => html`<td key=${pointer} class=${isNumber(each) ? "number" : ""}>${each.missing.includes(at) ? "–" : html`<code>${written(each.values[at])}</code>`}</td>`)}</tr>`)}</tbody></table></div>

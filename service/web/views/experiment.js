@@ -14,6 +14,7 @@ import { summarizeResult } from "../lib/result.js";
 import { refusal, useProject } from "../lib/rights.js";
 import { TERMINAL_STATES } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";
+import { readTable, TableExport } from "../lib/table_export.js";
 import { offerUndo } from "../lib/undo.js";
 import { t } from "../lib/words.js";
 import { Comments } from "./comments.js";
@@ -139,7 +140,7 @@ function valuesOf(run, main) {
 }
 
 function Runs({ runs, main }) {
-  return html`<section><h2>${t("column.runs")}</h2>${main ? html`<p class="hint">${summarizeResult(main)}</p>` : null}<div class="scroll"><table class="list"><thead><tr>
+  return html`<section><h2 class="heading">${t("column.runs")}<${TableExport} name=${t("column.runs")} read=${(button) => readTable(button.closest("section"))}/></h2>${main ? html`<p class="hint">${summarizeResult(main)}</p>` : null}<div class="scroll"><table class="list"><thead><tr>
     ${["run", "seed", "state", "progress", "last", "best", "worker"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
     <tbody>${runs.map((run) => {
     const values = valuesOf(run, main);

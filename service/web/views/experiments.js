@@ -3,6 +3,7 @@ import { html, useEffect, useMemo, useRef, useState } from "../lib/html.js";
 import { href, updateParameters } from "../lib/address.js";
 import { EmptyState, Problems, useInterval } from "../lib/components.js";
 import { useExperimentList } from "../lib/experiment_list.js";
+import { TableExport } from "../lib/table_export.js";
 import { t } from "../lib/words.js";
 import { Bulk } from "./bulk.js";
 import { Columns } from "./columns.js";
@@ -10,7 +11,7 @@ import { Curves, Field, looksOf, openEyes, toggleEye } from "./experiments/curve
 import { chosenOf, filterOf, valuesSeen } from "./experiments/question.js";
 import { Chips, SearchBox } from "./experiments/search_box.js";
 import { Split } from "./experiments/split.js";
-import { Table } from "./experiments/table.js";
+import { Table, tableOf } from "./experiments/table.js";
 
 const MOST_KEPT = 100; // marks in the address
 const FACTS = new Set(["owner", "state", "tag"]); // what a row says of itself, whatever its columns
@@ -45,7 +46,7 @@ export function Experiments({ search, me }) {
       <label><input type="checkbox" checked=${isAside} onChange=${(event) => updateParameters({ curves: event.target.checked ? "" : "0" })}/> ${t("table.curves")}</label>
       <${Columns} columns=${columns}/></div>
     <div class="bar"><${Bulk} chosen=${items.filter((item) => marking.marked.has(item.id))} list=${found} clear=${marking.clear}/>
-      <span class="count" role="status">${t("listed", { n: items.length.toLocaleString("en") + (found.next ? "+" : "") })}</span></div>
+      <${TableExport} name=${t("place.experiments")} read=${() => tableOf(items, columns)}/><span class="count" role="status">${t("listed", { n: items.length.toLocaleString("en") + (found.next ? "+" : "") })}</span></div>
     <${Problems} error=${error}/>
     <div class="workbench">${isAside ? html`<${Split} first=${table} second=${html`<${Curves} shown=${shown} looks=${looks} field=${color} search=${search}/>`}/>` : table}</div>`;
 }

@@ -3,6 +3,7 @@ import { html, useEffect, useMemo, useRef, useState } from "../html.js";
 import { useDark } from "../theme.js";
 import { t } from "../words.js";
 import { hoverBox, titleOf, valuesAt } from "./hover.js";
+import { ChartExport } from "./menu.js";
 import { chartData, chartOptions } from "./options.js";
 import { emphasise } from "./palette.js";
 import { valueRange } from "./ranges.js";
@@ -77,6 +78,6 @@ export function Chart(props) {
   const reset = () => (onZoom ? props.onReset?.() : setOwn(null));
   return html`<div class="plot"><div class="tools">
       ${yRange.cut || whole ? html`<button type="button" aria-pressed=${whole} title=${t("chart.all.hint")} onClick=${() => setWhole(!whole)}>${t("chart.all")}</button>` : null}
-      ${range && (!onZoom || props.onReset) ? html`<button type="button" onClick=${reset}>${t("chart.reset")}</button>` : null}</div>
+      ${range && (!onZoom || props.onReset) ? html`<button type="button" onClick=${reset}>${t("chart.reset")}</button>` : null}<${ChartExport} name=${props.label} read=${() => ({ chart: chart.current, ...latest.current })}/></div>
     <div class="chart" ref=${container} role="img" aria-label=${props.label} onDblClick=${reset}></div></div>`;
 }

@@ -5,7 +5,7 @@ import { parseNumber } from "../../lib/api.js";
 import { decimalsOf, escapeInvisible, formatFixed } from "../../lib/format.js";
 import { useVisibleRange } from "../../lib/virtual_list.js";
 import { t } from "../../lib/words.js";
-import { Row, ROW_HEIGHT, useSparks } from "../row.js";
+import { Row, ROW_HEIGHT, standing, useSparks } from "../row.js";
 import { grouped } from "./question.js";
 
 const WIDTHS = { name: "", state: "106px", progress: "112px", last: "132px", best: "132px", curve: "120px", owner: "76px", age: "62px" };
@@ -128,4 +128,16 @@ function Head({ field, label, of, number, sort }) {
   if (!field) return html`<th scope="col" class=${number ? "number" : ""}>${text}</th>`;
   return html`<th scope="col" class=${number ? "number" : ""} aria-sort=${up ? "ascending" : down ? "descending" : "none"} title=${of ? `${label} ${of}` : label}>
     <button type="button" class="plain" onClick=${() => updateParameters({ sort: next, top: "" }, true)}>${text} ${up ? "▲" : down ? "▼" : ""}</button></th>`;
+}
+
+// What the table holds, all of its rows, for a file.
+export function tableOf(items, columns) {
+  const series = usualSeries(items);
+  const figure = (main, name) => {
+    const [low, high] = (main?.[`${name}_interval`] || []).map(parseNumber);
+    return { mean: main ? parseNumber(main[name]) ?? null : null, half: low === undefined ? null : (high - low) / 2 };
+  };
+  const plain = (value) => (value !== null && typeof value === "object" ? JSON.stringify(value) : typeof value === "boolean" ? String(value) : value);
+  const head = [t("column.name"), t("column.state"), t("series"), `${t("column.last")} ${series || ""}`.trim(), `${t("column.best")} ${series || ""}`.trim(), t("column.seeds"), ...columns, t("column.owner"), "id"];
+  return { head, rows: items.map((item) => [item.name, t(`state.${standing(item.runs)}`), item.main?.series ?? null, figure(item.main, "last"), figure(item.main, "best"), item.main?.n ?? null, ...columns.map((name) => plain(item.values[name])), item.owner, item.id]) };
 }
