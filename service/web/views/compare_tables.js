@@ -74,9 +74,10 @@ function Reference({ found }) {
 }
 
 // A mean as a shape on its interval; what diverged has none, and is a cross at the edge.
-function Interval({ best, look, scale, digits }) {
+function Interval({ best, diverged, look, scale, digits }) {
   const [mean, low, high] = [best.mean, best.ci_low, best.ci_high].map((value) => parseNumber(value));
   const [at, from, to] = [mean, low, high].map((value) => scale.at(value));
+  if (at === null && !diverged) return null; // nothing has been measured yet
   const told = at === null ? t("column.diverged") : `${formatFixed(mean, digits)}${from === null ? "" : `, ${between(low, high, digits)} (${t("column.interval")})`}`;
   return html`<svg class="means" height="26" role="img" aria-label=${told}><title>${told}</title>
     ${scale.ticks.map(({ place }) => html`<line class="tick" x1=${`${place}%`} x2=${`${place}%`} y1="0" y2="26"/>`)}
@@ -92,7 +93,7 @@ function Place({ item, group, look, scale, digits }) {
   const half = best.ci_high === null ? "" : formatFixed((parseNumber(best.ci_high) - parseNumber(best.ci_low)) / 2, digits);
   return html`<tr><td class="number">${item.rank}</td><td class="name"><a href=${href(["experiment", item.experiment_id])}>${escapeInvisible(item.label)}</a>${item.trials > 1 ? html` <small>${t("confirmation.chosen", { n: item.trials })}</small>` : null}</td>
     <td class="number">${formatFixed(parseNumber(best.mean), digits)}${half ? html` <small>± ${half}</small>` : null}</td>
-    <td class="interval"><${Interval} best=${best} look=${look} scale=${scale} digits=${digits}/></td>
+    <td class="interval"><${Interval} best=${best} diverged=${Boolean(best.diverged || group?.diverged)} look=${look} scale=${scale} digits=${digits}/></td>
     <td title=${contrast ? escapeInvisible(contrast.note) : ""}>${contrast ? html`<${Verdict} word=${contrast.verdict} provisional=${contrast.provisional}/>` : t("baseline")}</td>
     <td><button type="button" class="plain" aria-expanded=${String(open)} aria-label=${t("ranking.statistics", { name: escapeInvisible(item.label) })} onClick=${() => set(!open)}>${open ? "▾" : "▸"}</button></td></tr>
     ${open ? html`<tr class="statistics"><td></td><td colspan="5"><${Statistics} item=${item} group=${group} digits=${digits}/></td></tr>` : null}`;

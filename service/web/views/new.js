@@ -7,7 +7,9 @@ import { Fields, UPLOADS } from "../lib/form.js";
 import { useDraft } from "../lib/draft.js";
 import { escapeInvisible, formatBytes, formatCount, formatSeconds } from "../lib/format.js";
 import { applyPatch } from "../lib/json_patch.js";
+import { putLines, takeLists } from "../lib/sweep.js";
 import { t } from "../lib/words.js";
+import { Sweep, SweepLines } from "./new_sweep.js";
 import { Preview } from "./preview.js";
 import { Upload } from "./upload.js";
 
@@ -112,7 +114,12 @@ function Editor({ start, draft: first, search, me }) {
   const { answer, error } = useCheck(text, send);
   const draft = useParsed(text, first); // not the checked one, which is behind: the next field would undo the last
   const problems = (error?.problems || []).map((each) => ({ ...each, pointer: (each.pointer || "").replace(/^\/changes/, "") }));
-  const change = (changed) => setText(JSON.stringify(changed, null, 2));
+  const [sweep, setSweep] = useState("");
+  const change = (changed) => { // several numbers typed where one belongs are a sweep
+    const { spec, lines } = fork ? { spec: changed, lines: [] } : takeLists(draft, changed);
+    if (lines.length) setSweep((before) => putLines(before, lines));
+    setText(JSON.stringify(spec, null, 2));
+  };
   const submit = async () => {
     const made = await send(JSON.parse(text), false);
     forget();
@@ -123,8 +130,9 @@ function Editor({ start, draft: first, search, me }) {
     ${isKept ? html`<p class="warnings">${t("draft.kept")} <button type="button" onClick=${discard}>${t("draft.discard")}</button></p>` : null}
     <div class="editor"><div class="form"><${Parts} spec=${draft} change=${change} problems=${problems}/></div>
     <div class="document"><label>${t("json.sent")}<textarea spellcheck="false" rows="34" value=${text} onInput=${(event) => setText(event.target.value)}></textarea></label>
-      <${Problems} error=${error}/><${Warnings} answer=${answer}/><${Estimate} answer=${answer}/>
-      <${ActionButton} kind="primary" label=${t("submit", { n: draft.seeds?.length || 1 })} disabled=${Boolean(error) || !answer} act=${submit}/>
+      ${fork ? null : html`<${SweepLines} text=${sweep} set=${setSweep}/>`}<${Problems} error=${error}/><${Warnings} answer=${answer}/>
+      ${sweep.trim() ? html`<${Sweep} text=${sweep} spec=${draft} done=${forget}/>` : html`<${Estimate} answer=${answer}/>
+      <${ActionButton} kind="primary" label=${t("submit", { n: draft.seeds?.length || 1 })} disabled=${Boolean(error) || !answer} act=${submit}/>`}
     </div></div>`;
 }
 

@@ -54,7 +54,7 @@ function axesOf({ xLabel, logX, logY }) {
   const alongY = logY ? (_, __, low, high) => logTicks(low, high) : ({ height }, __, low, high) => evenTicks(low, high, room(height, 40, 8));
   return [
     { ...axis, size: 30, gap: 3, label: xLabel, labelSize: 16, labelGap: 0, labelFont: "12px system-ui, sans-serif", splits: alongX, values: (_, splits) => tickLabels(splits) },
-    { ...axis, size: 64, splits: alongY, values: (_, splits) => (logY ? exponentLabels(splits) : tickLabels(splits)) },
+    { ...axis, size: (_, values) => Math.max(64, 20 + 7 * Math.max(0, ...(values || []).map((value) => String(value ?? "").length))), splits: alongY, values: (_, splits) => (logY ? exponentLabels(splits) : tickLabels(splits)) },
   ];
 }
 
