@@ -1,37 +1,40 @@
 // The page: who is here, where they are, and the view that belongs there.
 import { html, render, useEffect, useState } from "./lib/html.js";
-import { href, useAddress } from "./lib/address.js";
+import { href, parseAddress, useAddress } from "./lib/address.js";
 import { onSignedOut } from "./lib/api.js";
 import { Boundary, UncaughtErrors } from "./lib/boundary.js";
 import { ConnectionNotice, useReconnect } from "./lib/connection.js";
 import { enter, onChange, signOut, takeInvitation, tellOtherTabs } from "./lib/entering.js";
 import { escapeInvisible } from "./lib/format.js";
+import { lazy, loadTheRest } from "./lib/lazy.js";
 import { Palette } from "./lib/palette.js";
 import { useShortcuts } from "./lib/shortcuts.js";
 import { ThemeButton } from "./lib/theme_button.js";
 import { UndoNotice } from "./lib/undo.js";
 import { currentLanguage, LANGUAGES, setLanguage, t } from "./lib/words.js";
 import { Account, ProjectSwitch } from "./views/account.js";
-import { Admin } from "./views/admin.js";
-import { Audit } from "./views/audit.js";
-import { Bin } from "./views/bin.js";
-import { Compare } from "./views/compare.js";
-import { Experiment } from "./views/experiment.js";
-import { Experiments } from "./views/experiments.js";
 import { Invitation } from "./views/invitation.js";
-import { Keys } from "./views/keys.js";
-import { Members } from "./views/members.js";
-import { New } from "./views/new.js";
-import { Notifications } from "./views/notifications.js";
-import { Project } from "./views/project.js";
 import { ProviderReturn } from "./views/provider.js";
-import { Run } from "./views/run.js";
 import { SignIn, SwitchAccount } from "./views/signin.js";
-import { Studies } from "./views/studies.js";
-import { StudyPage } from "./views/study.js";
-import { Workers } from "./views/workers.js";
 
-const VIEWS = { experiments: Experiments, experiment: Experiment, run: Run, studies: Studies, study: StudyPage, compare: Compare, new: New, workers: Workers, bin: Bin, keys: Keys, notifications: Notifications, audit: Audit, members: Members, account: Account, project: Project, admin: Admin };
+const VIEWS = {
+  account: Account,
+  experiments: lazy(() => import("./views/experiments.js"), "Experiments"),
+  experiment: lazy(() => import("./views/experiment.js"), "Experiment"),
+  run: lazy(() => import("./views/run.js"), "Run"),
+  studies: lazy(() => import("./views/studies.js"), "Studies"),
+  study: lazy(() => import("./views/study.js"), "StudyPage"),
+  compare: lazy(() => import("./views/compare.js"), "Compare"),
+  new: lazy(() => import("./views/new.js"), "New"),
+  workers: lazy(() => import("./views/workers.js"), "Workers"),
+  bin: lazy(() => import("./views/bin.js"), "Bin"),
+  keys: lazy(() => import("./views/keys.js"), "Keys"),
+  notifications: lazy(() => import("./views/notifications.js"), "Notifications"),
+  audit: lazy(() => import("./views/audit.js"), "Audit"),
+  members: lazy(() => import("./views/members.js"), "Members"),
+  project: lazy(() => import("./views/project.js"), "Project"),
+  admin: lazy(() => import("./views/admin.js"), "Admin"),
+};
 const PLACES = ["experiments", "studies", "compare", "new", "workers", "project", "members", "bin", "keys", "notifications"];
 const SELDOM = new Set(["bin", "keys", "notifications", "audit"]); // folded away in the head
 const placesOf = (me) => [
@@ -84,6 +87,8 @@ function Places({ places, place }) {
     ${seldom.length ? html`<details class="more" open=${open} onToggle=${(event) => setOpen(event.target.open)}><summary aria-current=${SELDOM.has(place) ? "page" : null}>${t("places.more")}</summary><div class="panel">${seldom.map(link)}</div></details>` : null}</nav>`;
 }
 
+VIEWS[parseAddress().path[0] || "experiments"]?.ready?.().catch(() => {}); // while it is asked who is here
+loadTheRest();
 const root = document.getElementById("app");
 root.replaceChildren(); // what was there while this loaded
 render(html`<${Boundary}><${App}/></${Boundary}><div class="notices"><${UndoNotice}/><${ConnectionNotice}/><${UncaughtErrors}/></div>`, root);

@@ -2,12 +2,12 @@
 import { html, useState } from "../lib/html.js";
 import { navigate } from "../lib/address.js";
 import { patch, post, remove } from "../lib/api.js";
+import { MOST_COMPARED } from "../lib/comparison.js";
 import { Prose } from "../lib/components.js";
 import { Dialog } from "../lib/dialog.js";
 import { escapeInvisible, formatCount } from "../lib/format.js";
 import { offerUndo } from "../lib/undo.js";
 import { t } from "../lib/words.js";
-import { MOST_COMPARED } from "./compare.js";
 
 const NAMED = 8; // in a question
 

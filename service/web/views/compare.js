@@ -4,7 +4,7 @@ import { href, updateParameters } from "../lib/address.js";
 import { get, parseNumber } from "../lib/api.js";
 import { Chart, Legend, look } from "../lib/chart.js";
 import { MOST_COLOURED } from "../lib/chart/palette.js";
-import { useComparison } from "../lib/comparison.js";
+import { MOST_COMPARED, useComparison } from "../lib/comparison.js";
 import { EmptyState, Problems, useRequest } from "../lib/components.js";
 import { alignCurves } from "../lib/curves.js";
 import { TextInput } from "../lib/form.js";
@@ -15,7 +15,6 @@ import { Comparability, Difference, Ranking } from "./compare_tables.js";
 import { Confirmation } from "./confirmation.js";
 
 const SPREADS = { ci: ["ci_low", "ci_high"], quartiles: ["q1", "q3"], range: ["min", "max"], none: null };
-export const MOST_COMPARED = 200; // experiments: the server takes no more
 const MOST_SERIES = 20;
 const AXES = ["step", "epoch", "samples", "gradient_evaluations", "wall_s", "device_s"];
 const GROUPS = ["experiment", "run", "optimizer.kind", "optimizer.lr", "model.kind", "batch_size", "schedule.kind"];

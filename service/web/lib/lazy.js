@@ -1,0 +1,37 @@
+// A view whose scripts are loaded when it is first shown, or before, when the browser has nothing else to do.
+import { html, useEffect, useState } from "./html.js";
+import { t } from "./words.js";
+
+const IDLE_MS = 2000;
+const loaders = [];
+
+// `load` imports the module that exports the view by this name.
+export function lazy(load, name) {
+  let asked = null;
+  let View = null;
+  const ready = () => {
+    asked ||= load().then((module) => { View = module[name]; }, (error) => { asked = null; throw error; });
+    return asked;
+  };
+  loaders.push(ready);
+  const Lazy = (props) => {
+    const [failure, fail] = useState(null);
+    const [, redraw] = useState(0);
+    useEffect(() => {
+      let isShown = true;
+      if (!View) ready().then(() => isShown && redraw((n) => n + 1), (error) => isShown && fail(error));
+      return () => { isShown = false; };
+    }, []);
+    if (failure) throw failure; // the boundary around it says so, and tries again
+    return View ? html`<${View} ...${props}/>` : html`<p class="empty">${t("loading")}</p>`;
+  };
+  return Object.assign(Lazy, { ready });
+}
+
+// The scripts of the other views, while nobody waits for anything.
+export function loadTheRest() {
+  const idle = window.requestIdleCallback || ((act) => setTimeout(act, 1));
+  setTimeout(() => idle(async () => {
+    for (const ready of loaders) await ready().catch(() => {}); // one after the other; what fails is tried again when it is shown
+  }), IDLE_MS);
+}
