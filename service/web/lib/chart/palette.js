@@ -34,7 +34,7 @@ export function drawShape(context, shape, x, y, r) {
 // Lines in the order they are drawn: beyond the first twelve they are grey, and lie beneath.
 export function emphasise(lines) {
   const own = lines.filter((line) => !line.faint && !line.aside);
-  if (own.length <= MOST_COLOURED) return lines;
+  if (new Set(own.map((line) => `${line.colour} ${line.dash} ${line.shape}`)).size <= MOST_COLOURED) return lines; // few looks for many lines: coloured by a field
   const top = new Set(own.slice(0, MOST_COLOURED));
   const grey = (line) => (line.faint || line.aside || top.has(line) ? line : { ...line, colour: colour(7), dash: [], shape: null, muted: true, lo: null, hi: null });
   const dressed = lines.map(grey);
