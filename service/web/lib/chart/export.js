@@ -1,12 +1,13 @@
 // A chart as a file: the picture as it is drawn, the same in lines and text, or its numbers.
 import { csvCell } from "../table_export.js";
 import { cssVariable } from "./draw.js";
-import { shapePath } from "./palette.js";
+import { MOST_COLOURED, shapePath } from "./palette.js";
 
 const there = (value) => value !== null && value !== undefined;
 const escape = (text) => String(text).replace(/[&<>"]/g, (each) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[each]);
 const LEGEND_ROW = 18; // px
 const MOST_NAMED = 24;
+const SHAPES_ON_LINE = 5;
 
 // The numbers that are in the picture: x, then each line with the ends of its band.
 export function chartCsv({ x, lines, xLabel, range }) {
@@ -61,7 +62,10 @@ export function chartSvg(chart, { lines, logY, xLabel, label }) {
     }
     const opacity = line.faint ? 0.3 : line.muted ? 0.45 : 1;
     if (!line.dots) parts.push(`<path d="${pathOf(chart, line, Array.from(line.y), y)}" stroke="${line.colour}" stroke-opacity="${opacity}" stroke-width="${line.faint || line.muted ? 1 : 1.8}" stroke-dasharray="${(line.dash || []).join(" ")}"/>`);
-    if (line.dots || line.points) line.y.forEach((value, i) => { if (y(value) !== null) parts.push(`<path d="${shapePath(line.shape || "circle", chart.valToPos(chart.data[0][i], "x"), y(value), line.dots ? 5 : 3.5)}" fill="${line.colour}" stroke="${line.colour}"/>`); });
+    const every = line.dots || line.points ? 1 : Math.ceil(line.y.length / SHAPES_ON_LINE);
+    const isShaped = every === 1 || (line.shape && !line.faint && named.length > 1 && named.length <= MOST_COLOURED);
+    const first = Math.floor((every * (named.indexOf(line) + 0.5)) / MOST_COLOURED); // staggered
+    if (isShaped) line.y.forEach((value, i) => { if (i % every === first % every && y(value) !== null) parts.push(`<path d="${shapePath(line.shape || "circle", chart.valToPos(chart.data[0][i], "x"), y(value), line.dots ? 5 : 3.5)}" fill="${line.colour}" stroke="${line.colour}"/>`); });
     (line.bars || []).forEach(({ x, lo, hi }) => { if (there(lo) && y(hi) !== null) parts.push(`<path d="M${chart.valToPos(x, "x")} ${y(hi)}V${y(lo) ?? height}" stroke="${line.colour}"/>`); });
     (line.bad ? Array.from(line.bad) : []).forEach((isBad, i) => { if (isBad) parts.push(`<path d="${shapePath("cross", chart.valToPos(chart.data[0][i], "x"), 5, 4)}" stroke="${bad}" stroke-width="1.5"/>`); });
   }
