@@ -148,13 +148,13 @@ def test_the_handle_is_moved_by_keys_and_by_the_mouse_and_remembered(see: See, t
 def test_marks_and_the_place_in_the_table_outlive_going_there_and_back(see: See, trained: Trained) -> None:
     page = see("experiments")
     page.set_viewport_size({"width": 1280, "height": 420})
-    page.get_by_label("Select fast").click()
+    page.get_by_label("Select fast", exact=True).click()
     page.locator(".scroll.tall").evaluate("node => { node.scrollTop = 108; }")
     page.wait_for_timeout(600)
     assert "top=3" in page.url
     page.get_by_role("link", name="slow", exact=True).click()
     page.get_by_role("heading", name="slow").wait_for()
     page.go_back()
-    expect(page.get_by_label("Select fast")).to_be_checked()
+    expect(page.get_by_label("Select fast", exact=True)).to_be_checked()
     page.wait_for_timeout(300)
     assert page.locator(".scroll.tall").evaluate("node => node.scrollTop") == pytest.approx(108, abs=2)
