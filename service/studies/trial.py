@@ -33,3 +33,8 @@ class Trial:
     def open(self) -> bool:
         """Whether it may still be trained."""
         return self.state in OPEN
+
+    @property
+    def judged(self) -> bool:
+        """Whether its last rung says what its point is worth: it was stopped there, or is open and has a value."""
+        return self.state == TrialState.PRUNED or (self.open and any(each is not None for each in self.rungs))

@@ -159,6 +159,22 @@ def test_open_trials_are_not_asked_again() -> None:
     assert rates[-1] - rates[0] > 0.3
 
 
+@pytest.mark.parametrize("kind", LEARNING)
+def test_trials_that_wait_at_a_rung_are_learned_from(kind: str) -> None:
+    """Halving keeps most trials waiting until the last is asked."""
+
+    def median_of_last(state: TrialState) -> float:
+        trials: list[Trial] = []
+        for number in range(50):
+            point = suggest.ask(make_study(sampler=kind), trials, number)
+            assert point is not None
+            rungs = (None, bowl(point)) if state == TrialState.WAITING else ()
+            trials.append(Trial(number, point, state, rungs))
+        return statistics.median(bowl(trial.point) for trial in trials[30:])
+
+    assert median_of_last(TrialState.WAITING) < 0.25 * median_of_last(TrialState.RUNNING)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_sampler_loads_torch(kind: str) -> None:
     code = f"""

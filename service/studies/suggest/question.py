@@ -74,11 +74,12 @@ class Question:
     def loss(self, trial: Trial) -> float | None:
         """Return what a trial says of its point, lower is better: inf if it diverged, None if it says nothing yet.
 
-        A pruned trial counts with its last rung, which is worse than what it would have become.
+        A trial that was stopped at a rung, or is open beyond one, counts with its last rung: halving keeps most trials
+        waiting to the end, and a sampler that did not hear of them would learn from the few that finished.
         """
         if trial.state == TrialState.FINISHED:
             value = trial.value
-        elif trial.state == TrialState.PRUNED and trial.rungs:
+        elif trial.judged and trial.rungs:
             value = trial.rungs[-1]
         else:
             return None

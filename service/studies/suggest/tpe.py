@@ -78,7 +78,7 @@ def _frozen(optuna: ModuleType, question: Question, placed: Placed) -> Any:
     if trial.state == TrialState.FINISHED:
         state = optuna.trial.TrialState.COMPLETE
         values = {"value": sign * float("inf") if trial.value is None else trial.value}
-    elif trial.state == TrialState.PRUNED:
+    elif trial.judged:
         state = optuna.trial.TrialState.PRUNED
         nan = float("nan")
         values = {"intermediate_values": {at: nan if each is None else each for at, each in enumerate(trial.rungs)}}
