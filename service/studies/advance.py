@@ -62,6 +62,10 @@ def advance(engine: Engine, settings: Settings) -> Queued:
 
 
 def _advance(context: Context, stored: StoredStudy) -> Queued:
+    if stored.owner_left_at is not None:
+        why = f"{stored.owner} has left the project: clone the study to go on"
+        studies.set_state(context.connection, stored.id, "paused", why)
+        return []
     try:
         with context.connection.begin_nested():
             return StudyStep(context, stored, study_of(stored)).take()
@@ -81,7 +85,7 @@ class StudyStep:
         self.context, self.stored, self.study = context, stored, study
         self.connection = context.connection
         self.by = f"study {stored.id}"
-        self.trials = trials.all_of(self.connection, stored.id)
+        self._by_number = {trial.number: trial for trial in trials.all_of(self.connection, stored.id)}
         self.costs = trials.costs(self.connection, stored.id)
         self.queued: Queued = []
         self.exhausted: str | None = None  # why no further trial will be asked
@@ -105,7 +109,9 @@ class StudyStep:
 
     def _observe(self) -> None:
         """Bring the trials up to what their runs have done."""
-        found = {trial.experiment_id: trial for trial in self.trials if trial.open and trial.experiment_id is not None}
+        moved = trials.moved(self.connection, self.stored.id)
+        read_again = [trial for trial in self.trials if trial.state == "running" or trial.number in moved]
+        found = {trial.experiment_id: trial for trial in read_again if trial.experiment_id is not None}
         own = runs_by_experiment(self.connection, list(found))
         names = series_needed(self.study.objective)
         summaries = read.summaries(self.connection, [run.id for each in own.values() for run in each], names)
@@ -128,7 +134,7 @@ class StudyStep:
         exhausted = self.exhausted
         verdicts = decide(self.study, trials_of(self.trials), exhausted=exhausted is not None)
         for number, decision in sorted(verdicts.items()):
-            trial = self._trial(number)
+            trial = self._by_number[number]
             if decision.verdict == "stop":
                 self._prune(trial, decision.why)
             elif decision.verdict == "continue" and self._running < self.study.parallel:
@@ -195,7 +201,7 @@ class StudyStep:
                 return waits
             if self.exhausted is not None or self._failed_in_a_row():
                 return None
-            self.trials = trials.all_of(self.connection, self.stored.id)
+            self._by_number = {trial.number: trial for trial in trials.all_of(self.connection, self.stored.id)}
         return None
 
     def _submit(self, point: Point, repeats: int | None) -> str | None:
@@ -268,11 +274,13 @@ class StudyStep:
     def _use(self) -> BudgetUse:
         return budget.used(self.trials, self.costs, self._seeds)
 
-    def _trial(self, number: int) -> StoredTrial:
-        return next(trial for trial in self.trials if trial.number == number)
+    @property
+    def trials(self) -> list[StoredTrial]:
+        """The trials by number, as this step has changed them."""
+        return list(self._by_number.values())
 
     def _put(self, changed: StoredTrial) -> None:
-        self.trials = [changed if trial.number == changed.number else trial for trial in self.trials]
+        self._by_number[changed.number] = changed
 
     def _set_rungs(self, trial: StoredTrial, state: str, rungs: Sequence[float | None]) -> None:
         trials.set_rungs(self.connection, self.stored.id, trial.number, state, rungs)

@@ -12,7 +12,7 @@ from typing import Any
 
 from service.errors import Invalid
 from service.spec.parse.experiment import parse_experiment
-from service.spec.studies.dimensions import Int, LogUniform, Uniform
+from service.spec.studies.dimensions import Int, LogUniform, UniformRange
 from service.spec.studies.points import apply
 from service.spec.studies.space import Leaf, Point, combinations, locate
 from service.spec.studies.study import Study
@@ -114,7 +114,7 @@ def borders(study: Study, point: Mapping[str, Any]) -> list[Border]:
     """Return the ranges at whose border a point lies, each with the patch of the study that extends it."""
     found = []
     for leaf, unit in (locate(study.space, point) or {}).values():
-        if isinstance(leaf.dimension, Uniform | LogUniform | Int) and not BORDER < unit < 1 - BORDER:
+        if isinstance(leaf.dimension, UniformRange | LogUniform | Int) and not BORDER < unit < 1 - BORDER:
             end = "low" if unit < 0.5 else "high"
             bound, longer = _extended(leaf, end)
             if (extended := _allowed(study, point, leaf, bound, longer)) is not None:

@@ -9,7 +9,7 @@ from service.analysis.result import FigureName, Measured, RunResult, diverged, i
 from service.db.runs.runs import StoredRun
 from service.lifecycle import State
 from service.spec.measures import LOSS_SERIES
-from service.spec.studies.study import Objective
+from service.spec.studies.study import TrialObjective
 
 Verdict = Literal["running", "waiting", "finished", "failed"]
 Summaries = Mapping[str, Mapping[str, Measured]]  # by run and series
@@ -25,12 +25,12 @@ class Observation:
     why: str | None = None
 
 
-def series_needed(objective: Objective) -> list[str]:
+def series_needed(objective: TrialObjective) -> list[str]:
     """Return the series that an observation reads."""
     return sorted({objective.series, *LOSS_SERIES})
 
 
-def observe(objective: Objective, runs: Sequence[StoredRun], summaries: Summaries) -> Observation:
+def observe(objective: TrialObjective, runs: Sequence[StoredRun], summaries: Summaries) -> Observation:
     """Return where the trial of these runs is; of each seed the newest run counts.
 
     One seed that diverges ends the trial: its mean would be no number. One that was cancelled, or failed otherwise,
@@ -60,7 +60,7 @@ def _at_rung(run: StoredRun) -> bool:
     return run.state is State.PAUSED and run.pause_at is not None and run.step >= run.pause_at
 
 
-def _result(objective: Objective, run: StoredRun, series: Mapping[str, Measured]) -> RunResult:
+def _result(objective: TrialObjective, run: StoredRun, series: Mapping[str, Measured]) -> RunResult:
     figure: FigureName = "last" if objective.figure == "last" else objective.direction
     if diverged(run, series):
         return RunResult("diverged", None, provisional=False)

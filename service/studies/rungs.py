@@ -6,7 +6,7 @@ different scientific values are never judged against each other: each value gets
 
 from collections.abc import Callable, Sequence
 
-from service.spec.studies.pruners import Asha, EarlyVerdict, Hyperband, Median, NoPruner, Patience, PrunerBase
+from service.spec.studies.pruners import Asha, EarlyVerdict, Hyperband, Median, NoPruner, PatiencePruner, PrunerBase
 from service.spec.studies.space import combinations
 from service.spec.studies.study import Study
 from service.studies.pruning import early_verdict, halving, median, patience
@@ -21,7 +21,7 @@ RULES: dict[type[PrunerBase], Callable[[Candidates], dict[int, Decision]]] = {
         each.number: Decision("continue", "there is no pruner") for each in candidates.waiting
     },
     Median: median.decide,
-    Patience: patience.decide,
+    PatiencePruner: patience.decide,
     Asha: halving.decide_asha,
     Hyperband: halving.decide_hyperband,
     EarlyVerdict: early_verdict.decide,

@@ -290,6 +290,15 @@ def test_a_trial_by_hand_counts_as_the_samplers_own(studio: Studio) -> None:
         studio.command("add_trial", study_id, TrialRequest(point={"/optimizer/lr": 0.2}))
 
 
+def test_nothing_is_given_out_for_somebody_who_has_left(studio: Studio) -> None:
+    study_id = studio.post()
+    with transaction(studio.engine) as connection:
+        connection.execute(text("UPDATE member SET removed_at = clock_timestamp()"))
+    assert studio.advance() == []
+    stored = studio.study(study_id)
+    assert (stored.state, stored.why) == ("paused", "ada has left the project: clone the study to go on")
+
+
 def test_a_trial_that_somebody_resumes_at_its_rung_trains_to_its_end(studio: Studio) -> None:
     study_id = studio.post(pruner=ASHA, budget={"trials": 2}, parallel=1, seeds=[0])
     studio.advance()

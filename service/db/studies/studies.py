@@ -24,6 +24,7 @@ class StoredStudy:
     project_id: str
     owner_id: str
     owner: str
+    owner_left_at: datetime | None  # removed from the project
     name: str
     document: dict[str, Any]
     state: str  # running, paused, finished, stopped or failed
@@ -34,8 +35,9 @@ class StoredStudy:
     finished_at: datetime | None
 
 
+_OWNERS = {"owner": member.c.name.label("owner"), "owner_left_at": member.c.removed_at.label("owner_left_at")}
 _ROWS: Select[Any] = select(
-    *(member.c.name.label("owner") if name == "owner" else study.c[name] for name in StoredStudy.__dataclass_fields__)
+    *(_OWNERS[name] if name in _OWNERS else study.c[name] for name in StoredStudy.__dataclass_fields__)
 ).join(member, member.c.id == study.c.owner_id)
 
 

@@ -154,6 +154,22 @@ def costs(connection: Connection, study_id: str) -> dict[int, Cost]:
     return {number: Cost(*fields) for number, *fields in COSTS.rows(connection, study_id=study_id)}
 
 
+MOVED = Statement(
+    text(
+        """
+        SELECT DISTINCT t.number FROM study_trial t JOIN run r ON r.experiment_id = t.experiment_id
+        WHERE t.study_id = :study_id AND t.state = 'waiting' AND r.state NOT IN ('paused', 'succeeded')
+            AND (r.relation IS NULL OR r.relation = 'retry')
+        """
+    )
+)
+
+
+def moved(connection: Connection, study_id: str) -> set[int]:
+    """Return the waiting trials with a run that somebody resumed or cancelled; most wait as they were."""
+    return {number for (number,) in MOVED.rows(connection, study_id=study_id)}
+
+
 def counts(connection: Connection, study_ids: Sequence[str]) -> dict[str, dict[str, int]]:
     """Return how many trials of each study are in each state."""
     found: dict[str, dict[str, int]] = {study_id: {} for study_id in study_ids}

@@ -14,7 +14,7 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 
 from service.db.tables.columns import metadata, now, word
 
@@ -25,7 +25,7 @@ study = Table(
     word("project_id", ForeignKey("project.id")),
     word("owner_id", ForeignKey("member.id")),  # who the trials are submitted for
     Column("name", Text, nullable=False),
-    Column("document", JSONB, nullable=False),  # normalised; extending the study changes its budget
+    Column("document", JSON, nullable=False),  # normalised, and as text: samplers draw in the order of its space
     word("state", server_default="running"),
     Column("why", Text),  # what it waits for, or why it ended
     word("comparison_id", ForeignKey("comparison.id"), nullable=True),  # of its best trials, to confirm them

@@ -47,7 +47,7 @@ class DimensionBase(Component):
         return {"/low": self.at(0.0), "/high": self.at(1.0)}
 
 
-class Uniform(DimensionBase):
+class UniformRange(DimensionBase):
     """Real numbers from `low` to `high`, all equally likely."""
 
     continuous = True
@@ -228,7 +228,7 @@ class Choice(DimensionBase):
         return {f"/options/{at}/value": option.value for at, option in enumerate(self.options)}
 
 
-AnyDimension = Annotated[Uniform | LogUniform | Int | Choice | Fixed, Field(discriminator="kind")]
+AnyDimension = Annotated[UniformRange | LogUniform | Int | Choice | Fixed, Field(discriminator="kind")]
 Option.model_rebuild(_types_namespace={"AnyDimension": AnyDimension})
 Choice.model_rebuild()
 

@@ -10,7 +10,7 @@ from service.spec.measures import default_figure
 from service.spec.parse.document import validate
 from service.spec.parse.experiment import parse_experiment, resolve_nothing
 from service.spec.studies.checks import find_problems, space_problems
-from service.spec.studies.study import Objective, Study
+from service.spec.studies.study import Study, TrialObjective
 from service.spec.studies.trying import TriedSpace, try_space
 from service.spec.studies.warnings import find_warnings
 
@@ -61,12 +61,12 @@ def base_document(spec: Experiment, notes: list[Problem]) -> Json:
     return base
 
 
-def _objective(study: Study, spec: Experiment) -> tuple[Objective, list[Problem]]:
+def _objective(study: Study, spec: Experiment) -> tuple[TrialObjective, list[Problem]]:
     """Return the objective; if none is named and nothing is validated it is the training loss."""
     if "series" in study.objective.model_fields_set or spec.dataset.validated:
         return study.objective, []
     given = study.objective.model_dump(include=study.objective.model_fields_set)
-    objective = Objective(**{"figure": default_figure("loss"), **given, "series": "loss"})
+    objective = TrialObjective(**{"figure": default_figure("loss"), **given, "series": "loss"})
     detail = "loss: /base/dataset/validation is 0, so that trials are judged by the training loss."
     return objective, [Problem("/objective/series", "filled", detail)]
 

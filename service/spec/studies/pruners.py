@@ -58,7 +58,7 @@ class Median(EvenRungs):
     )
 
 
-class Patience(EvenRungs):
+class PatiencePruner(EvenRungs):
     """Stop a trial that has not improved for so many rungs, whatever the others do."""
 
     learns = False

@@ -15,7 +15,7 @@ from service.spec.studies.samplers import Tpe
 from service.spec.text import normalise
 
 
-class Objective(Part):
+class TrialObjective(Part):
     """What a trial is judged by: a figure of one series, averaged over the trial's seeds."""
 
     series: SeriesName = Field("val/loss", description="series; default: val/loss, or loss where nothing is validated")
@@ -56,7 +56,7 @@ class Study(Part):
     space: dict[str, Dimension] = Field(
         min_length=1, max_length=50, description="the fields that are searched, by JSON pointer into the spec"
     )
-    objective: Objective = Objective()
+    objective: TrialObjective = TrialObjective()
     sampler: StudySampler = Tpe()
     pruner: Pruner = NoPruner()
     budget: Budget

@@ -6,7 +6,7 @@ from itertools import pairwise
 from service.errors import Problem
 from service.spec.experiment import Experiment
 from service.spec.measures import has_scale_of_loss
-from service.spec.studies.dimensions import Choice, Uniform
+from service.spec.studies.dimensions import Choice, UniformRange
 from service.spec.studies.pruners import GeometricRungs, NoPruner
 from service.spec.studies.samplers import CmaEs, Gp, Grid, Tpe
 from service.spec.studies.space import Leaf, Space, combinations, leaves
@@ -38,7 +38,7 @@ def find_warnings(study: Study, spec: Experiment, tried: TriedSpace) -> Iterator
 def _linear_scale(leaf: Leaf) -> Iterator[Problem]:
     """Yield a range over more than a decade whose lower decades hardly any trial sees."""
     dimension = leaf.dimension
-    if not isinstance(dimension, Uniform) or dimension.low < 0:
+    if not isinstance(dimension, UniformRange) or dimension.low < 0:
         return
     if dimension.low == 0 and leaf.pointer.rpartition("/")[2] in SMALL_NUMBERS:
         detail = (

@@ -1,13 +1,13 @@
 """Patience: each trial by itself."""
 
-from service.spec.studies.pruners import Patience
+from service.spec.studies.pruners import PatiencePruner
 from service.studies.pruning.candidates import Candidates, Decision
 
 
 def decide(candidates: Candidates) -> dict[int, Decision]:
     """Stop a trial without a new best value at its last rungs; rungs before the first evaluation do not count."""
     pruner = candidates.study.pruner
-    assert isinstance(pruner, Patience)
+    assert isinstance(pruner, PatiencePruner)
     decisions = {}
     for trial in candidates.waiting:
         losses = [loss for rung, loss in enumerate(candidates.losses(trial)) if candidates.measured(rung)]

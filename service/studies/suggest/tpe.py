@@ -10,7 +10,7 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-from service.spec.studies.dimensions import Choice, DimensionBase, Int, LogUniform, Uniform
+from service.spec.studies.dimensions import Choice, DimensionBase, Int, LogUniform, UniformRange
 from service.spec.studies.samplers import Tpe
 from service.spec.studies.space import Leaf, Point, draw, leaves
 from service.studies.suggest.question import Placed, Question
@@ -57,7 +57,7 @@ def _latest_and_best(question: Question, trials: list[Trial]) -> list[Trial]:
 def _suggested(trial: Any, leaf: Leaf) -> Any:
     dimension, name = leaf.dimension, leaf.name
     match dimension:
-        case Uniform():
+        case UniformRange():
             value: Any = trial.suggest_float(name, dimension.low, dimension.high)
         case LogUniform():
             value = trial.suggest_float(name, dimension.low, dimension.high, log=True)
@@ -98,7 +98,7 @@ def _as_parameter(dimension: DimensionBase, value: Any) -> Any:
 def _distribution(optuna: ModuleType, dimension: DimensionBase) -> Any:
     of = optuna.distributions
     match dimension:
-        case Uniform() | LogUniform():
+        case UniformRange() | LogUniform():
             return of.FloatDistribution(dimension.low, dimension.high, log=isinstance(dimension, LogUniform))
         case Int():
             return of.IntDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)

@@ -6,13 +6,13 @@ import pytest
 
 from service.errors import Invalid
 from service.spec.parse.document import validate
-from service.spec.studies.dimensions import Choice, DimensionBase, Fixed, Int, LogUniform, Uniform, same_value
+from service.spec.studies.dimensions import Choice, DimensionBase, Fixed, Int, LogUniform, UniformRange, same_value
 from service.spec.studies.points import apply, value_at
 from service.spec.studies.space import combinations, draw, leaves, locate, point_at, restricted
 from service.spec.studies.study import Study
 
 DIMENSIONS = {
-    "uniform": Uniform(low=-1.0, high=3.0),
+    "uniform": UniformRange(low=-1.0, high=3.0),
     "log_uniform": LogUniform(low=1e-5, high=10.0),
     "int": Int(low=-2, high=9),
     "stepped int": Int(low=32, high=256, step=32),
@@ -72,13 +72,16 @@ def test_values_are_equally_likely(name: str) -> None:
 
 
 def test_bounds_of_ranges_are_reached_exactly() -> None:
-    for dimension in (Uniform(low=0.1234567891, high=0.7777777777), LogUniform(low=1.23456789e-5, high=0.987654321)):
+    for dimension in (
+        UniformRange(low=0.1234567891, high=0.7777777777),
+        LogUniform(low=1.23456789e-5, high=0.987654321),
+    ):
         assert (dimension.at(0.0), dimension.at(1.0)) == (dimension.low, dimension.high)
 
 
 def test_values_outside_are_in_no_dimension() -> None:
-    assert Uniform(low=0.0, high=1.0).unit(1.5) is None
-    assert Uniform(low=0.0, high=1.0).unit("a") is None
+    assert UniformRange(low=0.0, high=1.0).unit(1.5) is None
+    assert UniformRange(low=0.0, high=1.0).unit("a") is None
     assert Int(low=32, high=256, step=32).unit(33) is None
     assert Int(low=0, high=1).unit(True) is None
     assert Choice(options=(0, 1)).unit(True) is None
