@@ -68,6 +68,8 @@ READ = _rules(
         "get_queue",
         "list_studies",
         "get_study",
+        "get_study_analysis",
+        "list_study_presets",
         "list_trials",
     ),
     "post_comparison",  # a question: it changes nothing that others see

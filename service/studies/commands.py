@@ -21,6 +21,7 @@ from service.spec.studies.space import locate
 from service.spec.studies.study import Budget
 from service.studies import budget
 from service.studies.answers import NOTHING, study_view, trial_view
+from service.studies.documents import expand
 from service.studies.stored import study_of
 from service.studies.submission import first_pause, spec_at, submit_trial
 
@@ -31,7 +32,7 @@ def post_study(
     context: Context, document: Any, key: str | None = None, cloned_from: str | None = None
 ) -> Made[StudyView]:
     """Store a study, whose first trials follow within a second; raise `Invalid` with every problem of the document."""
-    parsed = parse_study(document, context.resolve)
+    parsed = parse_study(expand(document), context.resolve)
     waits = pool_warnings(context.connection, parsed.spec, context.settings.pool)
     normalised = parsed.study.normalised()
     request_hash = hashlib.sha256(dumps(normalised).encode()).hexdigest()

@@ -1,7 +1,7 @@
 """Confirming a study: its best trial is trained again with seeds that no trial used, and judged by these alone.
 
-It is held against the runner-up, or the base, by a stored comparison, whose confirmation does this. What the search
-alone would have claimed is told beside it: the best of many values, on the seeds that chose it, flatters.
+It is held against the best of each other scientific value, the runner-up, or the base, by a stored comparison, whose
+confirmation does this. What the search alone would have claimed is told beside it: the best of many flatters.
 """
 
 from collections.abc import Sequence
@@ -24,14 +24,15 @@ from service.experiments.parsed_spec import parsed_spec
 from service.experiments.variants import renamed, reseeded
 from service.nonfinite import dumps
 from service.schemas.comparisons import Question
-from service.schemas.confirmations import ConfirmationView, ConfirmRequest
+from service.schemas.confirmations import MAX_CONTESTANTS, ConfirmationView, ConfirmRequest
 from service.schemas.studies.answers import FreshResult, SearchClaim, StudyConfirmation
 from service.schemas.studies.requests import ConfirmStudyRequest
 from service.spec.measures import better_direction
 from service.spec.parse.fork import with_suffix
 from service.spec.studies.study import Study
+from service.studies.duels import judge
 from service.studies.ranking import finished_best_first
-from service.studies.stored import study_of
+from service.studies.stored import study_of, trials_of
 from service.studies.submission import spec_at
 
 
@@ -68,9 +69,17 @@ def _begin(context: Context, stored: StoredStudy, request: ConfirmStudyRequest) 
         raise Conflict("Only one trial has finished with a value: hold it against the base, or extend the study.")
     if request.against == "base" or len(ranked) < 2:
         return _against_base(context, stored, study, str(ranked[0].experiment_id), request.seeds)
-    comparison_id = _compare(context, stored, study, [str(trial.experiment_id) for trial in ranked[:2]])
+    chosen = _duellists(study, ranked) if request.against is None else []
+    chosen = chosen if len(chosen) > 1 else ranked[:2]
+    comparison_id = _compare(context, stored, study, [str(trial.experiment_id) for trial in chosen])
     question = _question(connection, context.principal, comparison_id)
     return start_confirmation(context, comparison_id, question, ConfirmRequest(seeds=request.seeds))
+
+
+def _duellists(study: Study, ranked: Sequence[StoredTrial]) -> list[StoredTrial]:
+    """Return the best trial of each scientific value, best first; a single one where the study compares nothing."""
+    best = {contestant.best.number for contestant in judge(study, trials_of(ranked)) if contestant.best is not None}
+    return [trial for trial in ranked if trial.number in best][:MAX_CONTESTANTS]
 
 
 def _compare(context: Context, stored: StoredStudy, study: Study, experiment_ids: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from service.schemas.studies.answers import StudyPreview
 from service.spec.experiment import Experiment
 from service.spec.studies.parse import parse_study
 from service.spec.studies.study import Study
+from service.studies.documents import expand
 from service.studies.rungs import rung_steps
 from service.studies.suggest.ask import ask
 from service.studies.trial import Trial, TrialState
@@ -18,7 +19,7 @@ FIRST_POINTS = 5
 
 def preview_study(context: Context, document: object) -> StudyPreview:
     """Check a document and say what it would do; raise `Invalid` with every problem."""
-    parsed = parse_study(document, context.resolve)
+    parsed = parse_study(expand(document), context.resolve)
     study, spec = parsed.study, parsed.spec
     waits = pool_warnings(context.connection, spec, context.settings.pool)
     context.check_room(spec)

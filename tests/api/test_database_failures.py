@@ -27,6 +27,7 @@ NO_DATABASE = {  # (method, path) of what is answered without it
     *(("GET", path) for path in ("/", "/page/{name:path}", "/v1/livez", "/v1/openapi.json")),
     *(("GET", f"/v1/{path}") for path in ("me", "presets", "presets/{name}", "symptoms", "symptoms/{name}")),
     ("GET", "/v1/diagnosis/rules"),
+    ("GET", "/v1/studies/presets"),
     ("GET", "/v1/catalog/experiment"),
     ("POST", "/v1/schedules/preview"),
     ("DELETE", "/v1/session"),  # of a key, which has no session to end

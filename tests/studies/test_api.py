@@ -44,6 +44,21 @@ def test_a_dry_run_says_the_first_points_the_cost_and_the_rungs_and_stores_nothi
     assert client.get("/v1/studies").json()["items"] == []
 
 
+def test_the_points_of_a_dry_run_are_those_that_are_given_out(client: TestClient, studio: Studio) -> None:
+    space = {
+        "/optimizer/lr": {"kind": "log_uniform", "low": 1e-3, "high": 1},
+        "/batch_size": {"kind": "int", "low": 8, "high": 64},
+        "/optimizer/momentum": {"kind": "uniform", "low": 0, "high": 0.9},
+    }
+    for sampler in ("random", "tpe", "sobol"):
+        asked = DOCUMENT | {"space": space, "sampler": sampler, "budget": {"trials": 3}}
+        preview = client.post("/v1/studies", params={"dry_run": True}, json=asked).json()
+        study_id = client.post("/v1/studies", json=asked).json()["id"]
+        finished(client, studio, study_id)
+        trials = client.get(f"/v1/studies/{study_id}/trials").json()["items"]
+        assert [trial["point"] for trial in trials] == preview["points"], sampler
+
+
 def test_a_study_from_post_to_its_best_trial(client: TestClient, studio: Studio) -> None:
     made = posted(client)
     assert (made["state"], made["trials"], made["best"], made["owner"]) == ("running", {}, None, "ada")
@@ -125,6 +140,41 @@ def test_a_single_finished_trial_is_held_against_the_base(client: TestClient, st
     assert found["fresh"][0]["mean"] == pytest.approx(0.035)
     assert found["fresh"][1]["mean"] == pytest.approx(1.035)
     assert found["claim"]["trials"] == 3, "those that were pruned were tried, too"
+
+
+def test_a_duel_is_judged_by_its_scientific_values(client: TestClient, studio: Studio) -> None:
+    options = [{"name": "plain", "value": 0.0}, {"name": "heavy", "value": 0.9}]
+    rate = {"kind": "log_uniform", "low": 0.01, "high": 0.1}  # the best, 0.1, lies at its border
+    space = {"/optimizer/momentum": {"kind": "choice", "role": "scientific", "options": options}}
+    study_id = posted(client, space=space | {"/optimizer/lr": rate}, budget={"trials": 40}, seeds=[0])["id"]
+    finished(client, studio, study_id)
+    found = client.get(f"/v1/studies/{study_id}/analysis").json()
+    assert found["even"] is True
+    assert [(each["label"], each["trials"]) for each in found["contestants"]] == [("plain", 20), ("heavy", 20)]
+    assert [each["name"] for each in found["importance"]] == ["/optimizer/lr", "/optimizer/momentum"]
+    borders = [border for each in found["contestants"] for border in each["borders"]]
+    assert {(border["pointer"], border["end"]) for border in borders} == {("/optimizer/lr", "high")}
+    document = client.get(f"/v1/studies/{study_id}").json()["document"]
+    longer = apply_patch(document, [borders[0]["patch"]])
+    assert longer["space"]["/optimizer/lr"]["high"] > 0.1
+    assert client.post("/v1/studies", params={"dry_run": True}, json=longer).status_code == 200
+    confirmed = client.post(f"/v1/studies/{study_id}/confirm", json={"seeds": 2}).json()["confirmation"]
+    bests = {each["best"] for each in found["contestants"]}
+    assert {each["number"] for each in confirmed["fresh"]} == bests, "the best of each side, not the best two"
+
+
+def test_a_preset_is_posted_with_a_base_and_what_differs(client: TestClient) -> None:
+    presets = client.get("/v1/studies/presets").json()["items"]
+    assert {"tune-lr", "sgd-against-adam"} <= {each["name"] for each in presets}
+    for preset in presets:
+        answer = client.post("/v1/studies", params={"dry_run": True}, json=preset["document"])
+        assert answer.status_code == 200, (preset["name"], answer.text)
+    asked = {"preset": "tune-lr", "base": DOCUMENT["base"], "budget": {"trials": 2}, "sampler": "random"}
+    found = client.post("/v1/studies", params={"dry_run": True}, json=asked).json()
+    assert (found["trials"], list(found["document"]["space"])) == (2, ["/optimizer/lr"])
+    assert found["document"]["base"]["dataset"]["kind"] == "iris"
+    wrong = client.post("/v1/studies", json={"preset": "tune-rl"})
+    assert wrong.json()["errors"][0]["did_you_mean"] == "tune-lr"
 
 
 def test_every_command_over_http(client: TestClient, studio: Studio) -> None:

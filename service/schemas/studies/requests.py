@@ -36,5 +36,7 @@ class ConfirmStudyRequest(Part):
         None, description="fresh ones for each contestant; null: as many as would tell the two apart, 5 to 20"
     )
     against: Literal["runner_up", "base"] | None = Field(
-        None, description="what the best trial is held against; null: the runner-up, or the base if there is none"
+        None,
+        description="what the best trial is held against; null: the best of each other scientific value, else the "
+        "runner-up, else the base",
     )

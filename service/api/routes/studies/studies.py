@@ -17,19 +17,33 @@ from service.api.one_thread import OneThread
 from service.api.paging import Cursor, Limit, NumberCursor, page_of
 from service.api.replies import DryRun, IdempotencyKey, NotifyDep, created
 from service.db.studies import studies
+from service.schemas.studies.analysis import StudyAnalysis, StudyPresets
 from service.schemas.studies.answers import StudiesPage, StudyPreview, StudyView, TrialsPage, TrialView
 from service.schemas.studies.requests import TrialRequest
 from service.spec.studies.study import Study
 from service.studies import answers, commands
+from service.studies.analysis import analyse_study
+from service.studies.documents import study_presets
 from service.studies.estimate import preview_study
+from service.studies.presets import PRESETS
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=OneThread)
 StudyId = Annotated[str, id_path("std")]
 DRY_RUN: dict[int | str, dict[str, Any]] = {200: {"model": StudyPreview, "description": "Dry run, nothing stored."}}
+FROM_PRESET: dict[str, Any] = {
+    "type": "object",
+    "required": ["preset"],
+    "properties": {
+        "preset": {"type": "string", "enum": list(PRESETS), "description": "the study to start from"},
+        "base": {"type": "object", "description": "the spec that it changes"},
+    },
+}
 TrialLimit = Annotated[int, Query(ge=1, le=1000, description="trials in a page")]
 
 
-@router.post("", operation_id="post_study", status_code=201, responses=DRY_RUN, openapi_extra=json_body(Study))
+@router.post(
+    "", operation_id="post_study", status_code=201, responses=DRY_RUN, openapi_extra=json_body(Study, FROM_PRESET)
+)
 def post_study(
     document: Document,
     context: ContextDep,
@@ -39,6 +53,8 @@ def post_study(
     idempotency_key: IdempotencyKey = None,
 ) -> StudyView | StudyPreview:
     """Search a space of specs within a budget. Each trial is an experiment; the first ones follow within a second.
+
+    A document may name a `preset` of studies, with a `base` and the fields that differ.
 
     A dry run answers with the first points, the cost with its interval, and warnings.
     """
@@ -63,10 +79,22 @@ def list_studies(
     return StudiesPage(items=answers.study_items(connection, items), next_cursor=next_cursor)
 
 
+@router.get("/presets", operation_id="list_study_presets")
+def list_study_presets() -> StudyPresets:
+    """List studies for the usual questions: post `{"preset": name, "base": spec}` and the fields that differ."""
+    return study_presets()
+
+
 @router.get("/{study_id}", operation_id="get_study")
 def get_study(study_id: StudyId, principal: PrincipalDep, connection: ConnectionDep) -> StudyView:
     """Return a study: its state, its budget used and saved, its best trial so far, and its confirmation."""
     return answers.read_study(connection, principal, study_id)
+
+
+@router.get("/{study_id}/analysis", operation_id="get_study_analysis")
+def get_study_analysis(study_id: StudyId, principal: PrincipalDep, connection: ConnectionDep) -> StudyAnalysis:
+    """Return the duel of the scientific values, borders with patches, times to targets, and what matters how much."""
+    return analyse_study(connection, principal, study_id)
 
 
 @router.get("/{study_id}/trials", operation_id="list_trials")
