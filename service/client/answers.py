@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from service.schemas.run_split import SplitView
     from service.schemas.runs import LogLineView, RunView
     from service.schemas.storage import StorageView
+    from service.schemas.studies.analysis import StudyAnalysis
+    from service.schemas.studies.answers import StudyItem, StudyPreview, StudyView, TrialView
     from service.schemas.verifications import VerificationView
     from service.schemas.workers import WorkerView
 
@@ -78,6 +80,11 @@ bin_item: "Answer[BinView]" = Answer("people.sharing:BinView")
 share: "Answer[ShareView]" = Answer("people.sharing:ShareView")
 project: "Answer[ProjectSettingsView]" = Answer("people.sharing:ProjectSettingsView")
 comment: "Answer[CommentView]" = Answer("people.comments:CommentView")
+study: "Answer[StudyView]" = Answer("studies.answers:StudyView")
+study_analysis: "Answer[StudyAnalysis]" = Answer("studies.analysis:StudyAnalysis")
+study_item: "Answer[StudyItem]" = Answer("studies.answers:StudyItem")
+study_preview: "Answer[StudyPreview]" = Answer("studies.answers:StudyPreview")
+trial: "Answer[TrialView]" = Answer("studies.answers:TrialView")
 storage: "Answer[StorageView]" = Answer("storage:StorageView")
 worker: "Answer[WorkerView]" = Answer("workers:WorkerView")
 channel: "Answer[ChannelView]" = Answer("people.channels:ChannelView")

@@ -12,6 +12,7 @@ from service.client import address, answers, checkpoints, documents, export, fil
 from service.client.admin import AdminClient
 from service.client.http import Http, Json
 from service.client.paths import flag, part
+from service.client.studies.calls import StudyClient
 from service.client.team import TeamClient
 from service.lifecycle import TERMINAL
 
@@ -48,7 +49,7 @@ LOG_PAGE = 1000  # lines
 PREDICTION_PAUSE_S = 1.0  # between two looks for an answer; the server itself waits for ten seconds
 
 
-class Client(TeamClient, AdminClient):
+class Client(TeamClient, AdminClient, StudyClient):
     """One server. Address and key: given, else SADDLE_URL and SADDLE_KEY, else those of a server on this machine."""
 
     def __init__(self, url: str | None = None, key: str | None = None) -> None:

@@ -26,6 +26,7 @@ from service.client.commands import (
 )
 from service.client.commands.people import admin, audit, keys, members, notifications, team
 from service.client.commands.plugin import command as plugin
+from service.client.commands.studies import sweep
 
 COMMANDS: tuple[ModuleType, ...] = (
     submit,
@@ -34,6 +35,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     logs,
     compare,
     confirm,
+    sweep,
     diagnose,
     verify,
     export,

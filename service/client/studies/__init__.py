@@ -1,0 +1,1 @@
+"""What a `Client` offers for studies."""
