@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from service.spec.experiment import Experiment
 from worker.trainer.metrics.metric_set import MetricSet
+from worker.trainer.pictures.rows import are_pictures, pictures
 from worker.trainer.step.evaluation import Validation
 
 MAX_MATRIX = 100  # classes of a confusion matrix
@@ -33,9 +34,18 @@ class Predicted(NamedTuple):
 
 
 def write_predictions(
-    path: Path, spec: Experiment, model: nn.Module, criterion: nn.Module, part: Validation, metrics: MetricSet
+    path: Path,
+    spec: Experiment,
+    model: nn.Module,
+    criterion: nn.Module,
+    part: Validation,
+    metrics: MetricSet,
+    scale: dict[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Write the part's rows and return the readings by kind; raises OSError where the disk is full."""
+    """Write the part's rows and return the readings by kind; raises OSError where the disk is full.
+
+    `scale` is that of the features, with which rows that are images become pictures.
+    """
     rows = np.arange(len(part.x)) if part.row_numbers is None else part.row_numbers
     classes = class_names(spec)
     kept: list[Predicted] = []
@@ -49,7 +59,12 @@ def write_predictions(
                 chosen = np.take_along_axis(chosen, found.predictions[:, None], 1)
             kept.append(found._replace(probabilities=chosen))
     whole = Predicted(*(None if each[0] is None else np.concatenate(each) for each in zip(*kept, strict=True)))  # type: ignore[arg-type]
-    readings = {"largest_losses": _largest_losses(rows, whole, classes)}
+    worst = np.argsort(-np.nan_to_num(whole.losses, nan=np.inf), kind="stable")[:LISTED]  # NaN first
+    readings = {"largest_losses": _largest_losses(rows, whole, classes, worst)}
+    if are_pictures(spec.dataset):
+        drawn = pictures(part.x.index_select(0, torch.from_numpy(worst).to(part.x.device)), spec.dataset, scale)
+        for each, png in zip(readings["largest_losses"]["listed"], drawn, strict=True):
+            each["png"] = png
     if classes and len(classes) <= MAX_MATRIX:
         readings["confusion_matrix"] = _confusion_matrix(whole, classes)
     return readings
@@ -127,15 +142,16 @@ def _array(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, type=kind) if pa.types.is_fixed_size_list(kind) else flat.cast(kind)
 
 
-def _largest_losses(rows: npt.NDArray[Any], found: Predicted, classes: list[str]) -> dict[str, Any]:
-    """Return the rows with the largest losses, NaN first."""
-    order = np.argsort(-np.nan_to_num(found.losses, nan=np.inf), kind="stable")[:LISTED]
+def _largest_losses(
+    rows: npt.NDArray[Any], found: Predicted, classes: list[str], worst: npt.NDArray[np.intp]
+) -> dict[str, Any]:
+    """Return the rows with the largest losses, at the positions `worst`."""
 
     def shown(value: Any) -> Any:
         return classes[value] if classes else np.atleast_1d(value).tolist()
 
     listed = []
-    for at in order:
+    for at in worst:
         each = {"row": int(rows[at]), "loss": float(found.losses[at])}
         each |= {"target": shown(found.targets[at]), "prediction": shown(found.predictions[at])}
         if found.probabilities is not None:

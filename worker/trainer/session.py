@@ -313,7 +313,13 @@ class Session:
             folder.mkdir(parents=True, exist_ok=True)
             with eval_weights(training.optimizers):
                 readings = write_predictions(
-                    path, training.spec, training.model, training.criterion, training.validation, training.reporting
+                    path,
+                    training.spec,
+                    training.model,
+                    training.criterion,
+                    training.validation,
+                    training.reporting,
+                    training.scales.get("features"),
                 )
         except OSError as error:
             path.unlink(missing_ok=True)

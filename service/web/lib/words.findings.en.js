@@ -101,6 +101,8 @@ export const findings = {
   "reading.row": "row",
   "reading.loss": "loss",
   "reading.target": "target",
+  "reading.picture": "Image",
+  "reading.picture.of": "Image of row {row}",
   "reading.prediction": "prediction",
   "reading.probability": "probability",
   "reading.predictions": "Download all predictions (Parquet)",

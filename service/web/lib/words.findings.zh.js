@@ -99,6 +99,8 @@ export const findings = {
   "reading.row": "行号",
   "reading.loss": "损失",
   "reading.target": "目标",
+  "reading.picture": "图像",
+  "reading.picture.of": "第 {row} 行的图像",
   "reading.prediction": "预测",
   "reading.probability": "概率",
   "reading.predictions": "下载全部预测（Parquet）",

@@ -19,7 +19,7 @@ function Line({ x, curves, logX = false, xLabel, spans, label }) {
 }
 
 // A PNG in base64, painted: the page's policy loads no image from text.
-function Picture({ png, label }) {
+function Picture({ png, label, side }) {
   const canvas = useRef(null);
   useEffect(() => {
     let gone = false;
@@ -31,7 +31,7 @@ function Picture({ png, label }) {
     }, () => {});
     return () => { gone = true; };
   }, [png]);
-  return html`<canvas ref=${canvas} role="img" aria-label=${label} style=${{ width: "100%", imageRendering: "pixelated" }}></canvas><p><small>${label}</small></p>`;
+  return html`<canvas ref=${canvas} role="img" aria-label=${label} title=${label} style=${{ width: side ? `${side}px` : "100%", imageRendering: "pixelated" }}></canvas>${side ? null : html`<p><small>${label}</small></p>`}`;
 }
 
 // What each step of a table's preparation learned of its columns.
@@ -51,12 +51,14 @@ function ConfusionMatrix({ classes, matrix }) {
       ${counts.map((count, as) => html`<td key=${classes[as]} class="number" style=${count ? { background: `color-mix(in srgb, var(--accent) ${Math.round(5 + 25 * (count / most))}%, transparent)` } : null}>${formatCount(count)}</td>`)}</tr>`)}</tbody></table></div>`;
 }
 
+const THUMBNAIL = 48; // px
+
 // The rows that the model predicts worst.
 function LargestLosses({ listed, run }) {
-  const probable = listed.some((each) => "probability" in each);
+  const [probable, drawn] = ["probability", "png"].map((name) => listed.some((each) => name in each));
   return html`<table><caption>${t("reading.largest_losses")}</caption>
-    <thead><tr><th>${t("reading.row")}</th><th>${t("reading.loss")}</th><th>${t("reading.target")}</th><th>${t("reading.prediction")}</th>${probable ? html`<th>${t("reading.probability")}</th>` : null}</tr></thead>
-    <tbody>${listed.map((each) => html`<tr key=${each.row}><td class="number">${formatCount(each.row)}</td><td class="number">${formatNumber(parseNumber(each.loss))}</td><td>${said(each.target)}</td><td>${said(each.prediction)}</td>${probable ? html`<td class="number">${said(each.probability)}</td>` : null}</tr>`)}</tbody></table>
+    <thead><tr>${drawn ? html`<th>${t("reading.picture")}</th>` : null}<th>${t("reading.row")}</th><th>${t("reading.loss")}</th><th>${t("reading.target")}</th><th>${t("reading.prediction")}</th>${probable ? html`<th>${t("reading.probability")}</th>` : null}</tr></thead>
+    <tbody>${listed.map((each) => html`<tr key=${each.row}>${drawn ? html`<td><${Picture} png=${each.png} side=${THUMBNAIL} label=${t("reading.picture.of", { row: String(each.row) })}/></td>` : null}<td class="number">${formatCount(each.row)}</td><td class="number">${formatNumber(parseNumber(each.loss))}</td><td>${said(each.target)}</td><td>${said(each.prediction)}</td>${probable ? html`<td class="number">${said(each.probability)}</td>` : null}</tr>`)}</tbody></table>
     <p><a href=${absoluteUrl(`/v1/runs/${run}/predictions`)} download>${t("reading.predictions")}</a></p>`;
 }
 
@@ -100,7 +102,7 @@ function said(value) {
 }
 
 const BULKY = new Set(["at", "losses", "losses_on_plane", "grid", "density", "eigenvalues", "histogram", "nodes", "weights", "x", "y", "rates", "smoothed", "steps", ...BESIDE]);
-const PICTURES = new Set(["png", "prompt", "continuation"]); // what is drawn, and not listed again
+const PICTURES = new Set(["png", "prompt", "continuation", "parts"]); // what is drawn, and not listed again
 const DRAWN_WHOLE = new Set(["confusion_matrix", "largest_losses"]); // nothing is left to list
 
 export function Reading({ reading }) {

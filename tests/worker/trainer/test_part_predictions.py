@@ -1,5 +1,7 @@
 """Predictions on the validation part: scikit-learn scores the file to the figures that the run recorded."""
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -8,15 +10,22 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from sklearn import metrics as sklearn
 from torch import nn
 
+from service.ingest.mounted import resolve
 from service.spec.checks.experiment import find_problems
 from service.spec.experiment import Experiment
 from service.spec.losses import CLASS_TASKS
 from tests.contract.test_catalog import document, members
+from tests.ingest.mounted_files import cifar
+from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
+from worker.trainer.data.split import load
 from worker.trainer.loop import Training, prepare, train
 from worker.trainer.part_predictions import row_losses, write_predictions
+from worker.trainer.pictures.rows import are_pictures, pictures
+from worker.trainer.probes.runner import MAX_READING_BYTES
 
 CPU = torch.device("cpu")
 CLASSES: dict[str, Any] = {
@@ -35,13 +44,21 @@ VALUES = CLASSES | {
 }
 
 
-def written(spec: Experiment, path: Path) -> tuple[Training, dict[str, float], dict[str, dict[str, Any]]]:
+def written(
+    spec: Experiment, path: Path, files: DatasetFolders = NO_FOLDERS
+) -> tuple[Training, dict[str, float], dict[str, dict[str, Any]]]:
     """A finished training, what its last step measured, and the readings."""
-    training = prepare(spec, 0, CPU)
+    training = prepare(spec, 0, CPU, files)
     *_, last = train(training)
     assert training.validation is not None
     readings = write_predictions(
-        path, spec, training.model, training.criterion, training.validation, training.reporting
+        path,
+        spec,
+        training.model,
+        training.criterion,
+        training.validation,
+        training.reporting,
+        training.scales.get("features"),
     )
     return training, {name: float(value) for name, value in (last.metrics or {}).items()}, readings
 
@@ -69,14 +86,54 @@ def test_scikit_learn_scores_the_file_to_the_recorded_figures(tmp_path: Path) ->
     listed = readings["largest_losses"]["listed"]
     assert [each["row"] for each in listed] == worst["row"].tolist()
     assert listed[0]["probability"] == pytest.approx(probabilities[worst.index[0]].max())
+    images = sklearn_digits(images=True)[worst["row"]]
+    shown = np.stack([read_picture(each["png"]) for each in listed])
+    low, high = images.min(), images.max()
+    assert np.abs(shown - (images - low) * 255 / (high - low)).max() < 0.51  # an odd value lies halfway
     about = json.loads(pq.read_schema(tmp_path / "p.parquet").metadata[b"saddle"])
     assert about["classes"] == [str(number) for number in range(10)]
 
 
-def sklearn_digits() -> Any:
+def sklearn_digits(images: bool = False) -> Any:
     from sklearn.datasets import load_digits
 
-    return load_digits().target
+    return load_digits().images if images else load_digits().target
+
+
+def read_picture(png: str) -> Any:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
+
+
+@pytest.mark.parametrize("scaling", ["standardise", "minmax", "none"])
+@pytest.mark.parametrize("resident_bytes", [2**30, 0])
+def test_the_images_with_the_largest_loss_are_shown_as_they_were_stored(
+    scaling: str, resident_bytes: int, tmp_path: Path
+) -> None:
+    cifar(tmp_path / "mounted", 1, 20)
+    dataset = {"kind": "torchvision", "name": "CIFAR10", "scaling": scaling}
+    spec = resolve(tmp_path / "mounted", Experiment.model_validate(CLASSES | {"dataset": dataset, "steps": 4}))
+    files = DatasetFolders(tmp_path / "datasets", resident_bytes, tmp_path / "mounted")
+    _, _, readings = written(spec, tmp_path / "p.parquet", files)
+    x, _ = load(spec.dataset, files)
+    listed = readings["largest_losses"]["listed"]
+    assert len(listed) == 20
+    for each in listed:
+        assert (read_picture(each["png"]).transpose(2, 0, 1) == x[each["row"]]).all()
+
+
+def test_twenty_pictures_fit_in_a_reading() -> None:
+    dataset = Experiment.model_validate(CLASSES).dataset.model_copy(update={"of_bytes": True})
+    noise = torch.from_numpy(np.random.RandomState(0).randint(0, 256, (20, 3, 300, 200)).astype(np.float32))
+    drawn = pictures(noise, dataset, None)
+    assert read_picture(drawn[0]).shape == (48, 32, 3)
+    assert sum(map(len, drawn)) < MAX_READING_BYTES - 10_000
+
+
+def test_rows_that_are_no_images_have_no_pictures() -> None:
+    shapes = {"digits": True, "iris": False, "diabetes": False}
+    assert {
+        name: are_pictures(Experiment.model_validate(CLASSES | {"dataset": {"kind": name}}).dataset) for name in shapes
+    } == shapes
 
 
 def test_values_are_in_the_unit_of_the_target(tmp_path: Path) -> None:

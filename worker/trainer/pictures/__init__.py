@@ -1,0 +1,1 @@
+"""Pictures of rows, for a person to look at."""
