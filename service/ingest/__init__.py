@@ -74,6 +74,13 @@ def list_split(contents: Sequence[Path], dataset: Upload | Images, fold: int) ->
     return list_parts(contents, dataset, fold)
 
 
+def list_reported(parts: str) -> dict[str, Any]:
+    """Return the rows of each part, from 0, as the worker reported them that split the data."""
+    from service.ingest.splits.part_codes import decode_parts  # noqa: PLC0415
+
+    return decode_parts(parts)
+
+
 def list_unstratified(dataset: TableBase, fold: int) -> dict[str, Any]:
     """Return the rows of each part, from 0, of data whose split looks at no target and so at no file."""
     from service.ingest.splits import listing  # noqa: PLC0415

@@ -313,7 +313,7 @@ def test_rows_of_other_data_are_listed_where_the_split_is_known_here(
         assert listed["names"] == (None if dataset else [*IMAGES])
 
 
-def test_rows_that_only_workers_can_divide_are_not_listed(client: TestClient) -> None:
+def test_rows_that_only_workers_can_split_are_not_listed_before_one_has(client: TestClient) -> None:
     run = client.post("/v1/experiments", json=SPEC | {"dataset": {"kind": "iris"}}).json()["runs"][0]["id"]
     answer = client.get(f"/v1/runs/{run}/split")
     assert (answer.status_code, "stratified by classes" in answer.json()["detail"]) == (409, True)

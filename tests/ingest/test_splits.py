@@ -11,10 +11,10 @@ import pytest
 
 from service.errors import Invalid
 from service.ingest import count_split, inspect_file, without_incomplete_rows
-from service.ingest.splits.assignment import PARTS, assign_parts
+from service.ingest.splits.assignment import assign_parts
 from service.ingest.splits.counting import SplitRequest
 from service.spec.datasets.report import Reading
-from service.spec.datasets.splits import ColumnSplit, GroupSplit, TimeSplit
+from service.spec.datasets.splits import PARTS, ColumnSplit, GroupSplit, TimeSplit
 from service.spec.datasets.uploaded import Upload
 
 ROWS = 97

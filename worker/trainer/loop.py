@@ -54,6 +54,7 @@ class Training:
         self.coarse, self.codec = splits.coarse, splits.codec
         self.spec, self.seed, self.device, self.step = spec, seed, device, 0
         self.files = files
+        self.row_numbers = [part.numbers for part in splits[:3]]  # of the data as read, in each part; None: unknown
         self.model: nn.Module = build_model(spec)
         load_start(self.model, spec, files)
         self.model.to(device)

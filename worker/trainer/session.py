@@ -13,7 +13,10 @@ from typing import Any, Protocol
 import torch
 
 from service.errors import RunFailure
+from service.ingest.splits.part_codes import MAX_ROWS, encode_parts
 from service.nonfinite import dumps
+from service.spec.datasets.reported_split import SPLIT, splits_in_worker
+from service.spec.datasets.splits import PARTS
 from service.spec.experiment import Experiment
 from service.spec.training import allowed_nonfinite
 from service.storage.files import pieces_of, sha256_of_pieces
@@ -228,6 +231,7 @@ class Session:
         if self._pauses_now():  # an earlier attempt saved this state and broke off before it could end
             return "paused", None
         readings = self.training.probes.readings
+        self._show_split()
         self._show_preparation()
         self._show_augmentation()
         self.recorder.record_start(evaluate_start(self.training))
@@ -255,6 +259,17 @@ class Session:
     def _pauses_now(self) -> bool:
         """Whether the run shall pause by itself in its present state."""
         return self.request.pause_at is not None and self.training.step >= self.request.pause_at
+
+    def _show_split(self) -> None:
+        """Add a reading with the part of each row, at the start of a run whose split only a worker can make."""
+        training, dataset = self.training, self.training.spec.dataset
+        if not splits_in_worker(dataset) or not (training.step == 0 or self.request.fork):
+            return
+        numbers = [each for each in training.row_numbers if each is not None]
+        if dataset.facts.rows <= MAX_ROWS and len(numbers) == len(PARTS):
+            counts = dict(zip(PARTS, map(len, numbers), strict=True))
+            data = {"rows": dataset.facts.rows} | counts | {"parts": encode_parts(dataset.facts.rows, numbers)}
+            training.probes.readings.append(ProbeReading(training.step, SPLIT, data))
 
     def _show_preparation(self) -> None:
         """Add a reading with what was fitted on the training rows, at the start of a run."""

@@ -9,10 +9,9 @@ import numpy.typing as npt
 from service.ingest.splits.column_values import Labels, Times, invalid_split, read_labels, read_times
 from service.ingest.splits.folds import deal_groups
 from service.spec.datasets.report import Format, Reading
-from service.spec.datasets.splits import PART_NAMES, ColumnSplit, GroupSplit, TimeSplit
+from service.spec.datasets.splits import PART_NAMES, PARTS, ColumnSplit, GroupSplit, TimeSplit
 from service.spec.validation_errors import sanitise
 
-PARTS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST, FIRST_FOLD = range(4)
 Parts = npt.NDArray[np.int8]  # (N,): the number of each row's part; with folds TEST, or FIRST_FOLD + its fold
 Mask = npt.NDArray[np.bool_]

@@ -12,12 +12,13 @@ from service.ingest.hugging_face import open_files
 from service.ingest.images.archive import open_archive
 from service.ingest.images.encoded import read_labels
 from service.ingest.rows import Selection
-from service.ingest.splits.assignment import PARTS, parts_of_fold
+from service.ingest.splits.assignment import parts_of_fold
 from service.ingest.splits.counting import SplitRequest
 from service.ingest.splits.random_rows import shuffle_share, table_parts
 from service.spec.datasets.base import TableBase
 from service.spec.datasets.images import Images
 from service.spec.datasets.resolved import PartFile, Resolved
+from service.spec.datasets.splits import PARTS
 from service.spec.datasets.uploaded import Upload
 
 Indices = npt.NDArray[np.intp]

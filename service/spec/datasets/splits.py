@@ -12,6 +12,7 @@ from service.spec.datasets.upload_references import UploadId
 
 SplitColumn = Annotated[str, Field(min_length=1, max_length=200)]
 DATES = ("date", "timestamp")  # the types of Parquet that tell a time begin with these
+PARTS = ("train", "validation", "test")
 PART_NAMES = {  # what a column may call the parts, in any case
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 import torch
 
+from service.ingest.splits.part_codes import decode_parts
+from service.spec.datasets.splits import PARTS
 from service.spec.experiment import Checkpointing, Experiment
 from service.storage.files import PREDICTIONS, STATE
 from worker.pipe import read_frame, write_frame
@@ -24,6 +26,7 @@ from worker.protocol import Alive, CheckpointFiles, Stop, StopRequest, TrainRequ
 from worker.protocol import Frame as AnyFrame
 from worker.trainer.channel import PARENT_GONE
 from worker.trainer.checkpoints.checkpoint import read as read_checkpoint
+from worker.trainer.data.split import split_dataset
 from worker.trainer.loop import prepare, train
 
 COMMAND = [sys.executable, "-m", "worker.trainer", "--device", "cpu", "--threads", "1"]
@@ -339,6 +342,24 @@ def test_the_best_evaluation_and_each_kth_step_are_kept_and_say_why(
     again = trainer.run(spec, tmp_path / "again", resume=resume)
     rest = {frame["step"]: (frame["reason"], frame["value"]) for frame in again if frame["type"] == "checkpoint"}
     assert rest == {step: what for step, what in said.items() if step > best[0]}  # it remembers the best
+
+
+@pytest.mark.parametrize("fields", [{}, {"test": 0.1, "split_seed": 4}, {"folds": 3}])
+def test_the_split_of_data_that_only_workers_read_is_reported_once(
+    fields: dict[str, Any], trainer: Trainer, experiment: Any, tmp_path: Path
+) -> None:
+    spec = experiment(dataset={"kind": "iris", **fields}, steps=4, checkpoint=Checkpointing(every_steps=2))
+    frames = trainer.run(spec, tmp_path, seed=4)
+    (told,) = [frame for frame in frames if frame["type"] == "reading" and frame["name"] == "split"]
+    splits = split_dataset(spec.dataset, fold=spec.fold(4) or 0)
+    expected = {
+        name: sorted(part.numbers) for name, part in zip(PARTS, splits[:3], strict=True) if part.numbers is not None
+    }
+    assert (told["step"], decode_parts(told["data"].pop("parts"))) == (0, expected)
+    assert told["data"] == {"rows": 150, **{name: len(rows) for name, rows in expected.items()}}
+    at = next(frame for frame in frames if frame["type"] == "checkpoint")
+    again = trainer.run(spec, tmp_path / "again", seed=4, resume={"folder": at["folder"], "sha256": at["sha256"]})
+    assert "split" not in [frame["name"] for frame in again if frame["type"] == "reading"]
 
 
 def test_predictions_are_written_into_the_last_checkpoint_and_shown(
