@@ -30,6 +30,10 @@ LOOKS_LIKE_TABLE = (
     "It is taken as a text because of its name, to predict character by character, and looks like a table: "
     "to train on its columns, upload it again with format=csv."
 )
+MANY_CHARACTERS = (
+    "It has {count} different characters, too many to predict one by one: "
+    'train on byte pairs ("tokens": "bpe") or on the tokens of a tokenizer of your own.'
+)
 MAX_CLASSES_IN_ALL = 100_000  # over all columns of a report
 MAX_LABELS_IN_ALL = 2**21  # characters of their names
 
@@ -67,10 +71,10 @@ def _report_text(path: Path) -> Report:
     for piece in read_text(path):
         length += len(piece)
         found |= set(piece)
-        if len(found) > MAX_VOCABULARY:
-            detail = f"more than {MAX_VOCABULARY} different characters: too many to predict one by one."
-            raise invalid_file("too_many_classes", detail, MAX_VOCABULARY)
     notes = (LOOKS_LIKE_TABLE,) if looks_like_table(path) else ()
+    if len(found) > MAX_VOCABULARY:
+        notes = (*notes, MANY_CHARACTERS.format(count=len(found)))
+        found = set()
     return Report(format="text", rows=length, characters="".join(sorted(found)), notes=notes)
 
 

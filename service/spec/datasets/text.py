@@ -12,7 +12,7 @@ from service.spec.datasets.mounted import FolderPath, MountedBase, Zero
 from service.spec.datasets.report import Report
 from service.spec.datasets.resolved import Resolved
 from service.spec.datasets.tokens import MAX_TOKENS, BytePairs, Characters, Tokenized, TokenizerFile, Tokens
-from service.spec.datasets.uploaded import UploadedBase
+from service.spec.datasets.uploaded import MAX_VOCABULARY, UploadedBase
 
 MIN_ROWS = 10
 Span = tuple[int, int]  # first token, and the one after the last
@@ -110,7 +110,12 @@ class Text(LanguageBase, UploadedBase):
         rows = (report.rows - 1) // self.context
         if rows < MIN_ROWS:
             return None, [_too_few(f"{report.rows} characters make {max(rows, 0)} rows", self.context)]
-        if len(report.characters) < 2:
+        if not report.characters and not self.tokenized:
+            detail = (
+                f"the text has more than {MAX_VOCABULARY} different characters: take bpe, or a tokenizer of a file."
+            )
+            return None, [Problem("/tokens", "too_many_classes", detail, MAX_VOCABULARY)]
+        if len(report.characters) == 1:
             return None, [Problem("/upload", "too_few_classes", "has one character only: nothing to tell apart.")]
         found = report.characters
         return Resolved(sha256=sha256, format="text", rows=rows, shape=(self.context,), characters=found), []

@@ -246,3 +246,23 @@ def test_a_sample_keeps_the_blank_that_a_tokenizer_leaves_out_at_the_beginning_o
             assert continuation(codec, first, written) == follows
     cut = codec.encode("狼")[:-1]
     assert continuation(codec, cut, codec.encode("狼")[-1:]) == codec.decode(codec.encode("狼")[-1:])
+
+
+def test_a_text_of_more_characters_than_can_be_predicted_one_by_one_is_trained_on_in_tokens(
+    keep: Keep, files: DatasetFolders
+) -> None:
+    many = "".join(map(chr, range(0x4E00, 0x4E00 + 5_000)))
+    text = "\n".join(many[at : at + 40] for at in range(0, len(many), 40)) * 2
+    _, report, sha256 = store_file(files, text, "text")
+    assert (report.characters, report.rows) == ("", len(text))
+    assert "5001 different characters" in report.notes[0]
+    plain = Text.model_validate({"kind": "text", "upload": ID, "context": 8})
+    found, problems = plain.resolve(report, sha256)
+    assert found is None
+    assert [(each.pointer, each.code) for each in problems] == [("/tokens", "too_many_classes")]
+    pairs = store_text(files, text, {"kind": "text", "context": 8, "tokens": {"kind": "bpe", "vocabulary": 300}})
+    assert len([*train(prepare(language_spec(pairs, 2), 0, CPU, files))]) == 2
+    given = keep(text, byte_level(text[:3000]))
+    assert given.found.tokenized is not None
+    assert given.found.tokenized.lossless
+    assert sum(given.found.tokenized.bytes) == len(text.encode())
