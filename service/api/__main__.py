@@ -3,6 +3,7 @@
 import argparse
 import gc
 import json
+import os
 import sys
 from contextlib import suppress
 
@@ -18,6 +19,8 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1, help="processes")
     arguments = parser.parse_args()
+    # small matrices in many threads: OpenBLAS' own would wait for cores that others use, 200 ms for one of 96 x 96
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.disable()  # imports make little garbage, and collecting it takes an eighth of the start-up
     try:
         from service.api.app import openapi_document  # noqa: PLC0415  raises if a plug-in is broken
