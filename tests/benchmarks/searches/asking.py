@@ -1,8 +1,8 @@
-"""How long a study's next point takes: `python -m tests.benchmarks.searches.asking [--trials 1000]`.
+"""How long a study's next point takes: `OPENBLAS_NUM_THREADS=1 python -m tests.benchmarks.searches.asking`.
 
 For each sampler a study of five dimensions with so many trials told, one in five of them pruned, eight open; an ask
 after each further trial that ends. Median and worst of the asks, and the first, when nothing is kept of the study; on a
-busy machine the CPU time of the asking thread says more.
+busy machine the CPU time of the asking thread says more. One thread for arrays, as in the API's process.
 """
 
 import argparse
