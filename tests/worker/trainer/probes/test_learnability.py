@@ -16,6 +16,7 @@ from service.spec.training import Resources
 from worker.trainer.loop import Training, train
 from worker.trainer.probes.learnability.at_end import learnability_at_end, learned_little
 from worker.trainer.probes.learnability.instrument import Learnability
+from worker.trainer.probes.learnability.reference_models import BagOfTokens, Bigrams
 from worker.trainer.probes.learnability.rows import choose_rows
 from worker.trainer.probes.learnability.trial import Clock
 
@@ -210,3 +211,34 @@ def test_several_devices_are_left_alone(ended: Any) -> None:
     training = ended(optimizer={"kind": "sgd", "lr": 1e-5}, steps=30)
     training.spec = training.spec.model_copy(update={"resources": Resources(devices=2)})
     assert learnability_at_end(training, 0.5, lambda: False) is None
+
+
+def test_bigrams_are_shares_of_what_follows_each_token() -> None:
+    tokens = torch.randint(5, (40, 9), generator=torch.Generator().manual_seed(0))
+    x, y = tokens[:, :-1], tokens[:, 1:]
+    model = Bigrams((x, y), 5)
+    own = [(y == token).sum().item() + 0.5 for token in range(5)]
+    for before in range(5):
+        counts = [((x == before) & (y == after)).sum().item() for after in range(5)]
+        smoothed = [count + 2 * own[after] / sum(own) for after, count in enumerate(counts)]
+        expected = torch.tensor([each / sum(smoothed) for each in smoothed])
+        assert torch.allclose(model(torch.tensor([[before]]))[0, 0].exp(), expected, atol=1e-6)
+
+
+def test_a_bag_of_tokens_does_not_see_their_order() -> None:
+    model = BagOfTokens(7, 3)
+    torch.nn.init.normal_(model.weights.weight)
+    x = torch.randint(7, (4, 10), generator=torch.Generator().manual_seed(0))
+    assert model(x).shape == (4, 3)
+    assert torch.allclose(model(x), model(x.flip(1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber", "gaussian_nll", "poisson_nll"])
+def test_a_simple_model_starts_near_the_best_constant_answer_whatever_the_targets_size(ended: Any, loss: str) -> None:
+    targets = {"kind": "diabetes", "target_scaling": "none"}  # from 25 to 346
+    training = ended(dataset=targets, loss={"kind": loss}, steps=20, optimizer={"kind": "sgd", "lr": 1e-9})
+    data = measured(training, steps=50)
+    constant, other = (data[who]["loss"]["train"] for who in ("constant", "other"))
+    assert other < constant
+    first = data["other"]["legs"][0][1]
+    assert first < constant + 0.5 * abs(constant), "not thrown far off by its start"

@@ -105,10 +105,11 @@ class BagOfTokens(nn.Module):
 
     def __init__(self, vocabulary: int, outputs: int) -> None:
         super().__init__()
-        self.bag = nn.EmbeddingBag(vocabulary, outputs, mode="mean")
+        self.weights = nn.Embedding(vocabulary, outputs)  # EmbeddingBag has no deterministic gradient on a GPU
+        nn.init.zeros_(self.weights.weight)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, T) tokens -> (B, outputs)."""
-        found: Tensor = self.bag(x) * x.shape[1] ** 0.5
+        found: Tensor = self.weights(x).mean(1) * x.shape[1] ** 0.5
         return found + self.bias
