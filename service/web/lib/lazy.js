@@ -16,10 +16,10 @@ export function lazy(load, name) {
   loaders.push(ready);
   const Lazy = (props) => {
     const [failure, fail] = useState(null);
-    const [, redraw] = useState(0);
+    const [waits, redraw] = useState(!View); // at the first drawing: the scripts may arrive between that and the effect
     useEffect(() => {
       let isShown = true;
-      if (!View) ready().then(() => isShown && redraw((n) => n + 1), (error) => isShown && fail(error));
+      if (waits) ready().then(() => isShown && redraw(false), (error) => isShown && fail(error));
       return () => { isShown = false; };
     }, []);
     if (failure) throw failure; // the boundary around it says so, and tries again
