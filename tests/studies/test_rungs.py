@@ -89,6 +89,12 @@ def test_a_later_rung_waits_for_those_on_their_way_to_it() -> None:
     assert verdicts(study("asha", budget=budget), arrived) == {0: "stop", 1: "continue", 2: "stop", 3: "stop"}
 
 
+def test_a_later_rung_waits_for_one_that_is_promoted_at_this_moment() -> None:
+    trials = [waiting(0, 2.0, 2.0), waiting(1, 1.0), waiting(2, 3.0), waiting(3, 4.0)]
+    found = verdicts(study("asha", budget={"trials": 4}), trials)
+    assert found == {0: "wait", 1: "continue", 2: "stop", 3: "stop"}
+
+
 def test_a_rung_where_nothing_is_measured_stops_nobody() -> None:
     trials = [waiting(at, None) for at in range(6)]
     for kind in ("asha", "hyperband"):
