@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from service.spec.datasets.reported_split import splits_in_worker
 from service.spec.datasets.text import LanguageBase
 from service.spec.experiment import Experiment
 from worker.trainer.augment.augment import Augment
@@ -54,7 +55,8 @@ class Training:
         self.coarse, self.codec = splits.coarse, splits.codec
         self.spec, self.seed, self.device, self.step = spec, seed, device, 0
         self.files = files
-        self.row_numbers = [part.numbers for part in splits[:3]]  # of the data as read, in each part; None: unknown
+        reported = splits_in_worker(spec.dataset)  # others' numbers are not kept: 8 bytes a row
+        self.row_numbers = [part.numbers for part in splits[:3] if reported and part.numbers is not None]
         self.model: nn.Module = build_model(spec)
         load_start(self.model, spec, files)
         self.model.to(device)

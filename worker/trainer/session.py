@@ -15,7 +15,7 @@ import torch
 from service.errors import RunFailure
 from service.ingest.splits.part_codes import MAX_ROWS, encode_parts
 from service.nonfinite import dumps
-from service.spec.datasets.reported_split import SPLIT, splits_in_worker
+from service.spec.datasets.reported_split import SPLIT
 from service.spec.datasets.splits import PARTS
 from service.spec.experiment import Experiment
 from service.spec.training import allowed_nonfinite
@@ -263,10 +263,9 @@ class Session:
     def _show_split(self) -> None:
         """Add a reading with the part of each row, at the start of a run whose split only a worker can make."""
         training, dataset = self.training, self.training.spec.dataset
-        if not splits_in_worker(dataset) or not (training.step == 0 or self.request.fork):
-            return
-        numbers = [each for each in training.row_numbers if each is not None]
-        if dataset.facts.rows <= MAX_ROWS and len(numbers) == len(PARTS):
+        numbers, training.row_numbers = training.row_numbers, []
+        begins = training.step == 0 or self.request.fork
+        if begins and numbers and dataset.facts.rows <= MAX_ROWS:
             counts = dict(zip(PARTS, map(len, numbers), strict=True))
             data = {"rows": dataset.facts.rows} | counts | {"parts": encode_parts(dataset.facts.rows, numbers)}
             training.probes.readings.append(ProbeReading(training.step, SPLIT, data))
