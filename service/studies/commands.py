@@ -22,6 +22,7 @@ from service.spec.studies.study import Budget
 from service.studies import budget
 from service.studies.answers import NOTHING, study_view, trial_view
 from service.studies.documents import expand
+from service.studies.estimate import room_warnings
 from service.studies.stored import study_of
 from service.studies.submission import first_pause, spec_at, submit_trial
 
@@ -41,7 +42,9 @@ def post_study(
     )
     if new:
         audit.record(context.connection, context.principal, "study.submit", stored.id, name=stored.name)
-    view = study_view(context.connection, context.principal, stored, [*parsed.warnings, *waits])
+    view = study_view(
+        context.connection, context.principal, stored, [*parsed.warnings, *waits, *room_warnings(context, parsed)]
+    )
     return Made(view, f"/v1/studies/{stored.id}", new)
 
 

@@ -1,13 +1,15 @@
 """A dry run: the first points, and what the study would cost if each trial were trained to its end."""
 
 from service.db.runs import duration_estimate
+from service.errors import Invalid, Problem, QuotaExceeded
 from service.experiments.answers import duration_view
 from service.experiments.context import Context
 from service.experiments.pool_warnings import pool_warnings
+from service.experiments.variants import reseeded
 from service.schemas.problems import ProblemItem
 from service.schemas.studies.answers import StudyPreview
 from service.spec.experiment import Experiment
-from service.spec.studies.parse import parse_study
+from service.spec.studies.parse import ParsedStudy, parse_study
 from service.spec.studies.study import Study
 from service.studies.documents import expand
 from service.studies.rungs import rung_steps
@@ -22,7 +24,6 @@ def preview_study(context: Context, document: object) -> StudyPreview:
     parsed = parse_study(expand(document), context.resolve)
     study, spec = parsed.study, parsed.spec
     waits = pool_warnings(context.connection, spec, context.settings.pool)
-    context.check_room(spec)
     steps, reach = len(study.seeds or (0,)) * spec.total_steps, trials_within(study, spec)
     pace = duration_estimate.step_duration(context.connection, context.principal, spec)
     return StudyPreview(
@@ -32,8 +33,21 @@ def preview_study(context: Context, document: object) -> StudyPreview:
         steps_per_trial=steps,
         rung_steps=list(rung_steps(study, spec.total_steps)),
         duration=duration_view(pace, steps * (reach or 1)),
-        warnings=[ProblemItem(**problem.as_json()) for problem in [*parsed.warnings, *waits]],
+        warnings=[
+            ProblemItem(**problem.as_json()) for problem in [*parsed.warnings, *waits, *room_warnings(context, parsed)]
+        ],
     )
+
+
+def room_warnings(context: Context, parsed: ParsedStudy) -> list[Problem]:
+    """Return what would keep the first trial waiting: a study over its quota waits, and is not refused."""
+    try:
+        context.check_room(reseeded(parsed.spec, parsed.study.seeds or parsed.spec.seeds))
+    except QuotaExceeded as error:
+        return [Problem("/budget", "quota_exceeded", f"trials will wait for the quota: {error.detail}")]
+    except Invalid as error:
+        return [Problem("/base", each.code, f"trials will wait for the disk: {each.detail}") for each in error.problems]
+    return []
 
 
 def first_points(study: Study) -> list[dict[str, object]]:

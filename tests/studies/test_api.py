@@ -6,6 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
+from service.db.access import quotas
 from service.db.session import transaction
 from service.spec.parse.json_patch import apply_patch
 from tests.harness.waiting import until
@@ -211,6 +212,15 @@ def test_bad_documents_are_answered_at_the_field(client: TestClient, changes: An
         assert answer.status_code == 422, answer.text
         assert pointer in [each["pointer"] for each in answer.json()["errors"]], answer.text
     assert client.get("/v1/studies").json()["items"] == []
+
+
+def test_a_study_over_its_quota_is_warned_of_and_not_refused(client: TestClient, studio: Studio) -> None:
+    with transaction(studio.engine) as connection:
+        quotas.set_limit(connection, "queued_runs", "project", studio.principal.project_id, None, 1)
+    for query, status in (({"dry_run": True}, 200), ({}, 201)):
+        answer = client.post("/v1/studies", params=query, json=DOCUMENT)
+        assert answer.status_code == status, answer.text
+        assert ("/budget", "quota_exceeded") in [(each["pointer"], each["code"]) for each in answer.json()["warnings"]]
 
 
 def test_an_idempotency_key_posts_a_study_once(client: TestClient) -> None:
