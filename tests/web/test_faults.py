@@ -107,9 +107,9 @@ def test_differences_stand_under_the_names_of_their_experiments(see: See, traine
     for group in ("experiment", "optimizer.kind"):
         page = see(f"compare?experiments={ids}&group={group}")
         table = page.locator("section", has_text="Differences").locator("table")
-        assert table.get_by_role("columnheader").all_inner_texts() == ["Field", "slow", "fast"]
-        cells = table.get_by_role("row", name="/optimizer/lr").get_by_role("cell")
-        assert [json.loads(each) for each in cells.all_inner_texts()] == [1e-4, 0.05]
+        assert table.get_by_role("columnheader").all_inner_texts() == ["Name", "optimizer.lr", "optimizer.momentum"]
+        assert [each.strip() for each in table.get_by_role("rowheader").all_inner_texts()] == ["slow", "fast"]
+        assert [json.loads(each) for each in table.get_by_role("cell").all_inner_texts()] == [1e-4, 0, 0.05, 0.9]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,10 @@ def test_the_page_works_below_a_path_of_a_proxy(browser: Browser, stack: Product
         page.goto(f"{below}/#key={key}")
         page.get_by_role("link", name="Saddle").wait_for()
         expect(page).to_have_url(re.compile(rf"^{re.escape(below)}/#"))
-        page.reload()
+        with page.expect_request(
+            lambda each: "/v1/events" in each.url
+        ):  # of the view, whose scripts come after the head
+            page.reload()
         page.get_by_role("link", name="Saddle").wait_for()  # the cookie is sent along
         context.close()
     stack.stop(api)
