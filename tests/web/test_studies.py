@@ -69,3 +69,20 @@ def test_the_winner_is_confirmed_on_fresh_seeds_from_the_page(see: See, study: d
     rows = page.locator("section", has_text="What fresh seeds say").locator("tbody tr")
     expect(rows.first.locator("td").last).to_have_text("2")
     expect(page.get_by_role("button", name="Confirm on fresh seeds")).to_have_count(0)
+
+
+def test_a_search_starts_from_an_experiment_and_ends_as_a_duel(see: See, stack: Product) -> None:
+    base = {**SPEC, "name": "searched from", "model": {"kind": "mlp"}, "optimizer": {"kind": "sgd"}, "epochs": 1}
+    made = stack.post("/v1/experiments", base)
+    page = see(f"experiment/{made['id']}")
+    page.get_by_role("button", name="Search…").click()
+    page.get_by_role("radio", name=re.compile("Does SGD with a schedule beat Adam")).check()
+    page.get_by_label("Trials", exact=True).fill("6")
+    page.get_by_role("button", name="Start the study").click()
+    expect(page).to_have_url(re.compile("#/study/std_"))
+    study = page.url.rpartition("/")[2]
+    until(lambda: stack.get(f"/v1/studies/{study}")["state"] == "finished", 120)
+    duel = page.locator("section", has_text="Which is better, each tuned with as many trials").locator("tbody tr")
+    expect(duel).to_have_count(2)
+    for row in duel.all():
+        expect(row.locator("td").nth(1)).to_have_text("3")

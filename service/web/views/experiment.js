@@ -18,6 +18,7 @@ import { readTable, TableExport } from "../lib/table_export.js";
 import { offerUndo } from "../lib/undo.js";
 import { t } from "../lib/words.js";
 import { Comments } from "./comments.js";
+import { SearchFrom } from "./search_from.js";
 
 const SHOWN = 20; // seeds drawn as lines of their own
 const PATIENCE_MS = 700;
@@ -78,6 +79,7 @@ function Actions({ experiment, again, me }) {
   return html`<div class="bar">
     <a class="button" href=${href(["compare"], { experiments: experiment.id })}>${t("compare")}</a>
     <a class="button" href=${href(["new"], { from: experiment.id })}>${t("again")}</a>
+    <${SearchFrom} experiment=${experiment} disabled=${experiment.shared || me.level === "read"}/>
     <${CopyButton} text=${JSON.stringify(experiment.spec, null, 2)} label=${t("copy.json")}/>
     <${DialogButton} button=${t("labels")} disabled=${fixed} title=${t("labels")} label=${t("save")} act=${write}>
       <${Labels} experiment=${experiment}/></${DialogButton}>

@@ -7,6 +7,7 @@ import { DialogButton } from "../lib/dialog.js";
 import { escapeInvisible, formatCount, formatNumber, formatSeconds } from "../lib/format.js";
 import { t } from "../lib/words.js";
 import { outcomesOf } from "./studies.js";
+import { Duel, Importance } from "./study_analysis.js";
 import { nameOf, ParallelTrials, Progress, Rungs, Slices, TrialTable } from "./study_charts.js";
 
 const LOOK_MS = 2500;
@@ -28,12 +29,12 @@ async function allTrials(id, signal) {
 export function StudyPage({ path, me }) {
   const [id] = path;
   const [tick, setTick] = useState(0);
-  const { value, error } = useRequest((signal) => Promise.all([get(`/v1/studies/${id}`, { signal }), allTrials(id, signal)]), [id, tick]);
+  const { value, error } = useRequest((signal) => Promise.all([get(`/v1/studies/${id}`, { signal }), allTrials(id, signal), get(`/v1/studies/${id}/analysis`, { signal })]), [id, tick]);
   const isOpen = !value || !OVER.has(value[0].state) || value[0].confirmation?.state === "running";
   useInterval(LOOK_MS, () => isOpen && setTick((n) => n + 1), [isOpen]);
   if (error && !value) return html`<${Problems} error=${error}/>`;
   if (!value) return html`<p class="empty">${t("loading")}</p>`;
-  const [study, trials] = value;
+  const [study, trials, analysis] = value;
   const again = () => setTick((n) => n + 1);
   return html`<h1>${escapeInvisible(study.name)}</h1>
     <p class="facts row"><${StateLabel} state=${study.state}/><span>${outcomesOf(study.trials)}</span><span>${t("study.objective", { figure: t(`choice.${study.document.objective.figure}`), series: escapeInvisible(study.series), direction: t(`study.${study.direction}`) })}</span>
@@ -43,7 +44,8 @@ export function StudyPage({ path, me }) {
     <${Budget} budget=${study.budget}/>
     <${Best} study=${study} me=${me} again=${again}/>
     ${study.confirmation ? html`<${Confirmation} found=${study.confirmation} series=${study.series}/>` : null}
-    <div class="panels"><${Progress} trials=${trials} study=${study}/><${Slices} trials=${trials} study=${study}/><${Rungs} trials=${trials} study=${study}/><${ParallelTrials} trials=${trials} study=${study}/></div>
+    <${Duel} found=${analysis} series=${study.series}/>
+    <div class="panels"><${Progress} trials=${trials} study=${study}/><${Importance} found=${analysis}/><${Slices} trials=${trials} study=${study}/><${Rungs} trials=${trials} study=${study}/><${ParallelTrials} trials=${trials} study=${study}/></div>
     <${TrialTable} trials=${trials} study=${study}/>`;
 }
 

@@ -1,0 +1,26 @@
+// A study of one experiment's spec: a usual question, and how many trials may answer it.
+import { html, useState } from "../lib/html.js";
+import { navigate } from "../lib/address.js";
+import { get, post } from "../lib/api.js";
+import { Problems, useRequest } from "../lib/components.js";
+import { DialogButton } from "../lib/dialog.js";
+import { escapeInvisible } from "../lib/format.js";
+import { t } from "../lib/words.js";
+
+export function SearchFrom({ experiment, disabled }) {
+  const search = async (form) => {
+    const trials = Number(form.get("trials"));
+    const made = await post("/v1/studies", { preset: form.get("preset"), base: experiment.spec, name: `${experiment.name}, ${form.get("preset")}`.slice(0, 128), ...(trials ? { budget: { trials } } : {}) });
+    navigate(["study", made.id]);
+  };
+  return html`<${DialogButton} button=${t("search.from")} disabled=${disabled} title=${t("search.from.title")} label=${t("search.from.yes")} act=${search}><${Questions}/></${DialogButton}>`;
+}
+
+function Questions() {
+  const { value, error } = useRequest((signal) => get("/v1/studies/presets", { signal }), []);
+  const [chosen, choose] = useState(0);
+  if (error) return html`<${Problems} error=${error}/>`;
+  if (!value) return html`<p class="empty">${t("loading")}</p>`;
+  return html`${value.items.map((each, at) => html`<p key=${each.name}><label><input type="radio" name="preset" value=${each.name} checked=${at === chosen} onChange=${() => choose(at)}/> ${escapeInvisible(each.question)}</label></p>`)}
+    <p><label>${t("budget.trials")} <input type="number" name="trials" min="1" max="10000" placeholder=${String(value.items[chosen].document.budget.trials)}/></label></p>`;
+}
