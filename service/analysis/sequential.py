@@ -16,6 +16,7 @@ Both err where differences are skewed and the mean is 0; `tests/benchmarks/verdi
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def sequential(given: Values | Sequence[float], level: float = LEVEL) -> Sequent
         e=float(np.exp(min(e[-1], 700.0))),
         p=min(1.0, float(np.exp(-e.max()))),
         sign=sign,
-        more=None if sign else _more_pairs(differences, level),
+        more=None if sign else _more_pairs(tuple(differences.tolist()), level),
     )
 
 
@@ -114,8 +115,10 @@ def confidence_sequence(differences: Values, level: float = LEVEL) -> Interval |
     return mean - reach, mean + reach
 
 
-def _more_pairs(differences: Values, level: float) -> int | None:
+@lru_cache(maxsize=256)  # 20 ms, and whoever waits for runs asks again and again
+def _more_pairs(given: tuple[float, ...], level: float) -> int | None:
     """Return the further pairs that decide it in `POWER` of drawn futures, with the mean and sd that were seen."""
+    differences = np.array(given)
     n = len(differences)
     mean, sd = float(differences.mean()), float(differences.std(ddof=1)) if n > 1 else 0.0
     if n < 2 or mean == 0:

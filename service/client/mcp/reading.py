@@ -12,6 +12,7 @@ from service.client.errors import Unusable
 from service.client.mcp.tool import Tool, Which
 from service.client.paths import part
 from service.export.markdown.runs import failure_text
+from service.export.markdown.studies import point_text
 from service.markdown import document, number, plain, quoted, table
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 MARKDOWN = "text/markdown"
 MAX_LISTED, MAX_AWAITED, POLL_S = 50, 50, 1.0
+STUDYING, MAX_BEST = ("running", "paused"), 5  # states that are not ends; trials that are shown
 MAIN = ("val/loss", "val/accuracy", "loss")
 
 
@@ -52,14 +54,34 @@ def list_experiments(
 
 
 def status(client: "Client", what: Which) -> str:
-    """Tell how an experiment, a run or a stored comparison (cmp_...) stands now: states, results, failures, spec."""
+    """Tell how an experiment, a run, a stored comparison (cmp_...) or a study (std_...) stands now.
+
+    States, results over the seeds, failures, the spec; of a study its budget, its best trials, its confirmation.
+    """
     if lookup.is_id(what, "cmp"):
         return client.http.text(f"/v1/comparisons/{part(what)}", MARKDOWN)
+    if lookup.is_id(what, "std"):
+        return study_status(client, what)
     found = lookup.resolve(client, what)
     if len(found) > 1:
         raise Unusable(f"{what} has {len(found)} runs: {', '.join(found[:20])}; name one")
     kind = "runs" if lookup.is_id(found[0], "run") else "experiments"
     return client.http.text(f"/v1/{kind}/{part(found[0])}", MARKDOWN)
+
+
+def study_status(client: "Client", study: str) -> str:
+    """Return how a study stands, and its best trials."""
+    text = client.http.text(f"/v1/studies/{part(study)}", MARKDOWN)
+    found = client.http.get(f"/v1/studies/{part(study)}")
+    sign = 1 if found["direction"] == "min" else -1
+    trials = client.http.get(f"/v1/studies/{part(study)}/trials")["items"]
+    known = sorted((each for each in trials if each["value"] is not None), key=lambda each: sign * each["value"])
+    rows = [
+        [each["number"], each["experiment_id"] or "-", number(each["value"]), point_text(each["point"])]
+        for each in known[:MAX_BEST]
+    ]
+    best = ["## Best trials", "", *table(["trial", "experiment", "value", "point"], rows)] if rows else []
+    return document([[text.rstrip()], best], f"GET /v1/studies/{study}/trials")
 
 
 async def wait(
@@ -69,7 +91,8 @@ async def wait(
         Field(
             min_length=1,
             max_length=MAX_AWAITED,
-            description="experiments or runs, by id or name; a comparison (cmp_...) stands for its confirmation's runs",
+            description="experiments or runs, by id or name; a comparison (cmp_...) stands for its confirmation's "
+            "runs; or one study (std_...) alone",
         ),
     ],
     deadline_s: Annotated[
@@ -82,6 +105,8 @@ async def wait(
     If the deadline passes first, the answer says what is known and what still goes on: call it again.
     """
     until = time.monotonic() + deadline_s
+    if len(what) == 1 and lookup.is_id(what[0], "std"):
+        return await _wait_for_study(client, what[0], until)
     ids = await run_sync(_awaited, client, what)
     while True:
         runs = await run_sync(_current, client, ids)
@@ -89,6 +114,13 @@ async def wait(
         if all(run.over for run in runs) or left <= 0:
             return _told(runs, deadline_s)
         await anyio.sleep(min(POLL_S, left))
+
+
+async def _wait_for_study(client: "Client", study: str, until: float) -> str:
+    path = f"/v1/studies/{part(study)}"
+    while (await run_sync(client.http.get, path))["state"] in STUDYING and (left := until - time.monotonic()) > 0:
+        await anyio.sleep(min(POLL_S, left))
+    return await run_sync(study_status, client, study)
 
 
 def _awaited(client: "Client", what: list[str]) -> list[str]:

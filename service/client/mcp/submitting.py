@@ -8,6 +8,7 @@ from service.client import lookup
 from service.client.errors import describe
 from service.client.formatting import size
 from service.client.mcp.tool import Spec, Tool, Which
+from service.client.paths import part
 from service.errors import Problem
 from service.export.markdown.runs import spec_parts
 from service.markdown import document, number, plain, quoted, table
@@ -122,7 +123,13 @@ def submit(
 
 
 def cancel(client: "Client", what: Which) -> str:
-    """Cancel a run, or every run of an experiment that has not ended. It cannot be undone; what was recorded stays."""
+    """Cancel a run, every run of an experiment that has not ended, or stop a study (std_...), whose trials then end.
+
+    It cannot be undone; what was recorded stays.
+    """
+    if lookup.is_id(what, "std"):
+        state = client.http.post(f"/v1/studies/{part(what)}/stop")["state"]
+        return f"{what}: {state}\n"
     (found,) = lookup.resolve(client, what)
     if lookup.is_id(found, "run"):
         run = client.cancel(found)

@@ -17,7 +17,10 @@ Spec = Annotated[
         '"batch_size": 32, "epochs": 20, "seeds": [0, 1, 2]}; or {"preset": NAME} with only the fields that differ'
     ),
 ]
-Which = Annotated[str, Field(description="an id (exp_..., run_...), an experiment's name, or NAME:SEED for one run")]
+Which = Annotated[
+    str,
+    Field(description="an id (exp_..., run_...), an experiment's name, NAME:SEED for one run, or std_... or cmp_..."),
+]
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from tests.harness.product import Product
 Spec = Callable[..., dict[str, Any]]
 READING = {
     *("find_parts", "show_part", "check_spec", "estimate_cost"),
-    *("list_experiments", "status", "wait", "compare", "diagnose"),
+    *("list_experiments", "status", "wait", "compare", "diagnose", "check_study"),
 }
-ADDING, ENDING = {"submit", "confirm", "extend_confirmation"}, {"cancel"}
+ADDING, ENDING = {"submit", "confirm", "extend_confirmation", "start_study", "confirm_study"}, {"cancel"}
 
 
 def id_in(text: str, prefix: str) -> str:
@@ -68,6 +68,50 @@ def test_an_assistant_comes_from_the_catalogue_to_a_verdict(assist: Assist, spec
         assert 'After 8 seeds, "right \\| rate" is better than "slow"' in await session.call("status", what=comparison)
 
     assert assist(work) == ""
+
+
+def test_an_assistant_finds_a_good_rate_within_a_budget(assist: Assist, client: Client, spec: Spec) -> None:
+    rate = {"kind": "log_uniform", "low": 1e-6, "high": 0.5}
+    study = {"name": "rate | study", "base": spec(probes=[]), "space": {"/optimizer/lr": rate}, "seeds": [0]}
+    study |= {"sampler": {"kind": "sobol"}, "budget": {"trials": 6}, "parallel": 2}
+
+    async def search(session: Session) -> None:
+        refusal = await session.refused("check_study", study=study | {"space": {"/optimizer/rate": rate}})
+        assert "/space/~1optimizer~1rate" in refusal
+        assert "- 6 trials of 40 steps, all seeds together" in await session.call("check_study", study=study)
+        started = await session.call("start_study", study=study)
+        assert '- name "rate \\| study"' in started
+        found = id_in(started, "std")
+        ended = await session.call("wait", what=[found], deadline_s=55)
+        assert "- finished" in ended
+        assert "| trials | 6 | 6 |" in ended
+        best = client.http.get(f"/v1/studies/{found}")["best"]
+        assert f"Trial {best['number']}, experiment {best['experiment_id']}" in ended
+        assert f"| {best['number']} | {best['experiment_id']} |" in ended
+        assert best["point"]["/optimizer/lr"] > 1e-3
+        values = [each["value"] for each in client.http.get(f"/v1/studies/{found}/trials")["items"]]
+        assert best["value"] == min(values) < max(values) - 0.2
+        confirming = await session.call("confirm_study", study=found, seeds=2)
+        comparison = id_in(confirming, "cmp")
+        assert "All runs have ended." in await session.call("wait", what=[comparison])
+        assert f"done, comparison {comparison}: " in await session.call("status", what=found)
+
+    assist(search)
+
+
+def test_a_study_is_stopped_like_a_run(assist: Assist, spec: Spec) -> None:
+    async def stop(session: Session) -> None:
+        base = spec(probes=[], steps=1_000_000)
+        space = {"/optimizer/lr": {"kind": "uniform", "low": 0.01, "high": 0.1}}
+        made = await session.call(
+            "start_study", study={"base": base, "space": space, "budget": {"trials": 3}, "seeds": [0]}
+        )
+        found = id_in(made, "std")
+        assert "- running" in await session.call("wait", what=[found], deadline_s=1)
+        assert await session.call("cancel", what=found) == f"{found}: stopped\n"
+        assert "- stopped" in await session.call("status", what=found)
+
+    assist(stop)
 
 
 def test_a_deadline_tells_what_is_known_and_what_goes_on(assist: Assist, spec: Spec) -> None:

@@ -13,10 +13,12 @@ from service.api.dependencies import (
     id_path,
     json_body,
 )
+from service.api.markdown import IN_MARKDOWN, Accept, in_form
 from service.api.one_thread import OneThread
 from service.api.paging import Cursor, Limit, NumberCursor, page_of
 from service.api.replies import DryRun, IdempotencyKey, NotifyDep, created
 from service.db.studies import studies
+from service.export.markdown.studies import study_markdown
 from service.schemas.studies.analysis import StudyAnalysis, StudyPresets
 from service.schemas.studies.answers import StudiesPage, StudyPreview, StudyView, TrialsPage, TrialView
 from service.schemas.studies.requests import TrialRequest
@@ -85,10 +87,15 @@ def list_study_presets() -> StudyPresets:
     return study_presets()
 
 
-@router.get("/{study_id}", operation_id="get_study")
-def get_study(study_id: StudyId, principal: PrincipalDep, connection: ConnectionDep) -> StudyView:
-    """Return a study: its state, its budget used and saved, its best trial so far, and its confirmation."""
-    return answers.read_study(connection, principal, study_id)
+@router.get("/{study_id}", operation_id="get_study", response_model=StudyView, responses=IN_MARKDOWN)
+def get_study(
+    study_id: StudyId, principal: PrincipalDep, connection: ConnectionDep, response: Response, accept: Accept = None
+) -> StudyView | Response:
+    """Return a study: its state, its budget used and saved, its best trial so far, and its confirmation.
+
+    JSON, or a short text with `Accept: text/markdown`.
+    """
+    return in_form(accept, answers.read_study(connection, principal, study_id), study_markdown, response)
 
 
 @router.get("/{study_id}/analysis", operation_id="get_study_analysis")
