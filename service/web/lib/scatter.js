@@ -34,7 +34,7 @@ export function scaleOf(values, log) {
   return { place: (value) => (isNumber(value) ? at(log ? Math.log10(value) : value) : null), ticks: ticks.map((tick, index) => ({ at: at(tick), label: labels[index] })) };
 }
 
-const wordOf = (value) => (typeof value === "string" ? value : value && typeof value === "object" ? value.kind || JSON.stringify(value) : JSON.stringify(value));
+export const wordOf = (value) => (typeof value === "string" ? value : value && typeof value === "object" ? value.kind || JSON.stringify(value) : JSON.stringify(value));
 
 function wordScale(values) {
   const words = [...new Set(values.filter((value) => value !== null && value !== undefined).map(wordOf))];

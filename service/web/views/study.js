@@ -5,6 +5,7 @@ import { get, post, queryString } from "../lib/api.js";
 import { ActionButton, CopyButton, Problems, Prose, StateLabel, useInterval, useRequest } from "../lib/components.js";
 import { DialogButton } from "../lib/dialog.js";
 import { escapeInvisible, formatCount, formatNumber, formatSeconds } from "../lib/format.js";
+import { wordOf } from "../lib/scatter.js";
 import { t } from "../lib/words.js";
 import { outcomesOf } from "./studies.js";
 import { Duel, Importance } from "./study_analysis.js";
@@ -45,7 +46,7 @@ export function StudyPage({ path, me }) {
     <${Best} study=${study} me=${me} again=${again}/>
     ${study.confirmation ? html`<${Confirmation} found=${study.confirmation} series=${study.series}/>` : null}
     <${Duel} found=${analysis} series=${study.series}/>
-    <div class="panels"><${Progress} trials=${trials} study=${study}/><${Importance} found=${analysis}/><${Slices} trials=${trials} study=${study}/><${Rungs} trials=${trials} study=${study}/><${ParallelTrials} trials=${trials} study=${study}/></div>
+    <div class="panels"><${Progress} trials=${trials} study=${study}/><${Importance} found=${analysis} space=${study.document.space}/><${Slices} trials=${trials} study=${study}/><${Rungs} trials=${trials} study=${study}/><${ParallelTrials} trials=${trials} study=${study}/></div>
     <${TrialTable} trials=${trials} study=${study}/>`;
 }
 
@@ -73,7 +74,7 @@ function Budget({ budget }) {
     ${budget.saved_steps ? html`<div><dt>${t("budget.saved")}</dt><dd>${t("budget.saved.steps", { n: formatCount(budget.saved_steps) })}</dd></div>` : null}</dl>`;
 }
 
-const shown = (value) => (typeof value === "number" ? formatNumber(value) : escapeInvisible(value && value.kind ? value.kind : JSON.stringify(value)));
+const shown = (value) => (typeof value === "number" ? formatNumber(value) : escapeInvisible(wordOf(value)));
 
 const around = (mean, interval) => html`${formatNumber(mean)}${interval ? html` <small>${formatNumber(interval[0])} – ${formatNumber(interval[1])}</small>` : null}`;
 

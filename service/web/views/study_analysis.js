@@ -2,6 +2,7 @@
 import { html } from "../lib/html.js";
 import { CopyButton } from "../lib/components.js";
 import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
+import { wordOf } from "../lib/scatter.js";
 import { t } from "../lib/words.js";
 import { nameOf } from "./study_charts.js";
 
@@ -21,9 +22,24 @@ export function Duel({ found, series }) {
     ${borders.length ? html`<ul class="warnings">${borders.map((each) => html`<li key=${`${each.label} ${each.pointer}`}>${t("border", { label: escapeInvisible(each.label), name: nameOf(each.pointer), value: formatNumber(each.value), bound: formatNumber(each.bound) })} <${CopyButton} text=${JSON.stringify([each.patch])} label=${t("border.patch")}/></li>`)}</ul>` : null}`;
 }
 
-export function Importance({ found }) {
+// A dimension with the options that it depends on: "optimizer lr (adamw)" of "/optimizer=1 > /optimizer/lr".
+function labelOf(name, space) {
+  const steps = name.split(" > ");
+  const pointer = steps.pop();
+  const options = [];
+  let within = space;
+  for (const step of steps) {
+    const [, outer, at] = step.match(/^(.*)=(\d+)$/) || [];
+    const option = within?.[outer]?.options?.[Number(at)];
+    options.push(option ? option.name || wordOf(option.value) : step);
+    within = option?.space;
+  }
+  return nameOf(pointer) + (options.length ? ` (${options.map(escapeInvisible).join(", ")})` : "");
+}
+
+export function Importance({ found, space }) {
   const known = found.importance.filter(({ share }) => share !== null);
   if (known.length < 2) return null;
-  return html`<section class="panel"><h2>${t("importance")}</h2><dl class="shares">${known.map((each) => html`<div key=${each.name}><dt>${nameOf(each.pointer)}</dt><dd><progress max="1" value=${each.share} aria-label=${nameOf(each.pointer)}></progress> ${Math.round(100 * each.share)} %</dd></div>`)}</dl>
+  return html`<section class="panel"><h2>${t("importance")}</h2><dl class="shares">${known.map((each) => html`<div key=${each.name}><dt>${labelOf(each.name, space)}</dt><dd><progress max="1" value=${each.share} aria-label=${labelOf(each.name, space)}></progress> ${Math.round(100 * each.share)} %</dd></div>`)}</dl>
     <p class="hint">${t("importance.how")}</p></section>`;
 }

@@ -3,7 +3,7 @@ import { html, useMemo, useState } from "../lib/html.js";
 import { navigate } from "../lib/address.js";
 import { Chart, look } from "../lib/chart.js";
 import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
-import { Scatter, scaleOf, spansMagnitudes, titleOfPoint } from "../lib/scatter.js";
+import { Scatter, scaleOf, spansMagnitudes, titleOfPoint, wordOf } from "../lib/scatter.js";
 import { t } from "../lib/words.js";
 
 const SLICES = 8; // dimensions drawn at once
@@ -100,7 +100,7 @@ export function TrialTable({ trials, study }) {
   const sign = study.direction === "min" ? 1 : -1;
   const worth = (trial) => (trial.value === null ? Infinity : sign * trial.value);
   const sorted = by === "number" ? trials : [...trials].sort((one, other) => worth(one) - worth(other) || one.number - other.number);
-  const shown = (value) => (typeof value === "number" ? formatNumber(value) : escapeInvisible(value && value.kind ? value.kind : JSON.stringify(value)));
+  const shown = (value) => (typeof value === "number" ? formatNumber(value) : escapeInvisible(wordOf(value)));
   const open = ({ experiment_id: id }) => id && navigate(["experiment", id]);
   return html`<h2>${t("study.trials", { n: formatCount(trials.length) })}</h2><div class="scroll tall"><table class="list"><thead><tr>
     <th scope="col"><button type="button" class="plain" onClick=${() => setBy("number")}>${t("column.trial")}</button></th><th scope="col">${t("column.state")}</th>
