@@ -60,6 +60,7 @@ from worker.trainer.step.stopping import describe_stop
 
 MAX_RESTORE_POINTS = 3  # the kept ones and the one it started from
 NONDETERMINISTIC = "nondeterministic_operations"  # the kind of reading
+ALIVE_PERIOD_S = 0.5  # between two signs of life while nothing is trained that is recorded
 USAGE_PERIOD_S = 1.0  # between two reports of GPU usage
 
 
@@ -348,9 +349,17 @@ class Session:
         """Find out why the run learned little, if it did; everything else is saved, so nothing can be lost."""
         from worker.trainer.probes.learnability.at_end import learnability_at_end  # noqa: PLC0415  rarely needed
 
-        found = learnability_at_end(
-            self.training, time.monotonic() - self.began_at, lambda: self.supervisor.stop is not None
-        )
+        sent = time.monotonic()
+
+        def stopped() -> bool:
+            """Tell the supervisor that it goes on, of which its steps send nothing; return whether to stop."""
+            nonlocal sent
+            if time.monotonic() - sent >= ALIVE_PERIOD_S:
+                sent = time.monotonic()
+                self.supervisor.send(Alive())
+            return self.supervisor.stop is not None
+
+        found = learnability_at_end(self.training, time.monotonic() - self.began_at, stopped)
         if found is not None:
             self.training.probes.readings.append(ProbeReading(self.training.step, *found))
             self._send_readings()

@@ -170,6 +170,11 @@ def test_it_is_not_done_where_the_spec_does_not_allow_it(ended: Any, changes: di
     assert learnability_at_end(training, 0.5, lambda: False) is None
 
 
+def test_a_run_whose_steps_are_slow_is_left_alone(ended: Any) -> None:
+    training = ended(optimizer={"kind": "sgd", "lr": 1e-5}, steps=30)
+    assert learnability_at_end(training, 30 * 0.05, lambda: False) is None
+
+
 def test_it_is_done_at_the_end_and_says_what_it_cost(ended: Any) -> None:
     training = ended(optimizer={"kind": "sgd", "lr": 1e-5}, steps=40)
     found = learnability_at_end(training, 0.5, lambda: False)

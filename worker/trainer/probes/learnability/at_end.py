@@ -20,6 +20,7 @@ from worker.trainer.probes.measurement import ProbedTraining, side_effect_free
 KIND = "learnability"
 HALF = 0.6  # of the way: rules take 0.5 of a mean over the last steps, which is above the loss at the end
 MIN_STEPS = 20  # of a run; shorter ones are not diagnosed
+MIN_UPDATES = 150  # beside the run, of its own speed: fewer tell nothing
 MAX_PARAMETERS = 20_000_000  # three more models of this size are kept at a time
 LOOKED_AT = 256  # rows that say whether it learned
 SHARE, LEAST_S, MOST_S = 0.1, 5.0, 60.0  # of the time that the run took, and bounds in seconds
@@ -57,6 +58,8 @@ def _wanted(training: ProbedTraining, trained_s: float) -> bool:
     if spec.diagnose == "never" or spec.dataset.facts.task == "objective" or spec.resources.devices > 1:
         return False
     if training.step < MIN_STEPS or any(probe.kind == KIND for probe in spec.probes):
+        return False
+    if MIN_UPDATES * trained_s / training.step > _seconds(trained_s):
         return False
     if spec.max_seconds is not None and trained_s + BUSY * _seconds(trained_s) > spec.max_seconds:
         return False
