@@ -34,9 +34,12 @@ def submit_trial(
     by_hand: bool = False,
     repeats: int | None = None,
 ) -> tuple[str, int]:
-    """Store the trial and its experiment, and queue a run for each seed; return their pool and how many they are."""
+    """Store the trial and its experiment, and queue a run for each seed; return their pool and how many they are.
+
+    Nothing is trained beside a trial that learns little: a search expects such trials, and its budget is for points.
+    """
     context.check_disk(spec)
-    named = spec.model_copy(update={"name": with_suffix(stored.name, f" #{number}")})
+    named = spec.model_copy(update={"name": with_suffix(stored.name, f" #{number}"), "diagnose": "never"})
     steps, pool = rung_steps(study, spec.total_steps), spec.pool or context.settings.pool
     new = NewExperiment(named, pool, study_id=stored.id, trial=number, pause_at=steps[0] if steps else None)
     (added,) = context.add_many([new])

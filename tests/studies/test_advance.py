@@ -43,6 +43,7 @@ def test_trials_wait_at_their_rungs_and_the_best_go_on(studio: Studio) -> None:
     held = studio.claim()
     assert held is not None
     assert held.pause_at == 10
+    assert held.spec["diagnose"] == "never", "a search expects trials that learn little"
     studio.train(held, by_rate(held))
     studio.advance()
     assert studio.states(study_id) == ["running"] * 3, "the other seed still trains"
