@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -41,10 +42,33 @@ def test_what_others_wrote_is_as_they_wrote_it_and_has_its_licence() -> None:
     assert {"htm.LICENSE", "preact.LICENSE", "uplot.LICENSE"} <= set(listed)
 
 
-def test_all_scripts_together_stay_small() -> None:
-    assert (
-        sum(len(gzip.compress(path.read_bytes())) for path in FOLDER.rglob("*.js")) <= 170_000
-    )  # with the views of people and administration
+def needed_by(module: Path) -> set[Path]:
+    """Return the module and what it imports, directly or not, before it runs."""
+    found, open_ones = set[Path](), [module.resolve()]
+    while open_ones:
+        each = open_ones.pop()
+        if each not in found:
+            found.add(each)
+            asked = re.findall(r'\bfrom "([^"]+)"', each.read_text())
+            open_ones += [(each.parent / path).resolve() for path in asked]
+    return found
+
+
+def packed(scripts: set[Path]) -> int:
+    """Return the bytes of the scripts, each packed by itself."""
+    return sum(len(gzip.compress(path.read_bytes())) for path in scripts)
+
+
+def test_no_view_takes_many_scripts_in_either_language() -> None:
+    """A view loads its own, the frame's, uPlot and one language; the others come when nothing else is to be done."""
+    views = re.findall(r'import\("(./views/[^"]+)"\)', (FOLDER / "app.js").read_text())
+    assert len(views) > 10
+    for language in ("en", "zh"):
+        words = needed_by(FOLDER / "lib" / f"words.{language}.js")
+        frame = needed_by(FOLDER / "app.js") | words | {(VENDOR / "uplot.js").resolve()}
+        for view in views:
+            assert packed(frame | needed_by(FOLDER / view)) <= 170_000, (view, language)
+    assert packed({*FOLDER.rglob("*.js")}) <= 240_000, "all together, in both languages"
 
 
 def test_a_part_is_packed_and_not_sent_again_to_whoever_has_it(open_house: TestClient) -> None:
