@@ -148,12 +148,14 @@ def test_the_handle_is_moved_by_keys_and_by_the_mouse_and_remembered(see: See, t
 def test_marks_and_the_place_in_the_table_outlive_going_there_and_back(see: See, trained: Trained) -> None:
     page = see("experiments")
     page.set_viewport_size({"width": 1280, "height": 420})
-    page.get_by_label("Select fast", exact=True).click()
+    rows = page.locator("tbody tr[data-row] a[href^='#/experiment/']")
+    marked, opened = (rows.nth(at).inner_text() for at in (3, 5))  # whatever else was trained before
+    page.get_by_label(f"Select {marked}", exact=True).click()
     page.locator(".scroll.tall").evaluate("node => { node.scrollTop = 108; }")
     expect(page).to_have_url(re.compile(r"[?&]top=3\b"))
-    page.get_by_role("link", name="slow", exact=True).click()
-    page.get_by_role("heading", name="slow").wait_for()
+    page.get_by_role("link", name=opened, exact=True).click()
+    page.get_by_role("heading", name=opened).wait_for()
     page.go_back()
-    expect(page.get_by_label("Select fast", exact=True)).to_be_checked()
+    expect(page.get_by_label(f"Select {marked}", exact=True)).to_be_checked()
     table = page.locator(".scroll.tall")
     until(lambda: abs(table.evaluate("node => node.scrollTop") - 108) <= 2, 10)

@@ -143,8 +143,10 @@ def test_a_new_experiment_leaves_the_row_that_is_looked_at_where_it_is(
 ) -> None:
     page = see("experiments")
     page.set_viewport_size({"width": 1280, "height": 420})
-    row = page.get_by_role("link", name="slow", exact=True)
     page.locator(".scroll.tall").evaluate("node => { node.scrollTop = node.scrollHeight; }")
+    page.wait_for_timeout(300)
+    oldest = page.locator("tbody tr[data-row] a[href^='#/experiment/']").last.inner_text()
+    row = page.get_by_role("link", name=oldest, exact=True)  # whatever was trained first in this session
     before = row.bounding_box()
     made = stack.post("/v1/experiments", SPEC | {"name": "newcomer", "steps": 1, "epochs": None})
     count = page.locator(".count", has_text="shown")
