@@ -176,3 +176,13 @@ def test_a_comparison_follows_its_runs_and_stores_one_question(see: See, stack: 
     assert len(seen) > 2, seen  # the last point is another one
     assert asked.count("POST") == 1
     stack.wait_for_end(made["runs"][0]["id"])
+
+
+def test_a_constant_stays_one_whatever_rounding_makes_of_it(see: See) -> None:
+    asked = """async () => {
+        const { valueRange } = await import("/page/lib/chart/ranges.js");
+        return valueRange([[0.05, 0.05 * (1 + 4e-16), 0.05 * (1 - 4e-16)]], (value) => value, false);
+    }"""
+    found = see("workers").evaluate(asked)
+    assert found["low"] == found["high"]
+    assert not found["cut"]

@@ -3,6 +3,7 @@
 const CUT = 0.01; // of the values, at each end
 const WORTH = 1.25; // a whole range up to this many times as wide is shown whole
 const MOST_SORTED = 20_000;
+const ROUNDING = 1e-9; // relative: values that differ by less are one value, which smoothing computed twice
 
 // {low, high, cut}: the range of all values of the lines, and whether values lie beyond it.
 export function valueRange(columns, convert, whole) {
@@ -17,6 +18,7 @@ export function valueRange(columns, convert, whole) {
     }
   }
   if (!count) return { low: null, high: null, cut: false };
+  if (most - least <= ROUNDING * Math.max(Math.abs(least), Math.abs(most))) return { low: least, high: least, cut: false };
   if (whole) return { low: least, high: most, cut: false };
   const every = Math.max(1, Math.ceil(count / MOST_SORTED));
   const sample = [];
