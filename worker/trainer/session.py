@@ -13,10 +13,7 @@ from typing import Any, Protocol
 import torch
 
 from service.errors import RunFailure
-from service.ingest.splits.part_codes import MAX_ROWS, encode_parts
 from service.nonfinite import dumps
-from service.spec.datasets.reported_split import SPLIT
-from service.spec.datasets.splits import PARTS
 from service.spec.experiment import Experiment
 from service.spec.training import allowed_nonfinite
 from service.storage.files import pieces_of, sha256_of_pieces
@@ -51,11 +48,11 @@ from worker.trainer.loop import Training, evaluate_start, prepare, train
 from worker.trainer.numerics import numerics, report_nondeterminism
 from worker.trainer.optim.schedule_free import eval_weights
 from worker.trainer.prediction_job import PredictionJob
-from worker.trainer.prepare.preparation import shorten
 from worker.trainer.probe_job import ProbeJob
 from worker.trainer.probes.runner import MAX_READING_BYTES
 from worker.trainer.probes.runner import Reading as ProbeReading
 from worker.trainer.recorder import Points, Recorder, make_recorder
+from worker.trainer.start_readings import add_start_readings
 from worker.trainer.step.stopping import describe_stop
 
 MAX_RESTORE_POINTS = 3  # the kept ones and the one it started from
@@ -229,12 +226,11 @@ class Session:
         first, total, record, supervisor = self.training.step + 1, self.total, self.recorder.record, self.supervisor
         if first > total:
             return "succeeded", None
-        if self._pauses_now():  # an earlier attempt saved this state and broke off before it could end
+        pause = total + 1 if self.request.pause_at is None else self.request.pause_at
+        if self.training.step >= pause:  # an earlier attempt saved this state and broke off before it could end
             return "paused", None
         readings = self.training.probes.readings
-        self._show_split()
-        self._show_preparation()
-        self._show_augmentation()
+        add_start_readings(self.training, self.request.fork)
         self.recorder.record_start(evaluate_start(self.training))
         for step in train(self.training):
             record(step)
@@ -246,7 +242,7 @@ class Session:
             best = reason if reason is not None and reason.word == "best" else None
             if step.step == total or self.training.ended:
                 return "succeeded", best
-            if self._pauses_now() and supervisor.stop != "cancel":
+            if step.step >= pause and supervisor.stop != "cancel":
                 return "paused", best
             if supervisor.stop is not None:
                 return OUTCOMES[supervisor.stop], best
@@ -256,40 +252,6 @@ class Session:
                 self._flush_all()
                 self._checkpoint(reason)
         return "succeeded", None
-
-    def _pauses_now(self) -> bool:
-        """Whether the run shall pause by itself in its present state."""
-        return self.request.pause_at is not None and self.training.step >= self.request.pause_at
-
-    def _show_split(self) -> None:
-        """Add a reading with the part of each row, at the start of a run whose split only a worker can make."""
-        training, dataset = self.training, self.training.spec.dataset
-        numbers, training.row_numbers = training.row_numbers, []
-        begins = training.step == 0 or self.request.fork
-        if begins and numbers and dataset.facts.rows <= MAX_ROWS:
-            counts = dict(zip(PARTS, map(len, numbers), strict=True))
-            data = {"rows": dataset.facts.rows} | counts | {"parts": encode_parts(dataset.facts.rows, numbers)}
-            training.probes.readings.append(ProbeReading(training.step, SPLIT, data))
-
-    def _show_preparation(self) -> None:
-        """Add a reading with what was fitted on the training rows, at the start of a run."""
-        training = self.training
-        data = {} if training.preparation is None else shorten(training.preparation)
-        if training.target is not None:
-            data["target"] = training.target
-        if training.class_weights is not None:
-            data["class_weights"] = training.class_weights
-        if data and training.step == 0:
-            training.probes.readings.append(ProbeReading(0, "preparation", data))
-
-    def _show_augmentation(self) -> None:
-        """Add a reading with augmented images, at the start of a run."""
-        training = self.training
-        if training.augment is not None and training.step == 0:
-            from worker.trainer.augment.preview import KIND, augmented_samples  # noqa: PLC0415  loads Pillow
-
-            data = augmented_samples(training.batches, training.augment)
-            training.probes.readings.append(ProbeReading(0, KIND, data))
 
     def _add_nondeterministic(self, operation: str) -> None:
         """Add an operation without a deterministic kernel to the reading that lists them, under `determinism: warn`."""

@@ -110,7 +110,10 @@ def test_a_dimension_of_an_option_is_told_at_its_place() -> None:
 
 def test_an_option_may_need_the_dimensions_it_brings() -> None:
     step = {"value": {"kind": "step"}, "space": {"/schedule/step_size": {"kind": "int", "low": 50, "high": 200}}}
-    parse_study(study({"/schedule": {"kind": "choice", "options": ["constant", step]}}))
+    found = parse_study(study({"/schedule": {"kind": "choice", "options": ["constant", step]}})).study
+    assert found.space["/schedule"].edges()["/options/1/value"] == {"kind": "step"}
+    with pytest.raises(Invalid):  # a step size is missing
+        parse_study(study({"/schedule": {"kind": "choice", "options": ["constant", {"value": {"kind": "step"}}]}}))
 
 
 def test_choices_nest() -> None:
