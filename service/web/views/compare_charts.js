@@ -5,6 +5,7 @@ import { parseNumber } from "../lib/api.js";
 import { Chart, Legend, look } from "../lib/chart.js";
 import { escapeInvisible, formatNumber } from "../lib/format.js";
 import { readTable, TableExport } from "../lib/table_export.js";
+import { ParallelPlot } from "../lib/parallel.js";
 import { t } from "../lib/words.js";
 
 const result = (group, series, figure) => {
@@ -46,39 +47,15 @@ function placed(x, group, series, which) {
   return { x, y: result(group, series, which), lo, hi };
 }
 
-const WIDTH = 1000;
-const HEIGHT = 240;
-
 // Every field that differs is an upright, the result the last one; each group is a line across them.
 export function Parallel({ difference, groups, series, figure: which }) {
   const fields = Object.entries(difference).filter(([, { missing }]) => missing.length === 0).slice(0, 9);
   if (fields.length < 2 || groups.length < 2 || !plain(groups)) return null;
-  const axes = [...fields.map(([name, { values }]) => ({ name, values })), { name: series, values: groups.map((group) => result(group, series, which)) }].map(scaled);
-  const x = (index) => 60 + (index * (WIDTH - 120)) / (axes.length - 1);
+  const axes = [...fields.map(([name, { values }]) => ({ name: escapeInvisible(name).replace(/^\//, ""), values })), { name: escapeInvisible(series), values: groups.map((group) => result(group, series, which)) }];
   const lines = groups.map((group, at) => ({ label: group.label, ...look(at) }));
-  return html`<section class="panel"><h2>${t("parallel")}</h2><svg class="parallel" viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${t("parallel")}>
-    ${axes.map((axis, index) => html`<g key=${axis.name}><line class="upright" x1=${x(index)} x2=${x(index)} y1="30" y2=${HEIGHT - 30}/>
-      <text x=${x(index)} y="14" text-anchor="middle">${escapeInvisible(axis.name).replace(/^\//, "")}</text>
-      ${axis.ticks.map(({ at, label }) => html`<text class="tick" x=${x(index) + 5} y=${30 + (1 - at) * (HEIGHT - 60) + 4}>${label}</text>`)}</g>`)}
-    ${lines.map((line, at) => html`<polyline key=${line.label} fill="none" stroke=${line.colour} stroke-width="2" stroke-dasharray=${line.dash.join(" ")}
-      points=${axes.map((axis, index) => (axis.places[at] === null ? "" : `${x(index)},${30 + (1 - axis.places[at]) * (HEIGHT - 60)}`)).join(" ")}/>`)}</svg>
+  const drawn = lines.map((line) => ({ key: line.label, style: { stroke: line.colour, strokeWidth: 2, strokeDasharray: line.dash.join(" ") }, title: escapeInvisible(line.label) }));
+  return html`<section class="panel"><h2>${t("parallel")}</h2><${ParallelPlot} axes=${axes} lines=${drawn} label=${t("parallel")}/>
     <${Legend} lines=${lines}/></section>`;
-}
-
-// Numbers lie by size (by magnitude where they span more than a hundredfold), all else by its words.
-function scaled({ name, values }) {
-  const numbers = values.every((value) => value === null || typeof value === "number");
-  if (!numbers) {
-    const words = [...new Set(values.map((value) => JSON.stringify(value)))].sort();
-    const place = (word) => (words.length < 2 ? 0.5 : words.indexOf(word) / (words.length - 1));
-    return { name, places: values.map((value) => place(JSON.stringify(value))), ticks: words.map((word) => ({ at: place(word), label: escapeInvisible(JSON.parse(word)).slice(0, 16) })) };
-  }
-  const known = values.filter((value) => value !== null);
-  if (!known.length) return { name, places: values, ticks: [] };
-  const [low, high] = [Math.min(...known), Math.max(...known)];
-  const scale = low > 0 && high / low > 100 ? Math.log : (value) => value;
-  const place = (value) => (value === null ? null : high === low ? 0.5 : (scale(value) - scale(low)) / (scale(high) - scale(low)));
-  return { name, places: values.map(place), ticks: [...new Set([low, high])].map((value) => ({ at: place(value), label: formatNumber(value, 3) })) };
 }
 
 export function Target({ target, groups, axis }) {

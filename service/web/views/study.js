@@ -9,7 +9,7 @@ import { wordOf } from "../lib/scatter.js";
 import { t } from "../lib/words.js";
 import { outcomesOf } from "./studies.js";
 import { Duel, Importance } from "./study_analysis.js";
-import { nameOf, ParallelTrials, Progress, Rungs, Slices, TrialTable } from "./study_charts.js";
+import { around, nameOf, ParallelTrials, Progress, Rungs, Slices, TrialTable } from "./study_charts.js";
 
 const LOOK_MS = 2500;
 const PAGES = 20;
@@ -30,12 +30,14 @@ async function allTrials(id, signal) {
 export function StudyPage({ path, me }) {
   const [id] = path;
   const [tick, setTick] = useState(0);
-  const { value, error } = useRequest((signal) => Promise.all([get(`/v1/studies/${id}`, { signal }), allTrials(id, signal), get(`/v1/studies/${id}/analysis`, { signal })]), [id, tick]);
-  const isOpen = !value || !OVER.has(value[0].state) || value[0].confirmation?.state === "running";
+  const { value: study, error } = useRequest((signal) => get(`/v1/studies/${id}`, { signal }), [id, tick]);
+  const isOpen = !study || !OVER.has(study.state) || study.confirmation?.state === "running";
   useInterval(LOOK_MS, () => isOpen && setTick((n) => n + 1), [isOpen]);
-  if (error && !value) return html`<${Problems} error=${error}/>`;
-  if (!value) return html`<p class="empty">${t("loading")}</p>`;
-  const [study, trials, analysis] = value;
+  const news = study && JSON.stringify([study.state, study.trials]); // the trials are long, and change with these
+  const { value: found, error: failure } = useRequest((signal) => (news ? Promise.all([allTrials(id, signal), get(`/v1/studies/${id}/analysis`, { signal })]) : Promise.resolve(null)), [id, news]);
+  if (!found && (error || failure)) return html`<${Problems} error=${error || failure}/>`;
+  if (!study || !found) return html`<p class="empty">${t("loading")}</p>`;
+  const [trials, analysis] = found;
   const again = () => setTick((n) => n + 1);
   return html`<h1>${escapeInvisible(study.name)}</h1>
     <p class="facts row"><${StateLabel} state=${study.state}/><span>${outcomesOf(study.trials)}</span><span>${t("study.objective", { figure: t(`choice.${study.document.objective.figure}`), series: escapeInvisible(study.series), direction: t(`study.${study.direction}`) })}</span>
@@ -76,8 +78,6 @@ function Budget({ budget }) {
 
 const shown = (value) => (typeof value === "number" ? formatNumber(value) : escapeInvisible(wordOf(value)));
 
-const around = (mean, interval) => html`${formatNumber(mean)}${interval ? html` <small>${formatNumber(interval[0])} – ${formatNumber(interval[1])}</small>` : null}`;
-
 // The best finished trial as the search sees it, and what makes it sure.
 function Best({ study, me, again }) {
   const { best } = study;
@@ -100,6 +100,6 @@ function Best({ study, me, again }) {
 function Confirmation({ found, series }) {
   return html`<section class="panel"><h2>${t("study.confirmation")}</h2><p><${Prose} text=${found.report}/></p>
     <table class="list"><thead><tr>${["trial", "fresh", "runs"].map((word) => html`<th key=${word} scope="col">${t(`column.${word}`)}${word === "fresh" ? ` ${escapeInvisible(series)}` : ""}</th>`)}</tr></thead>
-    <tbody>${found.fresh.map((each) => html`<tr key=${each.number}><td><a href=${href(["experiment", each.experiment_id])}>${t("trial", { n: each.number })}</a></td><td class="number">${each.mean === null ? "–" : around(each.mean, each.interval)}</td><td class="number">${each.n}</td></tr>`)}</tbody></table>
+    <tbody>${found.fresh.map((each) => html`<tr key=${each.number}><td><a href=${href(["experiment", each.experiment_id])}>${t("trial", { n: each.number })}</a></td><td class="number">${around(each.mean, each.interval)}</td><td class="number">${each.n}</td></tr>`)}</tbody></table>
     <p><a href=${href(["compare"], { experiments: found.fresh.map((each) => each.experiment_id).join(",") })}>${t("place.compare")}</a></p></section>`;
 }

@@ -4,9 +4,8 @@ import { CopyButton } from "../lib/components.js";
 import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
 import { wordOf } from "../lib/scatter.js";
 import { t } from "../lib/words.js";
-import { nameOf } from "./study_charts.js";
+import { around, nameOf } from "./study_charts.js";
 
-const around = (mean, interval) => (mean === null ? "–" : html`${formatNumber(mean)}${interval ? html` <small>${formatNumber(interval[0])} – ${formatNumber(interval[1])}</small>` : null}`);
 const number = (value) => (value === null ? "–" : formatNumber(value));
 
 // Each scientific value with the same number of trials: its best, and how good a trial of it is that nobody tuned.

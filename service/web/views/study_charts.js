@@ -3,12 +3,14 @@ import { html, useMemo, useState } from "../lib/html.js";
 import { navigate } from "../lib/address.js";
 import { Chart, look } from "../lib/chart.js";
 import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
-import { Scatter, scaleOf, spansMagnitudes, titleOfPoint, wordOf } from "../lib/scatter.js";
+import { ParallelPlot } from "../lib/parallel.js";
+import { Scatter, spansMagnitudes, titleOfPoint, wordOf } from "../lib/scatter.js";
 import { t } from "../lib/words.js";
 
 const SLICES = 8; // dimensions drawn at once
-const WIDTH = 1000;
-const HEIGHT = 260;
+
+// A mean with its interval, where it has one.
+export const around = (mean, interval) => (mean === null ? "–" : html`${formatNumber(mean)}${interval ? html` <small>${formatNumber(interval[0])} – ${formatNumber(interval[1])}</small>` : null}`);
 
 // What a trial is worth so far: its value, or where it was stopped the one at its last rung; null: it diverged, or nothing.
 export const worthOf = (trial) => trial.value ?? trial.rungs.at(-1) ?? null;
@@ -56,16 +58,10 @@ export function ParallelTrials({ trials, study }) {
   const names = dimensionsOf(trials).slice(0, 9);
   const measured = trials.filter(isMeasured);
   if (names.length < 2 || measured.length < 2) return null;
-  const axes = [...names.map((name) => ({ name: nameOf(name), values: measured.map(({ point }) => point[name] ?? null) })), { name: study.series, values: measured.map(worthOf) }]
-    .map((axis) => ({ ...axis, scale: scaleOf(axis.values, spansMagnitudes(axis.values)) }));
-  const x = (index) => 60 + (index * (WIDTH - 120)) / (axes.length - 1);
-  const y = (at) => 30 + (1 - at) * (HEIGHT - 60);
+  const axes = [...names.map((name) => ({ name: nameOf(name), values: measured.map(({ point }) => point[name] ?? null) })), { name: escapeInvisible(study.series), values: measured.map(worthOf) }];
   const ranks = rankOf(measured, study.direction);
-  return html`<section class="panel wide"><h2>${t("study.parallel")}</h2><svg class="parallel" viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${t("study.parallel")}>
-    ${measured.map((trial, at) => html`<polyline key=${trial.number} class="trial" fill="none" style=${{ strokeOpacity: 0.08 + 0.92 * ranks[at] ** 3 }}
-      points=${axes.map((axis, index) => [x(index), axis.scale.place(axis.values[at])]).filter(([, place]) => place !== null).map(([across, place]) => `${across},${y(place)}`).join(" ")}><title>${titleOf(trial, study.series)}</title></polyline>`)}
-    ${axes.map((axis, index) => html`<g key=${axis.name}><line class="upright" x1=${x(index)} x2=${x(index)} y1="30" y2=${HEIGHT - 30}/><text x=${x(index)} y="16" text-anchor="middle">${axis.name}</text>
-      ${axis.scale.ticks.map(({ at, label }) => html`<text class="tick" x=${x(index) + 6} y=${y(at) - 4}>${escapeInvisible(label)}</text>`)}</g>`)}</svg>
+  const lines = measured.map((trial, at) => ({ key: trial.number, class: "trial", style: { strokeOpacity: 0.08 + 0.92 * ranks[at] ** 3 }, title: titleOf(trial, study.series) }));
+  return html`<section class="panel wide"><h2>${t("study.parallel")}</h2><${ParallelPlot} axes=${axes} lines=${lines} label=${t("study.parallel")}/>
     <p class="hint">${t("study.parallel.how")}</p></section>`;
 }
 
