@@ -42,12 +42,15 @@ class StoredLine:
 ADD = text(
     """
     INSERT INTO log_line (run_id, attempt, number, at, source, level, text)
-    SELECT :run_id, :attempt, u.number, clock_timestamp() - make_interval(secs => u.age_s), u.source, u.level, u.line
+    SELECT :run_id, :attempt, u.number, greatest(last.at, statement_timestamp() - make_interval(secs => u.age_s)),
+        u.source, u.level, u.line
     FROM unnest(cast(:numbers AS int[]), cast(:ages AS float8[]), cast(:sources AS text[]), cast(:levels AS text[]),
         cast(:lines AS text[])) AS u(number, age_s, source, level, line)
+    LEFT JOIN (SELECT at FROM log_line WHERE run_id = :run_id AND attempt = :attempt ORDER BY number DESC LIMIT 1) last
+        ON true
     ON CONFLICT DO NOTHING
     """
-)
+)  # two clocks and the time that a statement takes to arrive: no line is dated before the one that it follows
 AFTER = text(
     """
     SELECT attempt, number, at, source, level, text FROM log_line

@@ -1,6 +1,7 @@
 """The run protocol against a real Postgres: who holds a run, what a late worker may do, what readers see."""
 
 import threading
+import time
 import uuid
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ from service.db.access.principal import Principal
 from service.db.experiments import experiments
 from service.db.metrics import read, write
 from service.db.metrics.codec import Chunk, pack
-from service.db.runs import claims, desired_state, endings, events, leases, reaper, runs
+from service.db.runs import claims, desired_state, endings, events, leases, log_lines, reaper, runs
 from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.errors import Conflict, Fenced
@@ -358,3 +359,19 @@ def test_the_failure_of_a_run_may_hold_numbers_that_are_not_finite(
         found = runs.get(connection, principal, run_id).failure
     assert found is not None
     assert found["evidence"]["losses"] == [1.0, "Infinity", "NaN"]
+
+
+def test_a_log_is_dated_in_its_order_although_its_clock_is_read_from_afar(
+    engine: Engine, principal: Principal, submit: Callable[..., list[str]]
+) -> None:
+    (run_id,) = submit()
+    must_take(engine)
+    now = time.monotonic()
+    for number, late_s in ((1, 0.0), (2, 5.0), (3, -5.0)):  # the second statement takes 5 s less to arrive
+        line = log_lines.LogLine(number, now - late_s, "saddle", "info", f"line {number}")
+        with transaction(engine) as connection:
+            log_lines.add(connection, run_id, 1, [line])
+    with transaction(engine) as connection:
+        stored = log_lines.after(connection, principal, run_id, (0, 0), 10)
+    assert [line.number for line in stored] == [1, 2, 3]
+    assert [line.at for line in stored] == sorted(line.at for line in stored)
