@@ -7,7 +7,7 @@ from typing import IO
 from worker.protocol import FRAMES, Frame
 
 LENGTH = struct.Struct(">I")
-MAX_HEADER_BYTES = 16 * 2**20
+MAX_HEADER_BYTES = 64 * 2**20  # the specs of a pack's runs
 
 
 def encode(frame: Frame) -> bytes:

@@ -3,6 +3,7 @@
 A field named `payload` travels as raw bytes behind the frame's JSON header, every other field inside it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, TypedDict
 
@@ -41,10 +42,11 @@ class SystemUsage(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """Any message; `lease` marks one that the supervisor puts back into its own queue, and says for which attempt."""
+    """Any message; `lease` says for which attempt, where a trainer has several, or a frame was `put_back`."""
 
     tag: ClassVar[str]
     lease: str | None = None
+    put_back: bool = False  # by the supervisor into its own queue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +73,29 @@ class TrainRequest(Frame):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PackRequest(Frame):
+    """To the trainer: train these runs as a pack. Each request and each frame about a run has its `lease`.
+
+    A frame that ends a run, `Ended` or `Failed`, ends that run alone; the request is over with the last of them.
+    """
+
+    tag = "pack"
+    requests: list[dict[str, Any]]  # the fields of a `TrainRequest` each
+
+    @classmethod
+    def of(cls, requests: Sequence[TrainRequest]) -> "PackRequest":
+        """Return the request to train these runs."""
+        return cls(requests=[dict(vars(request)) for request in requests])
+
+    @property
+    def members(self) -> list[TrainRequest]:
+        """The request of each run."""
+        return [TrainRequest(**request) for request in self.requests]
+
+
+@dataclass(frozen=True, kw_only=True)
 class StopRequest(Frame):
-    """To the trainer: stop at the next step boundary."""
+    """To the trainer: stop at the next step boundary; of a pack only the run with this `lease`."""
 
     tag = "stop"
     how: Stop
@@ -259,7 +282,7 @@ class Died(Frame):
 FRAMES: Final[dict[str, type[Frame]]] = {
     frame.tag: frame
     for frame in (
-        *(TrainRequest, StopRequest, TakeDevice),
+        *(TrainRequest, PackRequest, StopRequest, TakeDevice),
         *(Waiting, Ready, Alive, DeviceUsage, Started, Points, Reading),
         *(Snapshot, Checkpoint, CheckpointFailed, Ended, Failing, Failed),
         *(NextStep, SendStates, RankStates, RunOver),

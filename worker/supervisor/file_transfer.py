@@ -125,7 +125,7 @@ class FileTransfer:
         """Whether this frame must wait for an upload and is put back later."""
         if self.store.in_place:
             return False
-        if frame.lease is not None:  # it was put back, so its upload has finished
+        if frame.put_back:  # its upload has finished
             self._uploads -= frame.lease == self.lease and isinstance(frame, Checkpoint | CheckpointFailed)
             return False
         if isinstance(frame, Checkpoint):
@@ -167,7 +167,7 @@ class FileTransfer:
 
     def _put_back(self, frame: Frame) -> None:
         if not self._closed.is_set():
-            self.put_back(replace(frame, lease=self.lease))
+            self.put_back(replace(frame, lease=self.lease, put_back=True))
 
     def _submit(self, job: Callable[[], None]) -> None:
         if self._thread is None:

@@ -45,7 +45,7 @@ class FrameQueue:
     def put(self, frame: Frame) -> None:
         """Add a frame; never waits and never refuses. A closed queue takes only frames that were put back."""
         with self._changed:
-            if self._closed and frame.lease is None:
+            if self._closed and not frame.put_back:
                 return
             if not self._put_on_disk(frame):
                 (self._tail if self._spool else self._head).append(frame)

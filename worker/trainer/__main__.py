@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.errors import RunFailure
-from worker.protocol import Alive, Failed, Ready, Waiting
+from worker.protocol import Alive, Failed, PackRequest, Ready, Waiting
 from worker.trainer import liveness
 from worker.trainer.channel import Channel, take_over_stdio
 from worker.trainer.confinement import confine
@@ -87,6 +87,7 @@ def serve(channel: Channel, arguments: argparse.Namespace) -> None:
     from worker.trainer.device_memory import give_back  # noqa: PLC0415
     from worker.trainer.environment import describe_device  # noqa: PLC0415
     from worker.trainer.failures import REUSABLE_AFTER, memory_evidence  # noqa: PLC0415
+    from worker.trainer.pack.session import run_pack  # noqa: PLC0415
     from worker.trainer.session import run_request  # noqa: PLC0415
 
     gc.freeze()  # collections skip what is loaded, and look at the objects of runs only
@@ -97,12 +98,17 @@ def serve(channel: Channel, arguments: argparse.Namespace) -> None:
         give_back(device)
         request = channel.next_request()
         try:
-            run_request(request, device, channel, others)
+            if isinstance(request, PackRequest):
+                run_pack(request.members, device, channel)
+            else:
+                run_request(request, device, channel, others)
         except RunFailure as failure:
             kind, detail, step = failure.kind, failure.detail, failure.step
-            evidence = failure.evidence | (memory_evidence(request.spec, described) if kind == "cuda_oom" else {})
+            spec = request.members[0].spec if isinstance(request, PackRequest) else request.spec
+            evidence = failure.evidence | (memory_evidence(spec, described) if kind == "cuda_oom" else {})
             usable = kind in REUSABLE_AFTER and (others is None or others.usable)
-            channel.send(Failed(kind=kind, detail=detail, step=step, evidence=evidence, trainer_usable=usable))
+            for link in channel.open_members if isinstance(request, PackRequest) else (channel,):
+                link.send(Failed(kind=kind, detail=detail, step=step, evidence=evidence, trainer_usable=usable))
             if not usable:
                 return
 

@@ -77,7 +77,7 @@ def test_an_end_comes_after_every_checkpoint_before_it(bench: Bench, last: Frame
     *stored, end = bench.handled(type(last))
     assert [each.step for each in stored if isinstance(each, Checkpoint)] == [1, 2]
     assert all(isinstance(each, Checkpoint) and each.folder.startswith("s3://saddle/") for each in stored)
-    assert end == replace(last, lease=end.lease)
+    assert end == replace(last, lease=end.lease, put_back=True)
     assert not list(bench.cache.rglob(TENSORS))  # sent away
 
 

@@ -125,8 +125,8 @@ def test_a_file_that_is_not_what_was_written_ends_the_attempt_before_the_gap(tmp
     assert isinstance(failed, Failed)
     assert (failed.kind, failed.trainer_usable) == ("spool_damaged", False)
     frames.put(frame(11))  # later frames of the trainer are not wanted, those that are put back are
-    frames.put(Died(lease="l"))
-    assert rest(frames) == [Died(lease="l")]
+    frames.put(Died(lease="l", put_back=True))
+    assert rest(frames) == [Died(lease="l", put_back=True)]
     assert files(tmp_path) == 0
 
 

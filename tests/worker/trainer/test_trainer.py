@@ -22,7 +22,7 @@ from service.spec.datasets.splits import PARTS
 from service.spec.experiment import Checkpointing, Experiment
 from service.storage.files import PREDICTIONS, STATE
 from worker.pipe import read_frame, write_frame
-from worker.protocol import Alive, CheckpointFiles, Stop, StopRequest, TrainRequest
+from worker.protocol import Alive, CheckpointFiles, PackRequest, Stop, StopRequest, TrainRequest
 from worker.protocol import Frame as AnyFrame
 from worker.trainer.channel import PARENT_GONE
 from worker.trainer.checkpoints.checkpoint import read as read_checkpoint
@@ -411,6 +411,34 @@ def test_a_fork_says_what_it_took_over(trainer: Trainer, noisy: Experiment, tmp_
 def test_a_stop_of_the_run_before_does_not_stop_the_next(trainer: Trainer, noisy: Experiment, tmp_path: Path) -> None:
     trainer.stop("cancel")
     assert trainer.run(noisy, tmp_path)[-1]["outcome"] == "succeeded"
+
+
+def test_each_run_of_a_pack_has_its_own_frames_stop_and_end(
+    trainer: Trainer, noisy: Experiment, endless: Experiment, tmp_path: Path
+) -> None:
+    specs = {"a": noisy, "b": noisy.model_copy(update={"steps": 40}), "c": endless}
+    broken = noisy.normalised() | {"dataset": {"kind": "no such dataset"}}
+    plain = {"seed": 5, "threads": 1, "flush_s": 0.02, "checkpoint_s": 60.0}
+    requests = [
+        TrainRequest(spec=spec, lease=lease, folder=str(tmp_path / lease), **plain)
+        for lease, spec in [*((lease, spec.normalised()) for lease, spec in specs.items()), ("d", broken)]
+    ]
+    trainer.send(PackRequest.of(requests))
+    frames: list[Frame] = []
+    while sum(frame["type"] in ("end", "failed") for frame in frames) < len(requests):
+        frames.append(trainer.read())
+        if frames[-1]["lease"] == "c" and frames[-1]["type"] == "started":
+            trainer.send(StopRequest(how="cancel", lease="c"))
+    of = {lease: [frame for frame in frames if frame["lease"] == lease] for lease in "abcd"}
+    assert sum(map(len, of.values())) == len(frames)
+    ends = {lease: of[lease][-1] for lease in of}
+    outcomes = [(ends[lease]["outcome"], ends[lease]["step"]) for lease in "ab"]
+    assert outcomes == [("succeeded", 60), ("succeeded", 40)]
+    assert ends["c"]["outcome"] == "cancelled"
+    assert (ends["d"]["type"], ends["d"]["kind"], ends["d"]["trainer_usable"]) == ("failed", "spec_cannot_build", True)
+    for lease, steps in (("a", 60), ("b", 40)):
+        assert list(series(of[lease], "loss")) == list(range(1, steps + 1))
+    assert trainer.run(noisy, tmp_path / "next")[-1]["outcome"] == "succeeded"
 
 
 def test_a_diverging_run_fails_with_its_last_losses_and_the_trainer_stays(
