@@ -28,8 +28,12 @@ class Statement:
     @cached_property
     def _compiled(self) -> tuple[str, dict[str, Any]]:
         """Return the driver's text, and the values that the expression itself holds."""
-        made = self._expression.compile(dialect=DIALECT())
+        dialect = DIALECT()
+        made = self._expression.compile(dialect=dialect)
         given = [name for name, bind in made.binds.items() if bind.required]
         expanded = made.construct_expanded_state(dict.fromkeys(given))
         constants = {name: value for name, value in expanded.parameters.items() if name not in given}
+        for name in constants.keys() & made.binds.keys():  # such as the path of a value in JSON
+            for_driver = made.binds[name].type.dialect_impl(dialect).bind_processor(dialect)
+            constants[name] = constants[name] if for_driver is None else for_driver(constants[name])
         return expanded.statement, constants

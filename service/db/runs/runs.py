@@ -72,7 +72,7 @@ def stored(row: Mapping[Any, Any]) -> StoredRun:
     )
 
 
-def _of_tuple(row: Iterable[Any]) -> StoredRun:
+def stored_tuple(row: Iterable[Any]) -> StoredRun:
     """Convert a row that has no names."""
     return stored(dict(zip(StoredRun.__dataclass_fields__, row, strict=True)))
 
@@ -82,13 +82,13 @@ def get(connection: Connection, principal: Principal, run_id: str, lock: bool = 
     found = (_LOCK if lock else _GET).rows(connection, ids=[run_id], **sight_values(principal))
     if not found:
         raise NotFound(f"There is no run {run_id}.")
-    return _of_tuple(found[0])
+    return stored_tuple(found[0])
 
 
 def get_many(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredRun]:
     """Return these runs in this order; raise `NotFound` for the first that is missing."""
     rows = _GET.rows(connection, ids=list(ids), **sight_values(principal))
-    found = {each.id: each for each in map(_of_tuple, rows)}
+    found = {each.id: each for each in map(stored_tuple, rows)}
     for run_id in ids:
         if run_id not in found:
             raise NotFound(f"There is no run {run_id}.")
@@ -97,7 +97,7 @@ def get_many(connection: Connection, principal: Principal, ids: Sequence[str]) -
 
 def all_of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> list[StoredRun]:
     """Return every run of these experiments, by seed; the caller checks access."""
-    return [_of_tuple(row) for row in _OF_EXPERIMENTS.rows(connection, ids=list(experiment_ids))]
+    return [stored_tuple(row) for row in _OF_EXPERIMENTS.rows(connection, ids=list(experiment_ids))]
 
 
 def lock_of_experiment(connection: Connection, experiment_id: str) -> list[StoredRun]:
