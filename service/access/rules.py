@@ -90,6 +90,7 @@ OWN = {
     ),
     **_rules(Rule(Level.ADMIN, own="run"), "change_run", "cancel_run", "pause_run", "resume_run"),
     **_rules(Rule(Level.ADMIN, own="study"), "pause_study", "resume_study", "stop_study", "extend_study", "post_trial"),
+    **_rules(Rule(Level.ADMIN, own="study"), "delete_study", "restore_study"),
     **_rules(Rule(Level.ADMIN, own="dataset"), "delete_dataset", "restore_dataset"),
     **_rules(Rule(Level.ADMIN, own="comment"), "delete_comment"),
     **_rules(Rule(Level.ADMIN, own="key", own_level=Level.READ, changes=True), "revoke_key"),

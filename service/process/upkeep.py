@@ -8,6 +8,7 @@ from service.db.access import audit_log, keys
 from service.db.experiments import bin, datasets, deletion
 from service.db.runs import prediction_jobs
 from service.db.session import Engine, transaction
+from service.db.studies.bin import erase as erase_study
 from service.errors import Conflict
 from service.process.refusals import Refusals
 from service.process.tasks import BackgroundThread, Tasks
@@ -80,6 +81,9 @@ class Upkeep(BackgroundThread):
             for principal, experiment_id in bin.old(connection, "experiment", age_s, MAX_ERASED):
                 with suppress(Conflict), connection.begin_nested():
                     deletion.erase(connection, principal, experiment_id)
+            for principal, study_id in bin.old(connection, "study", age_s, MAX_ERASED):
+                with suppress(Conflict), connection.begin_nested():
+                    erase_study(connection, principal, study_id)
             for principal, dataset_id in bin.old(connection, "dataset", age_s, MAX_ERASED):
                 with suppress(Conflict), connection.begin_nested():
                     files.append(datasets.erase(connection, principal, dataset_id))

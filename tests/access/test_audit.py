@@ -109,6 +109,12 @@ class Acts:
         asked = {"base": SPEC, "space": space, "budget": {"trials": 50}, "sampler": "random", "parallel": 1}
         return str(self.post("/v1/studies", asked)["id"])
 
+    def deleted_study(self) -> str:
+        made = self.study()
+        self.post(f"/v1/studies/{made}/stop")
+        self.ask("DELETE", f"/v1/studies/{made}")
+        return made
+
     def key(self) -> str:
         return str(self.post("/v1/keys", {"name": "x", "scope": "read"})["id"])
 
@@ -192,6 +198,8 @@ ACTS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # operation -> the actio
     "resume_study": ("study.resume", on_study("resume", "pause")),
     "extend_study": ("study.extend", lambda acts: acts.post(f"/v1/studies/{acts.study()}/extend", {"trials": 2})),
     "clone_study": ("study.submit", on_study("clone")),
+    "delete_study": ("study.delete", Acts.deleted_study),
+    "restore_study": ("study.restore", lambda acts: acts.post(f"/v1/studies/{acts.deleted_study()}/restore")),
     "post_trial": (
         "study.add_trial",
         lambda acts: acts.post(f"/v1/studies/{acts.study()}/trials", {"point": {"/optimizer/lr": 0.5}}),

@@ -48,6 +48,9 @@ OTHERS = {  # what may happen to one's own objects, and by admins to everybody's
         *("archive_experiment", "unarchive_experiment", "restore_experiment", "move_experiment"),
         *("share_experiment", "unshare_experiment"),
     },
+    "study": {
+        *("pause_study", "resume_study", "stop_study", "extend_study", "post_trial", "delete_study", "restore_study"),
+    },
     "run": {"change_run", "cancel_run", "pause_run", "resume_run"},
     "dataset": {"delete_dataset", "restore_dataset"},
     "comment": {"delete_comment"},
@@ -120,6 +123,11 @@ class House:
         elif kind == "key":
             made = self.client.post("/v1/keys", json={"name": "x", "scope": "read"}, headers=admin).json()
             self.give("api_key", "member_id", made["id"], who)
+        elif kind == "study":
+            space = {"/optimizer/lr": {"kind": "log_uniform", "low": 0.01, "high": 1}}
+            asked = {"base": SPEC, "space": space, "budget": {"trials": 2}}
+            made = self.client.post("/v1/studies", json=asked, headers=admin).json()
+            self.give("study", "owner_id", made["id"], who)
         elif kind == "channel":
             there = {"kind": "webhook", "address": "https://0x7f.1/"}  # refused without a look-up
             made = self.client.post("/v1/channels", json=there, headers=admin).json()

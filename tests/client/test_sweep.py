@@ -102,5 +102,13 @@ def test_a_study_is_stopped_extended_and_refused_by_its_id(
     assert "stopped by " in capsys.readouterr().out
     assert saddle("sweep", study_id) == 1, "it did not finish"
     assert saddle("sweep", study_id, "--extend", "hours=2") == 2
+    until(lambda: all(trial.ended_at for trial in client.trials(study_id)))
+    until(lambda: saddle("delete", study_id, "--yes") == 0)  # once its runs have stopped
+    said = capsys.readouterr()
+    assert f"deleted {study_id}" in said.out
+    assert "trials" in said.out
+    assert study_id not in [each.id for each in client.studies()]
+    assert saddle("restore", study_id) == 0
+    assert study_id in [each.id for each in client.studies()]
     assert saddle("sweep", file, "--stop") == 2
     assert "take a study's id" in capsys.readouterr().err

@@ -86,3 +86,18 @@ def test_a_search_starts_from_an_experiment_and_ends_as_a_duel(see: See, stack: 
     expect(duel).to_have_count(2)
     for row in duel.all():
         expect(row.locator("td").nth(1)).to_have_text("3")
+
+
+def test_a_study_goes_into_the_bin_and_comes_back(see: See, stack: Product) -> None:
+    base = {**SPEC, "model": {"kind": "mlp"}, "optimizer": {"kind": "sgd"}, "epochs": 1}
+    made = stack.post("/v1/studies", STUDY | {"base": base, "name": "unwanted", "budget": {"trials": 2}})
+    until(lambda: stack.get(f"/v1/studies/{made['id']}")["state"] == "finished", 120)
+    page = see(f"study/{made['id']}")
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Put into the bin").click()
+    expect(page.get_by_text("The study is in the bin.")).to_be_visible()
+    expect(page.get_by_role("link", name="unwanted")).to_have_count(0)
+    page = see("bin")
+    page.locator("tr", has_text="unwanted").get_by_role("button", name="Restore").click()
+    expect(page.get_by_text("unwanted")).to_have_count(0)
+    assert stack.get(f"/v1/studies/{made['id']}")["trials"]

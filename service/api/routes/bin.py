@@ -26,7 +26,7 @@ def list_bin(
     limit: Limit = 50,
     cursor: NumberCursor = None,
 ) -> Page[BinView]:
-    """List the experiments and datasets in the project's bin, the last deleted first."""
+    """List the experiments, studies and datasets in the project's bin, the last deleted first."""
     found = bin.page(connection, principal, limit + 1, None if cursor is None else int(cursor))
     items, next_cursor = page_of(found, limit, request, response, lambda item: item.position)
     kept = timedelta(days=runtime.settings.bin_days)

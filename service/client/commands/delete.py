@@ -1,4 +1,4 @@
-"""`saddle delete | bin | restore`: put experiments and uploads into the bin, list it, and take things out of it."""
+"""`saddle delete | bin | restore`: put experiments, studies and uploads into the bin, list it, bring them back."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Declare the commands."""
-    summary = "put experiments with their curves and checkpoints, or uploads, into the bin"
+    summary = "put experiments with their curves and checkpoints, studies with their trials, or uploads, into the bin"
     parser = command(commands, "delete", do, summary, "saddle delete first-try --yes")
-    parser.add_argument("what", nargs="+", help="experiments: ids or names; uploads: ids")
+    parser.add_argument("what", nargs="+", help="experiments: ids or names; studies and uploads: ids")
     parser.add_argument("--yes", action="store_true", help="delete; without it, only show what would be deleted")
     parser.add_argument("--forever", action="store_true", help="delete for good, from the bin too (by id)")
     command(commands, "bin", do_bin, "what was deleted and can be restored", "saddle bin")
     parser = command(
-        commands, "restore", do_restore, "take experiments or uploads out of the bin", "saddle restore adam"
+        commands, "restore", do_restore, "take experiments, studies or uploads out of the bin", "saddle restore adam"
     )
     parser.add_argument("what", nargs="+", help="ids, ends of ids, or names of what is in the bin")
 
@@ -35,13 +35,12 @@ def do(arguments: argparse.Namespace, context: Context) -> int:
     client, refused = context.client, 0
     deleted = []
     for thing in [_resolve(client, what) for what in arguments.what]:  # all are found before one is deleted
-        is_upload = lookup.is_id(thing, "dat")
-        described = thing if is_upload or arguments.forever else _describe(client, thing)
+        described = thing if arguments.forever else _describe(client, thing)
         if not arguments.yes:
             context.warn(f"would delete {described}{' for good' if arguments.forever else ''}")
             continue
         try:
-            (client.delete_dataset if is_upload else client.delete)(thing, arguments.forever)
+            _delete(client, thing, arguments.forever)
         except Refused as refusal:
             context.warn(f"{thing}: {refusal.detail}")
             refused += 1
@@ -59,13 +58,28 @@ def do(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def _resolve(client: Client, what: str) -> str:
-    """Return the id of the upload or experiment."""
-    return what if lookup.is_id(what, "dat") else lookup.resolve_experiment_id(client, what, archived=True)
+    """Return the id of the upload, study or experiment."""
+    by_id = lookup.is_id(what, "dat") or lookup.is_id(what, "std")
+    return what if by_id else lookup.resolve_experiment_id(client, what, archived=True)
 
 
-def _describe(client: Client, experiment_id: str) -> str:
-    """Return what is deleted with the experiment."""
-    found = client.experiment(experiment_id)
+def _delete(client: Client, thing: str, forever: bool) -> None:
+    if lookup.is_id(thing, "dat"):
+        client.delete_dataset(thing, forever)
+    elif lookup.is_id(thing, "std"):
+        client.delete_study(thing, forever)
+    else:
+        client.delete(thing, forever)
+
+
+def _describe(client: Client, thing: str) -> str:
+    """Return what is deleted with it."""
+    if lookup.is_id(thing, "dat"):
+        return thing
+    if lookup.is_id(thing, "std"):
+        study = client.study(thing)
+        return f"{study.id}  {study.name}, of {study.owner}: {sum(study.trials.values())} trials"
+    found = client.experiment(thing)
     return f"{found.id}  {found.name}, of {found.owner}: {len(found.runs)} runs"
 
 
@@ -84,10 +98,9 @@ def do_restore(arguments: argparse.Namespace, context: Context) -> None:
     """Restore each, once all are found."""
     there = list(context.client.bin())
     chosen = [_in_bin(there, text) for text in arguments.what]
-    restored = [
-        (context.client.restore_dataset if each.kind == "dataset" else context.client.restore)(each.id)
-        for each in chosen
-    ]
+    client = context.client
+    take = {"dataset": client.restore_dataset, "study": client.restore_study, "experiment": client.restore}
+    restored = [take[each.kind](each.id) for each in chosen]
     if context.json:
         context.emit(restored)
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from service.client import answers
 from service.client.http import Http
-from service.client.paths import part
+from service.client.paths import flag, part
 
 if TYPE_CHECKING:
     from service.schemas.studies.analysis import StudyAnalysis
@@ -64,6 +64,14 @@ class StudyClient:
     def extend_study(self, study_id: str, **more: float) -> StudyView:
         """Add `trials`, `steps` or `device_seconds` to its budget."""
         return answers.study(self.http.post(f"/v1/studies/{part(study_id)}/extend", dict(more)))
+
+    def delete_study(self, study_id: str, forever: bool = False) -> None:
+        """Put a study that has ended into the bin with its trials, or delete it for good, from the bin too."""
+        self.http.delete(f"/v1/studies/{part(study_id)}", {"forever": flag(forever)})
+
+    def restore_study(self, study_id: str) -> StudyView:
+        """Take a study out of the bin, with its trials."""
+        return answers.study(self.http.post(f"/v1/studies/{part(study_id)}/restore"))
 
     def clone_study(
         self, study_id: str, changes: Mapping[str, Any] | None = None, name: str | None = None

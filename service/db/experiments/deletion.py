@@ -5,6 +5,7 @@ checkpoints keep their ids and lose what is in them; all belong to no project an
 reader, because each asks within a project.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, text
@@ -25,7 +26,7 @@ OWN = text(
     WHERE e.id = :id AND :project_id IN (e.project_id, e.bin_project_id) FOR UPDATE OF e
     """
 )
-RUNS = text("SELECT id FROM run WHERE experiment_id = :id ORDER BY id FOR UPDATE")
+RUNS = text("SELECT id FROM run WHERE experiment_id = ANY(:ids) ORDER BY id FOR UPDATE")
 HEIR = """
     WITH RECURSIVE heir AS (
         SELECT id, experiment_id, state, origin_step FROM run
@@ -39,14 +40,14 @@ LOCKED = text(f"{HEIR} SELECT id FROM run WHERE id IN (SELECT id FROM heir) ORDE
 OPEN = text(
     f"""
     {HEIR} SELECT id, experiment_id FROM heir
-    WHERE experiment_id <> :id AND state IN {states.OPEN} ORDER BY id LIMIT 1
+    WHERE experiment_id <> ALL(:ids) AND state IN {states.OPEN} ORDER BY id LIMIT 1
     """  # noqa: S608  pieces of this file; every value is bound
 )
 PATIENCE = text("SET LOCAL statement_timeout = '10min'")  # a large experiment's points take longer than a request may
 FIGURES = text(  # by their names, which their key begins with
     """
-    DELETE FROM experiment_figure WHERE experiment_id = :id
-        AND name IN (SELECT s.name FROM run r JOIN series s ON s.run_id = r.id WHERE r.experiment_id = :id)
+    DELETE FROM experiment_figure WHERE experiment_id = ANY(:ids)
+        AND name IN (SELECT s.name FROM series s WHERE s.run_id = ANY(:run_ids))
     """
 )
 CONTENTS = (
@@ -71,13 +72,14 @@ CONTENTS = (
     text(
         """
         DELETE FROM judgement WHERE subject = ANY(:run_ids) OR subject IN (
-            SELECT id FROM verification WHERE run_id = ANY(:run_ids) OR :id IN (control_id, patched_id))
+            SELECT id FROM verification WHERE run_id = ANY(:run_ids) OR control_id = ANY(:ids)
+                OR patched_id = ANY(:ids))
         """
     ),
     text("DELETE FROM verification WHERE run_id = ANY(:run_ids)"),
-    text("DELETE FROM comment WHERE experiment_id = :id"),
-    text("DELETE FROM share WHERE experiment_id = :id"),
-    text("DELETE FROM confirmation WHERE experiment_id = :id"),
+    text("DELETE FROM comment WHERE experiment_id = ANY(:ids)"),
+    text("DELETE FROM share WHERE experiment_id = ANY(:ids)"),
+    text("DELETE FROM confirmation WHERE experiment_id = ANY(:ids)"),
     text("UPDATE worker SET run_id = NULL WHERE run_id = ANY(:run_ids)"),
     text(
         """
@@ -91,7 +93,7 @@ CONTENTS = (
         UPDATE experiment SET project_id = NULL, name = '', spec = '{}', spec_hash = '', tags = '[]', notes = '',
             idempotency_key = NULL, request_hash = NULL, erased_at = clock_timestamp(),
             bin_project_id = NULL, deleted_at = NULL, deleted_by = NULL
-        WHERE id = :id
+        WHERE id = ANY(:ids)
         """
     ),
 )
@@ -117,23 +119,30 @@ def erase(connection: Connection, principal: Principal, experiment_id: str) -> N
         raise NotFound(f"There is no experiment {experiment_id}.")
     if principal.level < Level.ADMIN and found.owner_id != principal.member_id:
         raise Forbidden(f"Only {found.owner} and admins delete this for good; it can be put into the bin.")
-    run_ids = list(connection.execute(RUNS, known).scalars())  # locked: nobody makes a run of one meanwhile
-    _check(connection, experiment_id, run_ids)
-    with rights.acting_as(connection, "saddle_eraser"):
-        connection.execute(FIGURES, known)
-        connection.execute(PATIENCE)
-        for statement in CONTENTS:
-            connection.execute(statement, {"id": experiment_id, "run_ids": run_ids})
-    outbox.forget_experiment(connection, principal.project_id, experiment_id)
+    erase_all(connection, principal, [experiment_id], "cancel the experiment first, then delete it")
     audit.record(connection, principal, "experiment.erase", experiment_id, name=found.name, owner=found.owner)
 
 
-def _check(connection: Connection, experiment_id: str, run_ids: list[str]) -> None:
-    """Raise `Conflict` where the experiment cannot be deleted now."""
-    going = [each for each in runs.all_of_experiments(connection, [experiment_id]) if each.state not in TERMINAL]
+def erase_all(connection: Connection, principal: Principal, ids: Sequence[str], fix: str) -> None:
+    """Delete locked experiments for good; `Conflict`, with `fix` where it is theirs, while a run has not ended."""
+    known = {"ids": ids}
+    run_ids = list(connection.execute(RUNS, known).scalars())  # locked: nobody makes a run of one meanwhile
+    _check(connection, ids, run_ids, fix)
+    with rights.acting_as(connection, "saddle_eraser"):
+        connection.execute(FIGURES, known | {"run_ids": run_ids})
+        connection.execute(PATIENCE)
+        for statement in CONTENTS:
+            connection.execute(statement, known | {"run_ids": run_ids})
+    for experiment_id in ids:
+        outbox.forget_experiment(connection, principal.project_id, experiment_id)
+
+
+def _check(connection: Connection, ids: Sequence[str], run_ids: list[str], fix: str) -> None:
+    """Raise `Conflict` where the experiments cannot be deleted now."""
+    going = [each for each in runs.all_of_experiments(connection, ids) if each.state not in TERMINAL]
     if going:
-        raise Conflict(f"Run {going[0].id} is {going[0].state.value}: cancel the experiment first, then delete it.")
-    asked = {"id": experiment_id, "run_ids": run_ids}
+        raise Conflict(f"Run {going[0].id} is {going[0].state.value}: {fix}.")
+    asked = {"ids": ids, "run_ids": run_ids}
     with every_project(connection):  # an heir may have been moved to another
         connection.execute(LOCKED, asked)  # so that none of them is retried meanwhile
         heir = connection.execute(OPEN, asked).one_or_none()

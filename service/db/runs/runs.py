@@ -102,7 +102,12 @@ def all_of_experiments(connection: Connection, experiment_ids: Sequence[str]) ->
 
 def lock_of_experiment(connection: Connection, experiment_id: str) -> list[StoredRun]:
     """Lock and return every run of an experiment that the caller may change, in the order of their ids."""
-    query = select(*COLUMNS).where(run.c.experiment_id == experiment_id).order_by(run.c.id).with_for_update()
+    return lock_of_experiments(connection, [experiment_id])
+
+
+def lock_of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> list[StoredRun]:
+    """Lock and return every run of experiments that the caller may change, in the order of their ids."""
+    query = select(*COLUMNS).where(run.c.experiment_id.in_(experiment_ids)).order_by(run.c.id).with_for_update()
     return [stored(row) for row in connection.execute(query).mappings()]
 
 

@@ -33,6 +33,7 @@ class StoredStudy:
     cloned_from: str | None
     created_at: datetime
     finished_at: datetime | None
+    deleted_at: datetime | None
 
 
 _OWNERS = {"owner": member.c.name.label("owner"), "owner_left_at": member.c.removed_at.label("owner_left_at")}
@@ -84,12 +85,14 @@ def get(connection: Connection, principal: Principal, study_id: str, lock: bool 
     row = connection.execute(query.with_for_update(of=study) if lock else query).one_or_none()
     if row is None:
         raise NotFound(f"There is no study {study_id}.")
+    if row.deleted_at is not None:
+        raise NotFound(f"Study {study_id} is in the bin: restore it first.")
     return _stored(row)
 
 
 def page(connection: Connection, principal: Principal, limit: int, before: str | None) -> list[StoredStudy]:
     """Return the next `limit` studies of the project, newest first."""
-    query = _ROWS.where(study.c.project_id == principal.project_id)
+    query = _ROWS.where(study.c.project_id == principal.project_id, study.c.deleted_at.is_(None))
     if before is not None:
         query = query.where(study.c.id < before)
     return [_stored(row) for row in connection.execute(query.order_by(study.c.id.desc()).limit(limit))]

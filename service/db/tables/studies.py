@@ -34,6 +34,9 @@ study = Table(
     word("request_hash", nullable=True),
     now("created_at"),
     Column("finished_at", DateTime(timezone=True)),
+    Column("deleted_at", DateTime(timezone=True)),  # set: in the project's bin
+    word("deleted_by", ForeignKey("member.id"), nullable=True),
+    CheckConstraint("(deleted_at IS NULL) = (deleted_by IS NULL)", name="bin_told"),
     CheckConstraint("state IN ('running', 'paused', 'finished', 'stopped', 'failed')", name="state_known"),
     Index("study_project_id_id_idx", "project_id", "id"),
     Index("study_running_idx", "id", postgresql_where=text("state = 'running'")),

@@ -9,10 +9,10 @@ from service.spec.component import Part
 
 
 class BinView(View):
-    """An experiment or dataset in the bin."""
+    """An experiment, study or dataset in the bin."""
 
     id: str
-    kind: Literal["experiment", "dataset"]
+    kind: Literal["experiment", "study", "dataset"]
     name: str
     owner: str
     runs: int = Field(description="0 for a dataset")

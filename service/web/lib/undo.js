@@ -8,9 +8,9 @@ import { t } from "./words.js";
 const SHOWN_MS = 20_000;
 let tell = () => {};
 
-// `ids` were put into the bin; `restored` runs once they are back.
-export function offerUndo(ids, restored) {
-  if (ids.length) tell({ ids, restored });
+// `ids` of experiments, or of another `place` of the API, were put into the bin; `restored` runs once they are back.
+export function offerUndo(ids, restored, place = "experiments") {
+  if (ids.length) tell({ ids, restored, place });
 }
 
 export function UndoNotice() {
@@ -22,11 +22,11 @@ export function UndoNotice() {
   }, [offer]);
   if (!offer) return null;
   const undo = async () => {
-    for (const id of offer.ids) await post(`/v1/experiments/${id}/restore`);
+    for (const id of offer.ids) await post(`/v1/${offer.place}/${id}/restore`);
     set(null);
     offer.restored();
   };
-  return html`<div class="notice undo" role="status"><span>${t("undo.text", { n: offer.ids.length })}</span>
+  return html`<div class="notice undo" role="status"><span>${t(offer.place === "studies" ? "undo.study" : "undo.text", { n: offer.ids.length })}</span>
     <${ActionButton} label=${t("undo")} act=${undo}/> <a href=${href(["bin"])}>${t("place.bin")}</a>
     <button type="button" onClick=${() => set(null)}>${t("close")}</button></div>`;
 }

@@ -41,6 +41,8 @@ export const studies = {
   "study.confirm.text": "The winner is judged by these runs alone.",
   "study.confirm.title": "Train the best two again with seeds that no trial used?",
   "study.confirmation": "What fresh seeds say",
+  "study.delete.text": "It goes into the bin with its trials, their curves and checkpoints, and can be restored from there for 30 days. What confirmed its best stays.",
+  "study.delete.title": "Delete this study?",
   "study.extend": "Extend",
   "study.extend.title": "How much more may it use?",
   "study.max": "higher is better",

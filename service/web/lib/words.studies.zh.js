@@ -41,6 +41,8 @@ export const studies = {
   "study.confirm.text": "只按这些运行评判优胜者。",
   "study.confirm.title": "用没有试验用过的种子再训练最好的两个？",
   "study.confirmation": "新种子的结果",
+  "study.delete.text": "研究连同其各次试验、曲线和检查点移入回收站，30 天内可以恢复。确认最佳结果的实验会保留。",
+  "study.delete.title": "删除此研究？",
   "study.extend": "延长",
   "study.extend.title": "还可以用多少？",
   "study.max": "越高越好",

@@ -47,6 +47,7 @@ export const team = {
   "keys.this": "当前密钥",
   "kind.dataset": "数据集",
   "kind.experiment": "实验",
+  "kind.study": "研究",
   "move": "移动",
   "move.text": "它会连同运行、曲线、检查点和评论一起移动。本项目的比较将找不到它，共享也会结束。",
   "move.title": "移动到另一个项目",
@@ -74,6 +75,7 @@ export const team = {
   "shared.by": "由 {project} 共享",
   "shared.too": "共享给我们的",
   "undo": "撤销",
+  "undo.study": "研究已移入回收站。",
   "undo.text": "{n} 个实验已放入回收站。",
   "unshare": "停止与 {name} 共享",
 };

@@ -7,6 +7,7 @@ import { escapeInvisible, formatAge, formatBytes } from "../lib/format.js";
 import { isAdmin, refusal, useProject } from "../lib/rights.js";
 import { t } from "../lib/words.js";
 
+const PLACES = { experiment: "experiments", study: "studies", dataset: "datasets" };
 const COLUMNS = ["name", "actions", "kind", "owner", "size", "deleted", "until"];
 
 async function everything(signal) {
@@ -34,7 +35,7 @@ export function Bin({ me }) {
 }
 
 function Item({ item, me, project, done }) {
-  const path = `/v1/${item.kind}s/${item.id}`;
+  const path = `/v1/${PLACES[item.kind]}/${item.id}`;
   const refused = refusal(me, item.owner, project);
   const erasable = isAdmin(me) || (!refused && item.owner === me.member);
   return html`<tr><td>${escapeInvisible(item.name)}</td>

@@ -1,11 +1,12 @@
 // One study: the best so far and how sure, what it cost, what to do next, and its trials in pictures and as a table.
 import { html, useState } from "../lib/html.js";
 import { href, navigate } from "../lib/address.js";
-import { get, post, queryString } from "../lib/api.js";
+import { get, post, queryString, remove } from "../lib/api.js";
 import { ActionButton, CopyButton, Problems, Prose, StateLabel, useInterval, useRequest } from "../lib/components.js";
 import { DialogButton } from "../lib/dialog.js";
 import { escapeInvisible, formatCount, formatNumber, formatSeconds } from "../lib/format.js";
 import { wordOf } from "../lib/scatter.js";
+import { offerUndo } from "../lib/undo.js";
 import { t } from "../lib/words.js";
 import { outcomesOf } from "./studies.js";
 import { Duel, Importance } from "./study_analysis.js";
@@ -59,6 +60,11 @@ function Commands({ study, me, again }) {
     const given = Object.fromEntries(["trials", "steps", "device_seconds"].map((name) => [name, Number(form.get(name))]).filter(([, n]) => n > 0));
     await act("extend", given)();
   };
+  const toBin = async () => {
+    await remove(`/v1/studies/${study.id}`);
+    navigate(["studies"]);
+    offerUndo([study.id], () => navigate(["study", study.id]), "studies");
+  };
   const clone = async () => navigate(["study", (await post(`/v1/studies/${study.id}/clone`, {})).id]);
   return html`<div class="bar">
     ${study.state === "running" ? html`<${ActionButton} label=${t("pause")} act=${act("pause")} disabled=${looks}/>` : null}
@@ -66,7 +72,8 @@ function Commands({ study, me, again }) {
     ${OVER.has(study.state) ? null : html`<${DialogButton} button=${t("study.stop")} disabled=${looks} kind="danger" title=${t("study.stop.title")} label=${t("study.stop")} act=${act("stop")}><p>${t("study.stop.text")}</p></${DialogButton}>`}
     <${DialogButton} button=${t("study.extend")} disabled=${looks} title=${t("study.extend.title")} label=${t("study.extend")} act=${extend}>
       ${["trials", "steps", "device_seconds"].filter((name) => study.budget[name].limit !== null).map((name) => html`<p key=${name}><label>${t(`budget.${name}`)} <input type="number" name=${name} min="1"/></label></p>`)}</${DialogButton}>
-    <${ActionButton} label=${t("study.clone")} act=${clone} disabled=${looks}/></div>`;
+    <${ActionButton} label=${t("study.clone")} act=${clone} disabled=${looks}/>
+    ${OVER.has(study.state) ? html`<${DialogButton} button=${t("delete")} disabled=${looks} kind="danger" title=${t("study.delete.title")} label=${t("delete.yes.one")} act=${toBin}><p>${t("study.delete.text")}</p></${DialogButton}>` : null}</div>`;
 }
 
 // How much of each limit is used, and what the pruned trials saved.

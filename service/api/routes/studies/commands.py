@@ -1,13 +1,14 @@
-"""Routes of commands on studies: pause, resume, stop, extend, clone, confirm."""
+"""Routes of commands on studies: pause, resume, stop, extend, clone, confirm, delete, restore."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from service.api.dependencies import ContextDep, body, json_body, optional_body
+from service.api.dependencies import ConnectionDep, ContextDep, PrincipalDep, body, json_body, optional_body
 from service.api.one_thread import OneThread
-from service.api.replies import IdempotencyKey, NotifyDep, created
+from service.api.replies import Forever, IdempotencyKey, NotifyDep, created
 from service.api.routes.studies.studies import StudyId
+from service.db.studies import bin
 from service.schemas.studies.answers import StudyView
 from service.schemas.studies.requests import CloneRequest, ConfirmStudyRequest, ExtendRequest
 from service.studies import answers, commands
@@ -83,3 +84,22 @@ def confirm_study(
     for pool, runs in start_confirmation(context, study_id, asked):
         notify(pool, runs)
     return answers.read_study(context.connection, context.principal, study_id)
+
+
+@router.delete("/{study_id}", operation_id="delete_study", status_code=204)
+def delete_study(
+    study_id: StudyId, principal: PrincipalDep, connection: ConnectionDep, forever: Forever = False
+) -> None:
+    """Put a study that has ended into the bin, with the experiments that are its trials; restoring brings all back.
+
+    With `forever`, delete it permanently, from the bin too. 409 while the study or one of its runs has not ended. The
+    experiments that confirmed its best stay.
+    """
+    (bin.erase if forever else bin.put)(connection, principal, study_id)
+
+
+@router.post("/{study_id}/restore", operation_id="restore_study", status_code=202)
+def restore_study(study_id: StudyId, principal: PrincipalDep, connection: ConnectionDep) -> StudyView:
+    """Take a study out of the bin, with the trials that were deleted with it."""
+    bin.restore(connection, principal, study_id)
+    return answers.read_study(connection, principal, study_id)
