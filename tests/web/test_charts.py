@@ -16,6 +16,10 @@ RANGE = """async ([columns, whole]) => {
     const { valueRange } = await import("/page/lib/chart/ranges.js");
     return valueRange(columns, (value) => value, whole);
 }"""
+STEADY = """async (columns) => {
+    const { steady } = await import("/page/lib/chart/ranges.js");
+    return steady(columns.map((y, at) => ({ y, at }))).map(({ at }) => at);
+}"""
 DRAWN = """async (many) => {
     const { html, render } = await import("/page/lib/html.js");
     const { Chart, Legend, look } = await import("/page/lib/chart.js");
@@ -104,6 +108,17 @@ def test_what_lies_beyond_the_percentiles_is_cut_until_all_is_asked_for(see: See
     assert cut["high"] < 11
     smooth = page.evaluate(RANGE, [[[float(n) for n in range(1000)]], False])
     assert (smooth["low"], smooth["high"], smooth["cut"]) == (0, 999, False)
+    falling, diverging, warmup = [2.0, 0.5, 0.1], [None, 1e13, 1e27], [1e-7, 0.05, 0.1]
+    for lines, kept in (
+        ([falling, diverging], [0]),  # beside a line that diverges the other is seen
+        ([falling, falling, [3.0, 90.0, 4000.0]], [0, 1]),
+        ([diverging], [0]),
+        ([diverging, diverging], [0, 1]),
+        ([falling, [None, None]], [0, 1]),
+        ([warmup, [0.1, 0.1]], [0, 1]),
+        ([[1e-9, 1e-9], [1.0, 1.0]], [0, 1]),  # another scale is no divergence
+    ):
+        assert page.evaluate(STEADY, lines) == kept, lines
     page.evaluate(DRAWN, 2)
     page.locator("#drawn").get_by_role("button", name="Show all").click()
     expect(page.locator("#drawn").get_by_role("button", name="Show all")).to_have_attribute("aria-pressed", "true")

@@ -6,7 +6,7 @@ import { hoverBox, titleOf, valuesAt } from "./hover.js";
 import { ChartExport } from "./menu.js";
 import { chartData, chartOptions } from "./options.js";
 import { emphasise } from "./palette.js";
-import { valueRange } from "./ranges.js";
+import { steady, valueRange } from "./ranges.js";
 
 const HEIGHT = 280;
 const finite = (value) => (value !== null && value !== undefined && Number.isFinite(value) ? value : null);
@@ -16,11 +16,12 @@ const exponent = (value) => (value > 0 && Number.isFinite(value) ? Math.log10(va
 // the axis reaches it.
 function shownRange({ lines, levels = [], logY }, whole) {
   const convert = logY ? exponent : finite;
-  const columns = lines.flatMap((line) => [line.y, ...(line.lo ? [line.lo, line.hi] : []), ...(line.bars ? [line.bars.map(({ lo }) => lo), line.bars.map(({ hi }) => hi)] : [])]);
+  const shown = whole ? lines : steady(lines);
+  const columns = shown.flatMap((line) => [line.y, ...(line.lo ? [line.lo, line.hi] : []), ...(line.bars ? [line.bars.map(({ lo }) => lo), line.bars.map(({ hi }) => hi)] : [])]);
   const found = valueRange(columns, convert, whole);
   const heights = levels.map(({ y }) => convert(y)).filter((y) => y !== null);
   const all = [...heights, ...(found.low === null ? [] : [found.low, found.high])];
-  return all.length ? { low: Math.min(...all), high: Math.max(...all), cut: found.cut } : found;
+  return all.length ? { low: Math.min(...all), high: Math.max(...all), cut: found.cut || shown.length < lines.length } : found;
 }
 
 function showValues(chart, box, { lines, logY, xLabel }) {

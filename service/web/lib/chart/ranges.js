@@ -3,6 +3,7 @@
 const CUT = 0.01; // of the values, at each end
 const WORTH = 1.25; // a whole range up to this many times as wide is shown whole
 const MOST_SORTED = 20_000;
+const AWAY = 1000; // times its start and the lines' usual height: a line that ends beyond has diverged
 const ROUNDING = 1e-9; // relative: values that differ by less are one value, which smoothing computed twice
 
 // {low, high, cut}: the range of all values of the lines, and whether values lie beyond it.
@@ -38,6 +39,22 @@ export function valueRange(columns, convert, whole) {
   const room = 0.1 * (high - low);
   const [from, to] = [Math.max(low - room, least), Math.min(high + room, most)];
   return { low: from, high: to, cut: from > least || to < most };
+}
+
+const isNumber = (value) => value !== null && value !== undefined && Number.isFinite(value);
+
+// The middle one of the values above zero, of two in the middle the lower.
+function middle(values) {
+  const sorted = values.filter((value) => value > 0).sort((one, other) => one - other);
+  return sorted[Math.floor((sorted.length - 1) / 2)] ?? 0;
+}
+
+// The lines that do not diverge: beside one that does, the others would be one flat line.
+export function steady(lines) {
+  const [starts, ends] = ["find", "findLast"].map((search) => lines.map(({ y }) => Math.abs(y[search](isNumber) ?? 0)));
+  const usual = Math.max(middle(starts), middle(ends));
+  const kept = lines.filter((_, at) => ends[at] <= AWAY * Math.max(starts[at], usual));
+  return kept.length ? kept : lines;
 }
 
 // With room above and below; an empty range gets some, so that its axis has two labels.
