@@ -13,6 +13,7 @@ from pathlib import Path
 from service.client.documents import parse_seeds
 from service.symptoms.library import Symptom, detectable_symptoms, symptoms
 from service.symptoms.score import confusion_table, summarise
+from tests.symptoms.generated_report import sections
 from tests.symptoms.judging import Judged, judged
 from tests.symptoms.remedies import tried
 from tests.symptoms.report import written
@@ -46,7 +47,8 @@ def main() -> int:
     figures = summarise(results, checked)
     print("\n".join(figures.lines()))
     if given.write is not None:
-        given.write.write_text(written(chosen, results, checked))
+        generated = sections(given.write.read_text()) if given.write.exists() else ""
+        given.write.write_text(written(chosen, results, checked) + generated)
     return 1 if (figures.share_right or 1) < WANTED or figures.false_faults else 0
 
 

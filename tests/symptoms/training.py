@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -82,7 +82,7 @@ class Job(NamedTuple):
 
 def jobs(wanted: Iterable[tuple[str, Experiment]], seeds: Sequence[int], folder: Path | None) -> list[Job]:
     """Each with each seed; a file's name says what made it, so that a changed worker trains anew."""
-    made_by = _sources()
+    made_by = sources()
     found = []
     for name, spec in wanted:
         text = json.dumps(spec.normalised() | {"name": "", "seeds": []}, sort_keys=True) + made_by
@@ -92,8 +92,8 @@ def jobs(wanted: Iterable[tuple[str, Experiment]], seeds: Sequence[int], folder:
     return found
 
 
-def _sources() -> str:
-    """A hash of the code that trains."""
+def sources() -> str:
+    """Return a hash of the code that trains."""
     found = hashlib.sha256()
     for folder in TRAINED_BY:
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -106,23 +106,29 @@ def trained(wanted: Sequence[Job], processes: int = 1) -> Iterator[tuple[Job, Re
     if processes == 1:
         yield from ((job, _one(job)) for job in wanted)
         return
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=one_thread) as pool:
         yield from zip(wanted, pool.map(_one, wanted), strict=True)
 
 
-def _begin() -> None:
+def one_thread() -> None:
+    """Train with one thread, which is part of what a run is."""
     import torch
 
-    torch.set_num_threads(1)  # it is part of what a run is
+    torch.set_num_threads(1)
 
 
 def _one(job: Job) -> Record:
-    if job.file is not None and job.file.exists():
-        return Record(*json.loads(job.file.read_text()))
-    record = recorded(job.spec, job.seed)
-    if job.file is not None:
-        job.file.parent.mkdir(parents=True, exist_ok=True)
-        partial = job.file.with_suffix(f".{os.getpid()}")
+    return kept(job.file, lambda: recorded(job.spec, job.seed))
+
+
+def kept(file: Path | None, train: Callable[[], Record]) -> Record:
+    """Return what is on disk, else train and write it there."""
+    if file is not None and file.exists():
+        return Record(*json.loads(file.read_text()))
+    record = train()
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps(record))
-        partial.replace(job.file)
+        partial.replace(file)
     return record
