@@ -17,14 +17,14 @@ from service.settings import Settings
 from service.spec.requirements import met_by
 from service.storage.disk import reserve_problem
 from worker.supervisor.alive_file import AliveFile
-from worker.supervisor.attempt import AttemptSupervisor
+from worker.supervisor.attempts.group import AttemptGroup
+from worker.supervisor.attempts.trace import trace_claim
+from worker.supervisor.attempts.writes import RETRY_S
 from worker.supervisor.cleanup import DeletionCleanup, clean_up_at_start
 from worker.supervisor.device_memory import DeviceMemory
 from worker.supervisor.presence import Presence
-from worker.supervisor.trace import trace_claim
 from worker.supervisor.trainer_pool import TrainerPool
 from worker.supervisor.trainer_process import TrainerProcess
-from worker.supervisor.transactions import RETRY_S
 
 log = logging.getLogger(__name__)
 START_RETRY_S = 2.0  # between attempts to start while the database is down
@@ -183,7 +183,7 @@ class Supervisor:
             trace_claim(claim, began_ns)
             has_trained = True
             try:
-                AttemptSupervisor(self, claim, trainer).run()
+                AttemptGroup(self, [claim], trainer).run()
             finally:
                 self.memory.release(self.settings.worker_name)
                 for other in self.sharing:

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import IO, Any
 
 from service.db.runs.log_lines import LogLine
@@ -52,6 +52,22 @@ class RunLog(logging.LoggerAdapter[logging.Logger]):
         with self._lock:
             taken, self._lines = self._lines, []
         return taken
+
+
+class SharedLog(logging.LoggerAdapter[logging.Logger]):
+    """Keeps every line in the logs of several runs; the worker's own log has it once, with the first of them."""
+
+    def __init__(self, logs: Sequence[RunLog]) -> None:
+        super().__init__(logs[0].logger, logs[0].extra)
+        self._first, *self._others = logs
+
+    def log(self, level: int, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Log a line, and keep it in each log."""
+        self._first.log(level, msg, *args, **kwargs)
+        output = FROM_OUTPUT is kwargs.get("extra")
+        line = str(args[0]) if output else str(msg) % args
+        for each in self._others:
+            each.keep(line, "output" if output else "saddle", level)
 
 
 class Pace:

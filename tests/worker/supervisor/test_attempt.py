@@ -26,7 +26,8 @@ from service.nonfinite import dumps
 from service.settings import Settings
 from service.spec.experiment import Experiment
 from tests.harness.waiting import until
-from worker.supervisor import deadlines, trainer_pool
+from worker.supervisor import trainer_pool
+from worker.supervisor.attempts import deadlines
 from worker.supervisor.claim_loop import Supervisor
 
 STOPPED = ("succeeded", "failed", "cancelled", "paused")

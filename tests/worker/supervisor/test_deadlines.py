@@ -3,7 +3,7 @@
 from typing import Any
 
 from service.settings import Settings
-from worker.supervisor.deadlines import CANCEL_S, MAX_CHECK_GAP_S, Deadlines
+from worker.supervisor.attempts.deadlines import CANCEL_S, MAX_CHECK_GAP_S, Deadlines
 
 
 def new_deadlines(budget_s: float | None = None, **more: Any) -> Deadlines:

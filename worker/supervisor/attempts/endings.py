@@ -9,8 +9,8 @@ from service.db.runs.claims import Claim
 from service.db.session import Connection
 from service.lifecycle import FailureClass, State, failure_class
 from worker.protocol import Outcome
-from worker.supervisor.deadlines import Deadlines
-from worker.supervisor.progress import ProgressWriter
+from worker.supervisor.attempts.deadlines import Deadlines
+from worker.supervisor.attempts.progress import ProgressWriter
 
 NOTHING: Mapping[str, float] = {}
 STATES: dict[Outcome, State] = {
@@ -20,15 +20,19 @@ STATES: dict[Outcome, State] = {
 }
 
 
+def ignore(_: object) -> None:
+    """Do nothing with a result."""
+
+
 class EndingWriter:
-    """Writes the end of an attempt together with the points that are still pending."""
+    """Adds the end of an attempt to its writes, together with the points that are still pending."""
 
     def __init__(
         self, claim: Claim, progress: ProgressWriter, deadlines: Deadlines, raised_memory: Callable[[], int | None]
     ) -> None:
         self.claim, self.progress, self.deadlines = claim, progress, deadlines
         self.raised_memory = raised_memory  # what it reserves after an out-of-memory error on a shared device
-        self.transactions, self.pending = progress.transactions, progress.pending
+        self.writes, self.pending = progress.writes, progress.pending
         self.memory: Mapping[str, float] = NOTHING
         self.out_of_time = False  # the trainer was asked to stop because the run has used up its time
 
@@ -57,33 +61,34 @@ class EndingWriter:
         else:
             self._requeue(detail)
 
-    def fail(self, kind: str, detail: str, evidence: dict[str, Any]) -> State | None:
-        """End an attempt whose trainer reported a failure; return the run's new state."""
+    def fail(self, kind: str, detail: str, evidence: dict[str, Any]) -> None:
+        """End an attempt whose trainer reported a failure, died, or was killed because it hung."""
         claim = self.claim
         if kind == "checkpoint_damaged" and claim.checkpoint is not None:
             folder = claim.checkpoint.folder
-            return self.transactions.end(lambda c: endings.quarantine(c, claim, folder))
+            self._write_failure(lambda c: endings.quarantine(c, claim, folder))
+            return
         if failure_class(kind) is FailureClass.PERMANENT:
             self._finish(State.FAILED, {"code": kind, "detail": detail, "evidence": evidence})
-            return State.FAILED
-        if kind not in ("cuda_oom", "device_failed"):
-            return self.crash(kind, detail, evidence)
+            return
         chunks = self.pending.take()
-        if kind == "cuda_oom" and (memory_bytes := self.raised_memory()) is not None:
-            return self.transactions.end(
-                lambda c: endings.record_shared_oom(c, claim, chunks, detail, evidence, memory_bytes)
-            )
-        if kind == "cuda_oom":
-            return self.transactions.end(lambda c: endings.record_cuda_oom(c, claim, chunks, detail, evidence))
-        return self.transactions.end(lambda c: endings.record_device_failure(c, claim, detail, evidence, chunks))
+        if kind == "device_failed":
+            self._write_failure(lambda c: endings.record_device_failure(c, claim, detail, evidence, chunks))
+        elif kind != "cuda_oom":
+            self._write_failure(lambda c: endings.record_crash(c, claim, kind, detail, evidence, chunks))
+        elif (memory_bytes := self.raised_memory()) is not None:
+            self._write_failure(lambda c: endings.record_shared_oom(c, claim, chunks, detail, evidence, memory_bytes))
+        else:
+            self._write_failure(lambda c: endings.record_cuda_oom(c, claim, chunks, detail, evidence))
 
-    def crash(self, kind: str, detail: str, evidence: dict[str, Any]) -> State | None:
-        """End an attempt whose trainer died, or was killed because it hung; return the run's new state."""
-        claim, chunks = self.claim, self.pending.take()
-        return self.transactions.end(lambda c: endings.record_crash(c, claim, kind, detail, evidence, chunks))
+    def _write_failure(self, end: Callable[[Connection], State]) -> None:
+        self.writes.add_end(end, self._log_state)
 
-    def _write(self, end: Callable[[Connection], State]) -> State | None:
-        """Write the end and the peak of the memory in one transaction; return the run's new state."""
+    def _log_state(self, state: State | None) -> None:
+        self.writes.log.info("now %s", state)
+
+    def _write(self, end: Callable[[Connection], State], then: Callable[[State | None], None] = ignore) -> None:
+        """Write the end and the peak of the memory in one transaction."""
 
         def write(connection: Connection) -> State:
             state = end(connection)
@@ -91,11 +96,12 @@ class EndingWriter:
                 leases.add_to_environment(connection, self.claim, {"memory": dict(self.memory)})
             return state
 
-        return self.transactions.end(write)
+        self.writes.add_end(write, then)
 
     def _finish(self, state: State, failure: dict[str, Any] | None = None, detail: str | None = None) -> None:
         claim, chunks = self.claim, self.pending.take()
-        self._write(lambda c: endings.finish(c, claim, state, chunks, failure, detail))
+        then = self._log_state if state is State.FAILED else ignore
+        self._write(lambda c: endings.finish(c, claim, state, chunks, failure, detail), then)
 
     def _requeue(self, detail: str | None) -> None:
         claim, chunks = self.claim, self.pending.take()

@@ -1,45 +1,48 @@
-"""Writes during an attempt: points, environment, readings, checkpoints. Each returns the desired state."""
+"""Writes during an attempt: points, environment, readings, checkpoints. Each brings the desired state."""
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from service.db.metrics.codec import Chunk
 from service.db.runs import endings, events, leases
 from service.db.runs.claims import Claim, SavedCheckpoint
-from service.db.session import Connection
+from service.db.session import Connection, Engine
 from service.errors import Unavailable
 from service.lifecycle import DesiredState
 from worker.protocol import Checkpoint, CheckpointFailed, Reading
+from worker.supervisor.attempts.pending_points import PendingPoints
+from worker.supervisor.attempts.writes import AttemptWrites
 from worker.supervisor.cleanup import remove_orphans
 from worker.supervisor.file_transfer import FileTransfer
-from worker.supervisor.pending_points import PendingPoints
-from worker.supervisor.transactions import FencedTransactions
 
 MAX_FAILED_CHECKPOINTS = 3  # in a row, until the run is paused
 
 
 class ProgressWriter:
-    """Writes the progress of one attempt."""
+    """Adds the progress of one attempt to its writes."""
 
     def __init__(
         self,
         claim: Claim,
-        transactions: FencedTransactions,
+        writes: AttemptWrites,
         pending: PendingPoints,
         transfer: FileTransfer,
+        engine: Engine,
         beat: Callable[[Connection], None],
     ) -> None:
-        self.claim, self.transactions, self.pending, self.transfer = claim, transactions, pending, transfer
+        self.claim, self.writes, self.pending, self.transfer, self.engine = claim, writes, pending, transfer, engine
         self.beat = beat  # part of each flush
-        self.desired = DesiredState.RUN
-        self.environment: dict[str, Any] | None = None  # received and not yet written
+        self.desired = DesiredState.RUN  # as of the last commit
+        self.environment: dict[str, Any] | None = None  # received and not yet among the writes
         self.checkpoint_step = claim.start_step
         self.failed_checkpoints = 0  # in a row
 
     def flush(self) -> None:
         """Write the pending points, or just a heartbeat if there are none."""
         chunks, environment = self.pending.take(), self.environment
+        self.environment = None
 
         def write(connection: Connection) -> DesiredState:
             desired = leases.flush(connection, self.claim, chunks, environment)
@@ -54,38 +57,43 @@ class ProgressWriter:
             self.beat(connection)
             return desired
 
-        self.desired = self.transactions.commit(write)
-        self.environment = None
+        self.writes.add(write, self._note_desired)
+
+    def _note_desired(self, desired: DesiredState) -> None:
+        self.desired = desired
 
     def flush_environment(self) -> None:
         """Write the environment if no points have been written with it, as in a very short run."""
         if self.environment is not None:
             self.flush()
 
-    def save_checkpoint(self, frame: Checkpoint) -> None:
-        """Commit a checkpoint with all points up to it, and remove the retired ones."""
+    def save_checkpoint(self, frame: Checkpoint, saved: Callable[[], None]) -> None:
+        """Write a checkpoint with all points up to it, and remove the retired ones; then call `saved`."""
         files = frame.step, frame.folder, frame.sha256, frame.size_bytes
-        saved = SavedCheckpoint(*files, reason=frame.reason, value=frame.value)
-        chunks = self.pending.take()
-        save = leases.save_checkpoint
-        self.desired, retired = self.transactions.commit(lambda c: save(c, self.claim, saved, chunks))
-        self.checkpoint_step, self.failed_checkpoints = saved.step, 0
-        self.transfer.remove(retired)
-        if self.transfer.store.in_place:  # a bucket is slow to list, so it is only cleaned at the start
-            with contextlib.suppress(OSError, Unavailable):
-                remove_orphans(self.transactions.engine, self.transfer.store, [self.claim.run_id])
+        row, chunks = SavedCheckpoint(*files, reason=frame.reason, value=frame.value), self.pending.take()
+        self.checkpoint_step, self.failed_checkpoints = row.step, 0
+
+        def then(result: tuple[DesiredState, list[str]]) -> None:
+            self.desired, retired = result
+            saved()
+            self.transfer.remove(retired)
+            if self.transfer.store.in_place:  # a bucket is slow to list, so it is only cleaned at the start
+                with contextlib.suppress(OSError, Unavailable):
+                    remove_orphans(self.engine, self.transfer.store, [self.claim.run_id])
+
+        self.writes.add(lambda c: leases.save_checkpoint(c, self.claim, row, chunks), then)
 
     def save_reading(self, frame: Reading) -> None:
         """Write a probe's reading."""
         chunks, data = self.pending.take(), json.loads(frame.payload)
         save, step, kind = leases.save_reading, frame.step, frame.name
-        self.desired = self.transactions.commit(lambda c: save(c, self.claim, step, kind, data, chunks))
+        self.writes.add(lambda c: save(c, self.claim, step, kind, data, chunks), self._note_desired)
 
     def record_failed_checkpoint(self, frame: CheckpointFailed) -> bool:
-        """Record a failed checkpoint; return True if repeated failures have paused the run."""
+        """Record a failed checkpoint; return True if repeated failures pause the run."""
         self.failed_checkpoints += 1
         step, reason, detail = frame.step, frame.reason, frame.detail
-        self.transactions.log.warning("the checkpoint at step %s was not saved: %s", step, detail)
+        self.writes.log.warning("the checkpoint at step %s was not saved: %s", step, detail)
         data = {"step": step, "attempt": self.claim.attempt, "reason": reason, "detail": detail}
         data["in_a_row"] = self.failed_checkpoints
         chunks = self.pending.take()
@@ -95,9 +103,11 @@ class ProgressWriter:
             events.add(connection, self.claim.run_id, "checkpoint_failed", data, by=self.claim.holder, why=detail)
             return desired
 
-        self.desired = self.transactions.commit(write)
+        self.writes.add(write, self._note_desired)
         if self.failed_checkpoints < MAX_FAILED_CHECKPOINTS or reason in ("end", "wish"):
             return False
         why = f"{self.failed_checkpoints} checkpoints in a row could not be saved; the last time: {detail}"
-        self.transactions.end(lambda c: endings.pause_by_server(c, self.claim, {}, "checkpoint_failed", why))
+        no_points: Mapping[str, Chunk] = {}
+        pause = endings.pause_by_server
+        self.writes.add_end(lambda c: pause(c, self.claim, no_points, "checkpoint_failed", why), lambda _: None)
         return True

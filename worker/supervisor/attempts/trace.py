@@ -1,8 +1,5 @@
 """The spans of an attempt, within the trace of the request that queued its run; none without a receiver."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from service.db.runs.claims import Claim
 from service.tracing import LongSpan, Value
 
@@ -22,14 +19,9 @@ class AttemptTrace:
             self._first_step.end(step=step)
             self._first_step = None
 
-    @contextmanager
-    def part(self, name: str, step: int) -> Iterator[None]:
-        """Trace a part of the attempt."""
-        span = LongSpan(name, self._attempt.traceparent, {**self._named, "step": step})
-        try:
-            yield
-        finally:
-            span.end()
+    def part(self, name: str, step: int) -> LongSpan:
+        """Begin a part of the attempt."""
+        return LongSpan(name, self._attempt.traceparent, {**self._named, "step": step})
 
     def end(self) -> None:
         """End the attempt's span."""
