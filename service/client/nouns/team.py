@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from service.client import answers
-from service.client.http import Http
+from service.client.nouns.base import NounClient
 from service.client.paths import flag, part
 
 if TYPE_CHECKING:
@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from service.schemas.people.sharing import BinView, ProjectSettingsView, ShareView
 
 
-class TeamClient:
+class TeamClient(NounClient):
     """The part of `Client` that concerns people."""
-
-    http: Http
 
     def api_keys(self, limit: int = 1000, *, closed: bool = False) -> Iterator[MadeKey]:
         """Yield your API keys, an admin's project's, newest first; with `closed`, revoked and expired ones too."""

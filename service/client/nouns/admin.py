@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
-from service.client.http import Http
+from service.client.http import Json
+from service.client.nouns.base import NounClient
 from service.client.paths import part
 
-Json = dict[str, Any]
 
-
-class AdminClient:
+class AdminClient(NounClient):
     """The part of `Client` for server admins; its answers are as the server sends them."""
-
-    http: Http
 
     def all_projects(self) -> Iterator[Json]:
         """Yield every project with its members, use and quotas, by name."""

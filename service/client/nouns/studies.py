@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from service.client import answers
-from service.client.http import Http
+from service.client.nouns.base import NounClient
 from service.client.paths import flag, part
 
 if TYPE_CHECKING:
@@ -18,14 +17,12 @@ TRIALS_PAGE = 1000
 Verb = Literal["pause", "resume", "stop"]
 
 
-class StudyClient:
+class StudyClient(NounClient):
     """The part of `Client` that concerns studies."""
-
-    http: Http
 
     def post_study(self, document: Mapping[str, Any], *, idempotency_key: str | None = None) -> StudyView:
         """Post a study, whose first trials follow within a second; sent again, it is stored once."""
-        return answers.study(self.http.post("/v1/studies", dict(document), None, idempotency_key or _key()))
+        return answers.study(self._create("/v1/studies", dict(document), None, idempotency_key))
 
     def preview_study(self, document: Mapping[str, Any]) -> StudyPreview:
         """Check a study: its first points, what it would cost, and warnings; nothing is stored."""
@@ -78,14 +75,10 @@ class StudyClient:
     ) -> StudyView:
         """Post a study that differs in `changes`, a merge patch of its document."""
         body = {"changes": dict(changes or {}), "name": name}
-        return answers.study(self.http.post(f"/v1/studies/{part(study_id)}/clone", body, None, _key()))
+        return answers.study(self._create(f"/v1/studies/{part(study_id)}/clone", body))
 
     def confirm_study(self, study_id: str, seeds: int | None = None, against: str | None = None) -> StudyView:
         """Train its best trial and what that is held against from fresh seeds; asking again returns what exists."""
         return answers.study(
             self.http.post(f"/v1/studies/{part(study_id)}/confirm", {"seeds": seeds, "against": against})
         )
-
-
-def _key() -> str:
-    return secrets.token_hex(16)

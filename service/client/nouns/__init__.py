@@ -1,0 +1,1 @@
+"""The methods of `Client`, a file for each noun of the API."""

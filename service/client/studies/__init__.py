@@ -1,1 +1,0 @@
-"""What a `Client` offers for studies."""
