@@ -11,7 +11,7 @@ from service.levels import Level
 
 About = Literal["project", "self", "person"]  # what an operation concerns; person: oneself, and no key may ask
 Owned = Literal[
-    "experiment", "run", "dataset", "key", "channel", "comment", "study"
+    "experiment", "run", "dataset", "key", "channel", "comment", "study", "view"
 ]  # kinds of objects that have an owner
 
 
@@ -71,6 +71,8 @@ READ = _rules(
         "get_study_analysis",
         "list_study_presets",
         "list_trials",
+        "list_views",
+        "get_view",
     ),
     "post_comparison",  # a question: it changes nothing that others see
 )
@@ -78,7 +80,7 @@ SUBMIT = _rules(
     Rule(Level.SUBMIT),
     *("post_dataset", "post_experiment", "retry_run", "replay_run", "fork_run", "probe_run", "predict"),
     *("post_study", "clone_study", "confirm_study"),
-    *("confirm_comparison", "extend_confirmation", "verify_finding", "post_comment"),
+    *("confirm_comparison", "extend_confirmation", "verify_finding", "post_comment", "post_view"),
     "edit_comment",  # whose comment, it looks itself
 )
 OWN = {
@@ -93,6 +95,7 @@ OWN = {
     **_rules(Rule(Level.ADMIN, own="study"), "delete_study", "restore_study"),
     **_rules(Rule(Level.ADMIN, own="dataset"), "delete_dataset", "restore_dataset"),
     **_rules(Rule(Level.ADMIN, own="comment"), "delete_comment"),
+    **_rules(Rule(Level.ADMIN, own="view"), "patch_view", "delete_view"),
     **_rules(Rule(Level.ADMIN, own="key", own_level=Level.READ, changes=True), "revoke_key"),
 }
 ADMIN = _rules(
@@ -128,4 +131,5 @@ PATH_PARAMETERS: Mapping[Owned, str] = {
     "channel": "channel_id",
     "comment": "comment_id",
     "study": "study_id",
+    "view": "view_id",
 }

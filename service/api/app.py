@@ -55,6 +55,7 @@ from service.api.routes.people import (
     members,
     provider,
     quotas,
+    saved_views,
     session,
 )
 from service.api.routes.records import log, readings
@@ -72,7 +73,7 @@ ROUTES = (
     *(models, studies, study_commands),
     *(account, accounts, members, invitations, provider),
     *(admin, symptoms, keys, queue, quotas, channels, audit),
-    *(bin, sharing, comments),
+    *(bin, sharing, comments, saved_views),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
 

@@ -28,6 +28,7 @@ from service.schemas.people.channels import ChannelChange, NewChannel
 from service.schemas.people.comments import EditedComment, NewComment
 from service.schemas.people.keys import NewKey, Rotation
 from service.schemas.people.quotas import PersonQuota, ServerQuota
+from service.schemas.people.saved_views import NewView, ViewChanges
 from service.schemas.people.sessions import SignIn
 from service.schemas.people.sharing import OtherProject, ProjectChanges
 from service.schemas.problems import ProblemDocument
@@ -57,7 +58,7 @@ OWN_SCHEMAS: tuple[type[BaseModel], ...] = (
     *(PriorityRequest, RetryRequest, ForkRequest, ReplayRequest, ProbeRequest, VerifyRequest),
     *(PredictRequest, Labels, NewKey),
     *(PersonQuota, ServerQuota, Rotation, NewChannel, ChannelChange),
-    *(NewComment, EditedComment, OtherProject, ProjectChanges),
+    *(NewComment, EditedComment, NewView, ViewChanges, OtherProject, ProjectChanges),
     *(Study, TrialRequest, ExtendRequest, CloneRequest, ConfirmStudyRequest),
 )
 

@@ -82,6 +82,7 @@ ROLES: dict[str, Rights] = {
                 "dataset_grant",
                 "study",
                 "study_trial",
+                "saved_view",
             ),
         ),
     ),
@@ -126,7 +127,7 @@ ROLES: dict[str, Rights] = {
         insert=(
             *("experiment", "run", "event", "comparison", "dataset", "verification", "experiment_figure"),
             *("confirmation", "judgement", "audit", "comment", "mention", "quota", "quota_use"),
-            *("channel", "delivery", "alarm", "event_reader", "study", "study_trial"),
+            *("channel", "delivery", "alarm", "event_reader", "study", "study_trial", "saved_view"),
         ),
         update={
             "run": (
@@ -148,6 +149,7 @@ ROLES: dict[str, Rights] = {
             "event_reader": ("xid", "event_id"),
             "api_key": ("last_used_at",),
             "comment": ("text", "edited_at"),
+            "saved_view": ("name", "query", "text", "edited_at"),
             "project": ("members_manage",),
             "worker": ("drain_since", "drain_by"),
         },
@@ -172,6 +174,7 @@ ROLES: dict[str, Rights] = {
             "judgement",
             "study",
             "study_trial",
+            "saved_view",
         ),
         insert=(
             "attempt",

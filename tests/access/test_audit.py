@@ -86,6 +86,9 @@ class Acts:
     def comment(self) -> str:
         return str(self.post(f"/v1/experiments/{self.experiment()['id']}/comments", {"text": "a"})["id"])
 
+    def view(self) -> str:
+        return str(self.post("/v1/views", {"place": "experiments", "name": "mine"})["id"])
+
     def dataset(self) -> str:
         return str(self.ask("POST", "/v1/datasets?name=a.csv", content=CSV)["id"])
 
@@ -218,6 +221,9 @@ ACTS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # operation -> the actio
         lambda acts: acts.ask("PATCH", f"/v1/comments/{acts.comment()}", {"text": "b"}),
     ),
     "delete_comment": ("comment.delete", lambda acts: acts.ask("DELETE", f"/v1/comments/{acts.comment()}")),
+    "post_view": ("view.create", Acts.view),
+    "patch_view": ("view.change", lambda acts: acts.ask("PATCH", f"/v1/views/{acts.view()}", {"name": "b"})),
+    "delete_view": ("view.delete", lambda acts: acts.ask("DELETE", f"/v1/views/{acts.view()}")),
     "change_project": ("project.change", lambda acts: acts.ask("PATCH", "/v1/project", {"members_manage": True})),
     **{f"{verb}_key": (f"key.{verb}", on_key(verb)) for verb in ("rotate", "revoke")},
     "post_dataset": ("dataset.upload", Acts.dataset),

@@ -13,6 +13,7 @@ from service.access.rules import RULES
 from service.api.app import create_app
 from service.db.access.projects import new_key
 from service.db.session import transaction
+from service.ids import new_id
 from service.settings import Settings
 from tests.fixtures.api import SPEC
 
@@ -54,6 +55,7 @@ OTHERS = {  # what may happen to one's own objects, and by admins to everybody's
     "run": {"change_run", "cancel_run", "pause_run", "resume_run"},
     "dataset": {"delete_dataset", "restore_dataset"},
     "comment": {"delete_comment"},
+    "view": {"patch_view", "delete_view"},
     "key": {"revoke_key"},
     "channel": {"patch_channel", "delete_channel", "rotate_channel", "test_channel"},
 }
@@ -120,6 +122,10 @@ class House:
             on = self.client.post("/v1/experiments", json=SPEC, headers=admin).json()["id"]
             made = self.client.post(f"/v1/experiments/{on}/comments", json={"text": "x"}, headers=admin).json()
             self.give("comment", "author_id", made["id"], who)
+        elif kind == "view":
+            new = {"place": "experiments", "name": new_id("viw")}
+            made = self.client.post("/v1/views", json=new, headers=admin).json()
+            self.give("saved_view", "owner_id", made["id"], who)
         elif kind == "key":
             made = self.client.post("/v1/keys", json={"name": "x", "scope": "read"}, headers=admin).json()
             self.give("api_key", "member_id", made["id"], who)

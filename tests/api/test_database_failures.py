@@ -78,6 +78,8 @@ def bodies(ids: dict[str, str], key: str) -> dict[tuple[str, str], Any]:
         ("PATCH", "/v1/channels/{channel_id}"): {"name": "other"},
         ("POST", "/v1/experiments/{experiment_id}/comments"): {"text": "fine"},
         ("PATCH", "/v1/comments/{comment_id}"): {"text": "fine"},
+        ("POST", "/v1/views"): {"place": "experiments", "name": "mine"},
+        ("PATCH", "/v1/views/{view_id}"): {"name": "other"},
         ("PATCH", "/v1/project"): {"members_manage": True},
         **{
             ("POST", f"/v1/experiments/{{experiment_id}}/{verb}"): {"project": "other"}
@@ -124,6 +126,7 @@ class House:
             "channel_id": "chn_" + "0" * 26,
             "comment_id": "cmt_" + "0" * 26,
             "study_id": "std_" + "0" * 26,
+            "view_id": "viw_" + "0" * 26,
             "job_id": "run_" + "0" * 26,
         }
         self.ids = ids | {

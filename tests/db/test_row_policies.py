@@ -18,7 +18,10 @@ from service.errors import SaddleError
 from service.spec.parse.presets import presets
 from tests.harness.statements import sent_statements
 
-TABLES = ("experiment", "run", "event", "dataset", "verification", "comparison", "comment", "study", "study_trial")
+TABLES = (
+    *("experiment", "run", "event", "dataset", "verification", "comparison", "comment", "study", "study_trial"),
+    "saved_view",
+)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Select, select
 
 from service.db.access.principal import Principal
-from service.db.tables import api_key, channel, comment, dataset, experiment, member, project, run, study
+from service.db.tables import api_key, channel, comment, dataset, experiment, member, project, run, saved_view, study
 
 PERSONAL = ("key", "channel", "comment")  # no other member's business, whatever the project allows
 
@@ -48,4 +48,6 @@ def _owner_of(kind: str, object_id: str) -> Select[tuple[str]]:
             return select(channel.c.member_id).where(channel.c.id == object_id)
         case "comment":
             return select(comment.c.author_id).where(comment.c.id == object_id)
+        case "view":
+            return select(saved_view.c.owner_id).where(saved_view.c.id == object_id)
     raise AssertionError(kind)

@@ -27,6 +27,7 @@ from service.db.tables.people import (
 )
 from service.db.tables.quotas import quota, quota_use
 from service.db.tables.runs import attempt, checkpoint, device_use, event, log_line, reading, run, worker
+from service.db.tables.saved_views import saved_view
 from service.db.tables.studies import study, study_trial
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "quota_use",
     "reading",
     "run",
+    "saved_view",
     "series",
     "session",
     "share",

@@ -26,6 +26,7 @@ class Limits(NamedTuple):
 
 
 SETTINGS = Limits()
+TEXTS = Limits(string=20_000)  # reports, written by people
 DATA = Limits(20_000, 150_000, 400_000, True)  # rows, of which a body's bytes are the limit
 
 
