@@ -1,5 +1,5 @@
 // The page: who is here, where they are, and the view that belongs there.
-import { html, render, useEffect, useState } from "./lib/html.js";
+import { html, render, useEffect, useMemo, useState } from "./lib/html.js";
 import { href, parseAddress, useAddress } from "./lib/address.js";
 import { onSignedOut } from "./lib/api.js";
 import { Boundary, UncaughtErrors } from "./lib/boundary.js";
@@ -9,9 +9,10 @@ import { escapeInvisible } from "./lib/format.js";
 import { lazy, loadTheRest } from "./lib/lazy.js";
 import { Palette } from "./lib/palette.js";
 import { useShortcuts } from "./lib/shortcuts.js";
+import { setTitle } from "./lib/title.js";
 import { ThemeButton } from "./lib/theme_button.js";
 import { UndoNotice } from "./lib/undo.js";
-import { currentLanguage, LANGUAGES, setLanguage, t } from "./lib/words.js";
+import { currentLanguage, findText, LANGUAGES, setLanguage, t } from "./lib/words.js";
 import { Account, ProjectSwitch } from "./views/account.js";
 import { Invitation } from "./views/invitation.js";
 import { ProviderReturn } from "./views/provider.js";
@@ -55,6 +56,7 @@ function App() {
   }, []);
   useReconnect(() => me === undefined && come());
   useShortcuts(me);
+  useMemo(() => setTitle(findText(`place.${path[0] || "experiments"}`)), [path.join("/"), currentLanguage()]); // before the view, which may say more
   if (me === undefined) return null;
   const entered = (found) => { setMe(found); tellOtherTabs(); };
   if (path[0] === "provider") return html`<${ProviderReturn} me=${me} search=${search} done=${setMe}/>`;

@@ -127,7 +127,7 @@ def test_rows_are_grouped_by_a_field_and_a_group_closes(see: See, trained: Train
 def test_the_handle_is_moved_by_keys_and_by_the_mouse_and_remembered(see: See, trained: Trained) -> None:
     page = see("experiments")
     assert page.evaluate("document.querySelector('main').clientWidth") == 1280
-    handle = page.get_by_role("separator")
+    handle = page.get_by_role("separator", name="Width of the table")
     before = handle.bounding_box()
     assert before is not None
     page.mouse.move(before["x"] + 6, before["y"] + 40)
@@ -139,8 +139,8 @@ def test_the_handle_is_moved_by_keys_and_by_the_mouse_and_remembered(see: See, t
     assert moved is not None
     assert moved["x"] == pytest.approx(before["x"] - 238, abs=12)
     page.reload()
-    page.get_by_role("separator").wait_for()
-    after = page.get_by_role("separator").bounding_box()
+    handle.wait_for()
+    after = handle.bounding_box()
     assert after is not None
     assert after["x"] == pytest.approx(moved["x"], abs=8)
 
@@ -159,3 +159,99 @@ def test_marks_and_the_place_in_the_table_outlive_going_there_and_back(see: See,
     expect(page.get_by_label(f"Select {marked}", exact=True)).to_be_checked()
     table = page.locator(".scroll.tall")
     until(lambda: abs(table.evaluate("node => node.scrollTop") - 108) <= 2, 10)
+
+
+def heads(page: Page) -> list[str]:
+    return [text.split("\n")[0].strip() for text in page.get_by_role("columnheader").all_inner_texts()]
+
+
+def test_columns_are_resized_moved_and_kept_in_view_and_a_saved_view_keeps_that(
+    see: See, trained: Trained, stack: Product
+) -> None:
+    page = see("experiments?filter=name%20IN%20(fast,%20slow)&columns=optimizer.lr")
+    page.set_viewport_size({"width": 2000, "height": 900})
+    expect(page).to_have_title("Experiments · name IN (fast, slow) · Saddle")
+    state = page.get_by_role("columnheader", name="State")
+    edge = page.get_by_role("separator", name="Width of column State")
+    at = edge.bounding_box()
+    assert at is not None
+    page.mouse.move(at["x"] + 3, at["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(at["x"] + 43, at["y"] + 8, steps=4)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(r"widths=state%3A146\b"))
+    edge.press("ArrowLeft")
+    expect(page).to_have_url(re.compile(r"widths=state%3A134\b"))
+    page.get_by_role("columnheader", name="optimizer.lr").drag_to(state)
+    until(lambda: heads(page)[:3] == ["Name", "optimizer.lr", "State"], 10)
+    page.get_by_text("Columns").click()
+    page.get_by_role("button", name="Move Age forward").click()
+    page.get_by_role("button", name="Remove column Progress").click()
+    page.get_by_role("button", name="Keep State in view").click()
+    shown = ["State", "Name", "optimizer.lr", "Last val/loss", "Best val/loss", "Age", "Owner"]
+    until(lambda: heads(page) == shown, 10)
+    page.locator(".scroll.tall").evaluate("node => { node.style.width = '420px'; node.scrollLeft = 200; }")
+    kept, table = state.bounding_box(), page.locator(".scroll.tall").bounding_box()
+    assert kept is not None
+    assert table is not None
+    assert kept["x"] - table["x"] == pytest.approx(73, abs=1.5)  # behind the mark and the eye
+    assert kept["width"] == pytest.approx(134, abs=1)
+
+    page.get_by_text("Saved views").click()
+    page.get_by_role("button", name="Save as a new view").click()
+    page.get_by_role("dialog").get_by_label("Name").fill("Rates first")
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    expect(page).to_have_title("Experiments · Rates first · Saddle")
+    assert [each["owner"] for each in stack.get("/v1/views")["items"] if each["name"] == "Rates first"] == ["admin"]
+    page = see("experiments")
+    page.reload()
+    page.locator(".views > summary").click()
+    page.get_by_role("link", name="Rates first").click()
+    expect(page.get_by_role("columnheader").first).to_have_text("State")
+    until(lambda: heads(page) == shown, 10)
+    page.get_by_role("columnheader", name="Age").get_by_role("button").click()
+    page.locator(".views > summary").click()
+    page.get_by_role("button", name="Save the changes to Rates first").click()
+    expect(page.get_by_text("Rates first *")).to_have_count(0)
+    page.get_by_role("button", name="Delete the view Rates first").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete the view", exact=True).click()
+    expect(page.get_by_text("Nobody in this project has saved a view yet.")).to_be_visible()
+
+
+def test_a_row_has_a_menu_and_its_curve_is_the_mean_of_its_seeds(see: See, trained: Trained, stack: Product) -> None:
+    page = see("experiments?filter=name%20=%20fast")
+    runs = [run["id"] for run in trained["fast"]["runs"]]
+    with page.expect_response(lambda answer: all(run in answer.url for run in (*runs, "/v1/series"))):
+        page.reload()
+    mean = page.evaluate(
+        """async ([low, high]) => {
+        const { meanCurve } = await import(new URL("page/lib/curves.js", location.href));
+        return meanCurve([low, high]);
+    }""",
+        [{"x": [1, 2, 3, 4], "y": [4, 3, None, 1]}, {"x": [1, 3], "y": [2, 0]}],
+    )
+    assert mean["x"] == [1, 2, 3, 4]
+    assert mean["y"] == [3, 2, None, 1]  # between its points a curve is straight, and beyond them it has no say
+    assert (mean["lo"], mean["hi"], mean["bad"]) == ([2, 1, None, 1], [4, 3, None, 1], [0, 0, 1, 0])
+    page.get_by_role("button", name="Actions on fast").click()
+    menu = page.get_by_role("menu", name="Actions on fast")
+    expect(menu.get_by_role("menuitem").first).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(menu.get_by_role("menuitem", name="Delete")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Actions on fast")).to_be_focused()
+    page.get_by_role("row", name=re.compile("fast")).locator("td").nth(3).click(button="right")
+    menu.get_by_role("menuitem", name="Delete").click()
+    page.get_by_role("dialog", name="Delete this experiment?").get_by_role("button", name="Go back").click()
+    page = see("experiments")
+    page.get_by_role("button", name="Actions on fast", exact=True).click()
+    page.get_by_role("menuitem", name="Compare with …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("slow")
+    dialog.get_by_label("slow").first.check()
+    dialog.get_by_role("button", name="Compare").click()
+    expect(page).to_have_title(re.compile(r"^Compare · (fast, slow|slow, fast) · Saddle$"))
+    page.go_back()
+    page.get_by_role("button", name="Actions on fast", exact=True).click()
+    page.get_by_role("menuitem", name="Fork its first seed").click()
+    expect(page).to_have_url(re.compile(f"fork={runs[0]}"))

@@ -63,3 +63,35 @@ export function placeOnAxis(own, x, values) {
   }
   return out;
 }
+
+// The value of a curve at any x of its own range, straight between its points; undefined beyond, null where it is not finite.
+function valueAt({ x, y }, value, from) {
+  let at = from;
+  while (at + 1 < x.length && x[at + 1] <= value) at += 1;
+  if (!x.length || value < x[0] || value > x[x.length - 1]) return { at, value: undefined };
+  if (x[at] === value || at + 1 >= x.length) return { at, value: y[at] };
+  if (y[at] === null || y[at + 1] === null) return { at, value: null };
+  return { at, value: y[at] + ((y[at + 1] - y[at]) * (value - x[at])) / (x[at + 1] - x[at]) };
+}
+
+// The mean of several curves at the points of the longest, over those that reach there, with the lowest and the highest;
+// where one of them is not finite, neither is the mean.
+export function meanCurve(curves) {
+  if (curves.length === 1) return { ...curves[0], lo: null, hi: null };
+  const longest = curves.reduce((one, other) => ((other.x[other.x.length - 1] ?? -Infinity) > (one.x[one.x.length - 1] ?? -Infinity) ? other : one));
+  const places = curves.map(() => 0);
+  const [y, lo, hi, bad] = [[], [], [], []];
+  for (const x of longest.x) {
+    const values = curves.map((curve, index) => {
+      const found = valueAt(curve, x, places[index]);
+      places[index] = found.at;
+      return found.value;
+    }).filter((value) => value !== undefined);
+    const isFinite = values.length > 0 && !values.includes(null);
+    y.push(isFinite ? values.reduce((sum, value) => sum + value, 0) / values.length : null);
+    lo.push(isFinite ? Math.min(...values) : null);
+    hi.push(isFinite ? Math.max(...values) : null);
+    bad.push(values.includes(null) ? 1 : 0);
+  }
+  return { x: longest.x, y, lo, hi, bad: bad.some(Boolean) ? bad : null };
+}

@@ -2,6 +2,7 @@
 import { findings } from "./words.findings.en.js";
 import { admin } from "./words.admin.en.js";
 import { studies } from "./words.studies.en.js";
+import { table } from "./words.table.en.js";
 import { team } from "./words.team.en.js";
 
 export const en = {
@@ -9,6 +10,7 @@ export const en = {
   ...admin,
   ...team,
   ...studies,
+  ...table,
   "account.current": "Present password",
   "account.email": "Change address",
   "account.key": "Signed in with a key: it sees its own sessions. Sign in with a password to change the account.",
@@ -482,7 +484,7 @@ export const en = {
   "table.nothing": "None of these rows has this series.",
   "table.rows": "{n} experiments",
   "table.rows.one": "1 experiment",
-  "table.seed": "Each line is the first seed of a row whose eye is open.",
+  "table.seed": "Each line is the mean over the seeds of a row whose eye is open; the band goes from the lowest seed to the highest.",
   "table.split": "Width of the table",
   "tabs": "Views of this run",
   "tags": "Tags",

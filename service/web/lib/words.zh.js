@@ -2,6 +2,7 @@
 import { findings } from "./words.findings.zh.js";
 import { admin } from "./words.admin.zh.js";
 import { studies } from "./words.studies.zh.js";
+import { table } from "./words.table.zh.js";
 import { team } from "./words.team.zh.js";
 
 export const zh = {
@@ -9,6 +10,7 @@ export const zh = {
   ...admin,
   ...team,
   ...studies,
+  ...table,
   "account.current": "当前密码",
   "account.email": "更改邮箱",
   "account.key": "通过密钥登录：只能看到该密钥的会话。请用密码登录以更改账户。",
@@ -471,7 +473,7 @@ export const zh = {
   "table.grouped": "分组按",
   "table.nothing": "这些行都没有该序列。",
   "table.rows": "{n} 个实验",
-  "table.seed": "每条线是打开眼睛的一行的第一个种子。",
+  "table.seed": "每条线是打开眼睛的一行各种子的均值；色带从最低的种子到最高的种子。",
   "table.split": "表格宽度",
   "tabs": "此运行的各视图",
   "tags": "标签",

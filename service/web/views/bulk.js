@@ -34,10 +34,10 @@ const tooMany = (chosen) => chosen.length > MOST_COMPARED;
 const words = (text) => text.split(",").map((word) => word.trim()).filter(Boolean);
 const path = (item, what = "") => `/v1/experiments/${item.id}${what}`;
 
-export function Bulk({ chosen, list, clear }) {
+// `asked`: what somebody is asked now, {kind, items}; it stays what was asked, whatever the table learns meanwhile.
+export function Bulk({ chosen, list, clear, asked: question, ask }) {
   const [failed, setFailed] = useState([]);
   const [busy, setBusy] = useState(false);
-  const [question, ask] = useState(null); // {kind, items}: it stays what was asked, whatever the table learns meanwhile
   const none = !chosen.length || busy;
   const over = async (items, act) => {
     setBusy(true);

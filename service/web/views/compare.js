@@ -9,6 +9,7 @@ import { EmptyState, Problems, useRequest } from "../lib/components.js";
 import { alignCurves } from "../lib/curves.js";
 import { TextInput } from "../lib/form.js";
 import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
+import { useTitle } from "../lib/title.js";
 import { findText, t } from "../lib/words.js";
 import { Parallel, Scatter, Target } from "./compare_charts.js";
 import { Comparability, Difference, Ranking } from "./compare_tables.js";
@@ -16,6 +17,7 @@ import { Confirmation } from "./confirmation.js";
 
 const SPREADS = { ci: ["ci_low", "ci_high"], quartiles: ["q1", "q3"], range: ["min", "max"], none: null };
 const MOST_SERIES = 20;
+const MOST_TITLED = 4; // groups in the title
 const AXES = ["step", "epoch", "samples", "gradient_evaluations", "wall_s", "device_s"];
 const GROUPS = ["experiment", "run", "optimizer.kind", "optimizer.lr", "model.kind", "batch_size", "schedule.kind"];
 
@@ -51,6 +53,7 @@ export function Compare({ search }) {
   const given = asked > 0 && many <= MOST_COMPARED;
   const { value, error, loading } = useComparison(given ? question : null);
   const there = useNames(value?.groups[0]?.experiment_id);
+  useTitle(t("place.compare"), value?.groups.slice(0, MOST_TITLED).map((group) => group.label).join(", "));
   if (many > MOST_COMPARED) return html`<${EmptyState} title=${t("compare.most", { most: MOST_COMPARED, n: formatCount(many) })}><a class="button" href=${href(["experiments"])}>${t("place.experiments")}</a></${EmptyState}>`;
   if (!given) return html`<${EmptyState} title=${t("compare.none")}><p>${t("compare.how")}</p><a class="button" href=${href(["experiments"])}>${t("place.experiments")}</a></${EmptyState}>`;
   if (error && !value) return html`<${Problems} error=${error}/>`;

@@ -15,6 +15,7 @@ import { refusal, useProject } from "../lib/rights.js";
 import { TERMINAL_STATES } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";
 import { readTable, TableExport } from "../lib/table_export.js";
+import { useTitle } from "../lib/title.js";
 import { offerUndo } from "../lib/undo.js";
 import { t } from "../lib/words.js";
 import { Comments } from "./comments.js";
@@ -41,6 +42,7 @@ function useNews(id) {
 export function Experiment({ path, search, me }) {
   const [tick, again] = useNews(path[0]);
   const { value: experiment, error } = useRequest((signal) => get(`/v1/experiments/${path[0]}`, { signal }), [path[0], tick]);
+  useTitle(experiment?.name);
   if (error && !experiment) return html`<${Problems} error=${error}/>`;
   if (!experiment) return html`<p class="empty">${t("loading")}</p>`;
   return html`<h1>${escapeInvisible(experiment.name)} ${experiment.tags.map((tag) => html`<span class="tag">${escapeInvisible(tag)}</span>`)}</h1>

@@ -4,12 +4,16 @@ import { href, updateParameters } from "../lib/address.js";
 import { EmptyState, Problems, useInterval } from "../lib/components.js";
 import { useExperimentList } from "../lib/experiment_list.js";
 import { TableExport } from "../lib/table_export.js";
+import { useTitle } from "../lib/title.js";
 import { t } from "../lib/words.js";
 import { Bulk } from "./bulk.js";
 import { Columns } from "./columns.js";
 import { Curves, Field, looksOf, openEyes, toggleEye } from "./experiments/curves.js";
 import { chosenOf, filterOf, valuesSeen } from "./experiments/question.js";
 import { Chips, SearchBox } from "./experiments/search_box.js";
+import { layoutOf } from "./experiments/layout.js";
+import { RowMenu } from "./experiments/row_menu.js";
+import { SavedViews, useViews } from "./experiments/saved_views.js";
 import { Split } from "./experiments/split.js";
 import { Table, tableOf } from "./experiments/table.js";
 
@@ -21,8 +25,9 @@ export function Experiments({ search, me }) {
   const typed = search.get("filter") || "";
   const chosen = chosenOf(search);
   const [group, color] = ["group", "color"].map((name) => search.get(name) || "");
-  const columns = list(search, "columns");
-  const read = [...new Set([...columns, "optimizer.kind", ...[group, color].filter((name) => name && !FACTS.has(name))])]; // of the rows
+  const isAside = search.get("curves") !== "0";
+  const layout = layoutOf(search, { withCurve: !isAside });
+  const read = [...new Set([...layout.fields, "optimizer.kind", ...[group, color].filter((name) => name && !FACTS.has(name))])]; // of the rows
   const asked = { filter: filterOf(typed, chosen), sort: search.get("sort") || "", columns: read.join(","), archived: search.get("archived") || "", shared: search.get("shared") || "" };
   const found = useExperimentList(asked);
   const [, grow] = useState(0);
@@ -33,10 +38,14 @@ export function Experiments({ search, me }) {
   const eyes = useMemo(() => openEyes(search, items || []), [items, search.get("eyes")]);
   const shown = useMemo(() => (items || []).filter((item) => eyes.has(item.id)), [items, eyes]);
   const looks = useMemo(() => looksOf(shown, color), [shown, color]);
+  const views = useViews(search);
+  const [question, ask] = useState(null);
+  const [menu, setMenu] = useState(null);
+  useTitle(t("place.experiments"), views.current?.name ?? asked.filter);
   if (!items) return html`<p class="empty">${t("loading")}</p>`;
   if (!items.length && !asked.filter && !asked.archived && !asked.shared && !error && !found.stale) return html`<${First}/>`;
-  const isAside = search.get("curves") !== "0";
-  const table = html`<${Table} list=${found} columns=${columns} sort=${asked.sort} marking=${marking} eyes=${eyes} looks=${looks} toggle=${(id) => toggleEye(eyes, id)} group=${group} closed=${new Set(list(search, "closed", "|"))} sparkly=${!isAside}/>
+  const marked = items.filter((item) => marking.marked.has(item.id));
+  const table = html`<${Table} list=${found} layout=${layout} search=${search} sort=${asked.sort} marking=${marking} eyes=${eyes} looks=${looks} toggle=${(id) => toggleEye(eyes, id)} group=${group} closed=${new Set(list(search, "closed", "|"))} menu=${(item, at) => setMenu({ item, at })}/>
     ${items.length ? null : html`<p class="empty">${t("filter.nothing")}</p>`}`;
   return html`<h1 class="quiet">${t("place.experiments")}</h1>
     <div class="bar"><${SearchBox} value=${typed} error=${error} values=${values}/><${Chips} chosen=${chosen} values=${values}/></div>
@@ -44,11 +53,12 @@ export function Experiments({ search, me }) {
       <label><input type="checkbox" checked=${Boolean(asked.archived)} onChange=${(event) => updateParameters({ archived: event.target.checked ? "true" : "" }, true)}/> ${t("archived.too")}</label>
       <label><input type="checkbox" checked=${Boolean(asked.shared)} onChange=${(event) => updateParameters({ shared: event.target.checked ? "true" : "" }, true)}/> ${t("shared.too")}</label>
       <label><input type="checkbox" checked=${isAside} onChange=${(event) => updateParameters({ curves: event.target.checked ? "" : "0" })}/> ${t("table.curves")}</label>
-      <${Columns} columns=${columns}/></div>
-    <div class="bar"><${Bulk} chosen=${items.filter((item) => marking.marked.has(item.id))} list=${found} clear=${marking.clear}/>
-      <${TableExport} name=${t("place.experiments")} read=${() => tableOf(items, columns)}/><span class="count" role="status">${t("listed", { n: items.length.toLocaleString("en") + (found.next ? "+" : "") })}</span></div>
+      <${SavedViews} search=${search} me=${me} views=${views}/><${Columns} search=${search} layout=${layout}/></div>
+    <div class="bar"><${Bulk} chosen=${marked} list=${found} clear=${marking.clear} asked=${question} ask=${ask}/>
+      <${TableExport} name=${t("place.experiments")} read=${() => tableOf(items, layout.fields)}/><span class="count" role="status">${t("listed", { n: items.length.toLocaleString("en") + (found.next ? "+" : "") })}</span></div>
     <${Problems} error=${error}/>
-    <div class="workbench">${isAside ? html`<${Split} first=${table} second=${html`<${Curves} shown=${shown} looks=${looks} field=${color} search=${search}/>`}/>` : table}</div>`;
+    <div class="workbench">${isAside ? html`<${Split} first=${table} second=${html`<${Curves} shown=${shown} looks=${looks} field=${color} search=${search}/>`}/>` : table}</div>
+    <${RowMenu} menu=${menu} items=${items} marked=${marked} me=${me} bin=${(chosen) => ask({ kind: "delete", items: chosen })} close=${() => setMenu(null)}/>`;
 }
 
 // What is marked; with the shift key everything from the last mark to this one.

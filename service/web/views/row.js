@@ -9,6 +9,7 @@ import { escapeInvisible, formatAge, formatFixed, formatNumber } from "../lib/fo
 import { summarizeResult } from "../lib/result.js";
 import { TERMINAL_STATES } from "../lib/run.js";
 import { t } from "../lib/words.js";
+import { pinnedStyle } from "./experiments/layout.js";
 
 export const ROW_HEIGHT = 36; // px, as the sheet says too
 const QUIET_MS = 120; // while somebody scrolls nothing is asked for
@@ -66,30 +67,56 @@ export function useSparks(items) {
 }
 
 // A mean over seeds with half the width of its 95 % interval; one seed has none.
-function Figure({ value, interval, main, decimals, series }) {
-  const [low, high] = (interval || []).map(parseNumber);
-  const title = main ? `${summarizeResult(main)}${interval ? `: ${formatNumber(low)} … ${formatNumber(high)} (95 %, ${t("seeds", { n: main.n })})` : ""}` : "";
-  return html`<td class="number" title=${title}>${main && main.series !== series ? html`<small>${escapeInvisible(main.series)}</small> ` : null}${formatFixed(parseNumber(value), decimals)}${interval ? html` <small>±${formatFixed((high - low) / 2, decimals)}</small>` : null}</td>`;
+function figure(name, { item: { main }, decimals, series }) {
+  const [low, high] = (main?.[`${name}_interval`] || []).map(parseNumber);
+  const title = main ? `${summarizeResult(main)}${low === undefined ? "" : `: ${formatNumber(low)} … ${formatNumber(high)} (95 %, ${t("seeds", { n: main.n })})`}` : "";
+  const other = main && main.series !== series ? html`<small>${escapeInvisible(main.series)}</small> ` : null;
+  return { kind: "number", title, content: html`${other}${formatFixed(parseNumber(main?.[name]), decimals[name])}${low === undefined ? null : html` <small>±${formatFixed((high - low) / 2, decimals[name])}</small>`}` };
 }
 
-const cell = (value, decimals) => (value === null || value === undefined ? "–" : typeof value === "number" ? (decimals === undefined ? formatNumber(value, 6) : formatFixed(value, decimals)) : typeof value === "string" ? escapeInvisible(value) : escapeInvisible(JSON.stringify(value)));
-
-export function Row({ item, index, columns, sparkly, spark, decimals, series, marked, mark, open, style, toggle }) {
-  const total = Object.values(item.runs).reduce((sum, n) => sum + n, 0);
-  const over = Object.entries(item.runs).reduce((sum, [state, n]) => sum + (TERMINAL_STATES.has(state) ? n : 0), 0);
-  const main = item.main || {};
+function nameCell({ item }) {
   const name = escapeInvisible(item.name);
-  return html`<tr tabindex="0" data-row=${`experiment/${item.id}`} aria-rowindex=${index + 2} class=${marked ? "marked" : ""}>
-    <td><input type="checkbox" data-mark checked=${marked} onClick=${(event) => mark(item.id, event.shiftKey)} aria-label=${t("mark", { name })}/></td>
-    <td><button type="button" class="eye" aria-pressed=${String(open)} aria-label=${t("table.eye", { name })} onClick=${() => toggle(item.id)}>${open && style ? html`<${Swatch} line=${style}/>` : "○"}</button></td>
-    <td class="name" title=${name}><a href=${href(["experiment", item.id])}>${name}</a>${item.tags.map((tag) => html` <span class="tag">${escapeInvisible(tag)}</span>`)}${item.comments ? html` <small title=${t("comments.n", { n: item.comments })}>“${item.comments}”</small>` : null}${main.diverged ? html` <small class="wrong">${t("lost.diverged", { n: main.diverged })}</small>` : null}</td>
-    <td><${StateLabel} state=${standing(item.runs)}/></td>
-    <td class="number"><progress max="1" value=${item.progress} aria-label=${t("column.progress")}></progress> ${over}/${total}</td>
-    <${Figure} value=${main.last} interval=${main.last_interval} main=${item.main} decimals=${decimals.last} series=${series}/>
-    <${Figure} value=${main.best} interval=${main.best_interval} main=${item.main} decimals=${decimals.best} series=${series}/>
-    ${sparkly ? html`<td>${spark ? html`<${Sparkline} values=${spark} label=${t("spark", { name })}/>` : null}</td>` : null}
-    ${columns.map((column) => html`<td key=${column} class=${typeof item.values[column] === "number" ? "number" : ""} title=${cell(item.values[column], decimals[column])}>${cell(item.values[column], decimals[column])}</td>`)}
-    <td>${escapeInvisible(item.owner)}</td>
-    <td class="number"><time datetime=${item.created_at} title=${item.created_at}>${formatAge(item.created_at)}</time></td>
+  return { kind: "name", title: name, content: html`<a href=${href(["experiment", item.id])}>${name}</a>${item.tags.map((tag) => html` <span class="tag">${escapeInvisible(tag)}</span>`)}${item.comments ? html` <small title=${t("comments.n", { n: item.comments })}>“${item.comments}”</small>` : null}${item.main?.diverged ? html` <small class="wrong">${t("lost.diverged", { n: item.main.diverged })}</small>` : null}` };
+}
+
+function progressCell({ item: { runs, progress } }) {
+  const total = Object.values(runs).reduce((sum, n) => sum + n, 0);
+  const over = Object.entries(runs).reduce((sum, [state, n]) => sum + (TERMINAL_STATES.has(state) ? n : 0), 0);
+  return { kind: "number", content: html`<progress max="1" value=${progress} aria-label=${t("column.progress")}></progress> ${over}/${total}` };
+}
+
+const written = (value, decimals) => (value === null || value === undefined ? "–" : typeof value === "number" ? (decimals === undefined ? formatNumber(value, 6) : formatFixed(value, decimals)) : typeof value === "string" ? escapeInvisible(value) : escapeInvisible(JSON.stringify(value)));
+
+// What stands in a column of its own kind; any other shows the value of its field.
+const CELLS = {
+  name: nameCell,
+  state: ({ item }) => ({ content: html`<${StateLabel} state=${standing(item.runs)}/>` }),
+  progress: progressCell,
+  last: (row) => figure("last", row),
+  best: (row) => figure("best", row),
+  curve: ({ item, spark }) => ({ content: spark ? html`<${Sparkline} values=${spark} label=${t("spark", { name: escapeInvisible(item.name) })}/>` : null }),
+  owner: ({ item }) => ({ content: escapeInvisible(item.owner) }),
+  age: ({ item }) => ({ kind: "number", content: html`<time datetime=${item.created_at} title=${item.created_at}>${formatAge(item.created_at)}</time>` }),
+};
+
+function fieldCell(name, { item, decimals }) {
+  const value = item.values[name];
+  const text = written(value, decimals[name]);
+  return { kind: typeof value === "number" ? "number" : "", title: text, content: text };
+}
+
+function Cell({ column: { name, left, isUsual }, row }) {
+  const { kind = "", title, content } = isUsual ? CELLS[name](row) : fieldCell(name, row);
+  return html`<td class=${left === null ? kind : `${kind} pinned`} style=${pinnedStyle(left)} title=${title} data-label=${isUsual ? t(`column.${name}`) : escapeInvisible(name)}>${content}</td>`;
+}
+
+export function Row({ item, index, layout, spark, decimals, series, marked, mark, open, style, toggle, menu }) {
+  const name = escapeInvisible(item.name);
+  const lead = (left) => (layout.isPinned ? { class: "pinned", style: pinnedStyle(left) } : {});
+  return html`<tr tabindex="0" data-row=${`experiment/${item.id}`} aria-rowindex=${index + 2} class=${marked ? "marked" : ""} onContextMenu=${(event) => { if (event.target.closest("a")) return; event.preventDefault(); menu(item, { x: event.clientX, y: event.clientY }); }}>
+    <td ...${lead(0)}><input type="checkbox" data-mark checked=${marked} onClick=${(event) => mark(item.id, event.shiftKey)} aria-label=${t("mark", { name })}/></td>
+    <td ...${lead(36)}><button type="button" class="eye" aria-pressed=${String(open)} aria-label=${t("table.eye", { name })} onClick=${() => toggle(item.id)}>${open && style ? html`<${Swatch} line=${style}/>` : "○"}</button></td>
+    ${layout.columns.map((column) => html`<${Cell} key=${column.name} column=${column} row=${{ item, spark, decimals, series }}/>`)}
+    <td class="last"><button type="button" class="eye" data-menu aria-haspopup="menu" aria-label=${t("row.menu", { name })} onClick=${(event) => { const { right, bottom } = event.currentTarget.getBoundingClientRect(); menu(item, { x: right, y: bottom }); }}>⋯</button></td>
   </tr>`;
 }

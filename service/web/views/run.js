@@ -9,6 +9,7 @@ import { useDeferred } from "../lib/deferred.js";
 import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
 import { TERMINAL_STATES, useRun } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";
+import { useTitle } from "../lib/title.js";
 import { t } from "../lib/words.js";
 import { AsCode } from "./as_code.js";
 import { Comments } from "./comments.js";
@@ -36,6 +37,8 @@ export function Run({ path, search, me }) {
   const deferred = useDeferred(run !== null && settled && Boolean(diagnosis.found || diagnosis.error), news, run !== null && !TERMINAL_STATES.has(run.state));
   const axes = useAxes([id], search.get("x") || "step", `${run?.state} ${run?.checkpoint_step}`);
   const axis = useMemo(() => axisOf(axes?.[id], search.get("x") || "step"), [axes?.[id], search.get("x")]);
+  const tab = TABS.includes(search.get("tab")) ? search.get("tab") : TABS[0];
+  useTitle(experiment?.name, experiment && t("seed", { seed: String(run.seed) }), experiment && tab !== TABS[0] && t(`tab.${tab}`));
   if (error && !run) return html`<${Problems} error=${error}/>`;
   if (!run) return html`<p class="empty">${t("loading")}</p>`;
   const options = {
@@ -46,7 +49,6 @@ export function Run({ path, search, me }) {
   const ends = Object.values(curves).flatMap(({ x }) => (x.length ? [x[0], x[x.length - 1]] : []));
   const extent = ends.length ? [Math.min(...ends), Math.max(...ends)].map(axis.of) : null;
   const zoom = (low, high) => updateParameters({ from: String(Math.max(0, Math.floor(low))), to: String(Math.ceil(high)) }, true);
-  const tab = TABS.includes(search.get("tab")) ? search.get("tab") : TABS[0];
   const why = html`<${Boundary}><${Diagnosis} run=${run} experiment=${experiment} curves=${curves} tick=${tick} diagnosis=${diagnosis} deferred=${deferred}/></${Boundary}>`;
   const isAside = tab !== "diagnosis" && search.get("why") === "1";
   const views = {

@@ -7,6 +7,7 @@ import { DialogButton } from "../lib/dialog.js";
 import { escapeInvisible, formatCount, formatNumber, formatSeconds } from "../lib/format.js";
 import { wordOf } from "../lib/scatter.js";
 import { offerUndo } from "../lib/undo.js";
+import { useTitle } from "../lib/title.js";
 import { t } from "../lib/words.js";
 import { outcomesOf } from "./studies.js";
 import { Duel, Importance } from "./study_analysis.js";
@@ -32,6 +33,7 @@ export function StudyPage({ path, me }) {
   const [id] = path;
   const [tick, setTick] = useState(0);
   const { value: study, error } = useRequest((signal) => get(`/v1/studies/${id}`, { signal }), [id, tick]);
+  useTitle(study?.name);
   const isOpen = !study || !OVER.has(study.state) || study.confirmation?.state === "running";
   useInterval(LOOK_MS, () => isOpen && setTick((n) => n + 1), [isOpen]);
   const news = study && JSON.stringify([study.state, study.trials]); // the trials are long, and change with these

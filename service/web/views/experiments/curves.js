@@ -1,4 +1,4 @@
-// Beside the table: the curves of the rows whose eye is open, each by its first seed, with finer points where one zooms in.
+// Beside the table: the curves of the rows whose eye is open, each the mean of its seeds, with finer points where one zooms in.
 import { html, useEffect, useMemo, useRef, useState } from "../../lib/html.js";
 import { updateParameters } from "../../lib/address.js";
 import { get, queryString } from "../../lib/api.js";
@@ -6,21 +6,23 @@ import { axisOf, RUN_AXES, useAxes } from "../../lib/axes.js";
 import { Chart, Legend, look } from "../../lib/chart.js";
 import { getColumns, toCurves } from "../../lib/columns.js";
 import { useRequest } from "../../lib/components.js";
-import { alignCurves, placeOnAxis } from "../../lib/curves.js";
+import { alignCurves, meanCurve, placeOnAxis } from "../../lib/curves.js";
 import { escapeInvisible } from "../../lib/format.js";
+import { useSeedRuns } from "../../lib/seed_runs.js";
 import { t } from "../../lib/words.js";
 import { fieldOf } from "./question.js";
 
 export const SHOWN = 10; // rows, until somebody opens or closes an eye
 const MOST_SERIES = 4;
 const POINTS = 400;
+const MOST_RUNS = 200; // of one request
 const WAIT_MS = 1500; // changes within this time are read once
 
-// The ids whose eye is open: those of the address, or the first rows.
+// The ids whose eye is open: those of the address, or the first rows that have points.
 export function openEyes(search, items) {
   const chosen = search.get("eyes");
   if (chosen) return new Set(chosen === "none" ? [] : chosen.split(",").map((id) => `exp_${id}`));
-  return new Set(items.slice(0, SHOWN).map((item) => item.id));
+  return new Set(items.filter((item) => item.main).slice(0, SHOWN).map((item) => item.id));
 }
 
 export function toggleEye(eyes, id) {
@@ -49,7 +51,10 @@ function useNews(shown) {
 }
 
 export function Curves({ shown, looks, field, search }) {
-  const runs = shown.filter((item) => item.main).map((item) => item.main.run_id);
+  const seeds = useSeedRuns(shown);
+  const perRow = Math.max(1, Math.floor(MOST_RUNS / Math.max(shown.length, 1)));
+  const owners = new Map(shown.flatMap((item) => (seeds[item.id] || []).slice(0, perRow).map((id) => [id, item])).slice(0, MOST_RUNS));
+  const runs = [...owners.keys()];
   const usual = [...new Set([...shown.map((item) => item.main?.series), "loss"].filter(Boolean))].slice(0, 2);
   const chosen = (search.get("series") || "").split(",").filter(Boolean);
   const names = chosen.length ? chosen : usual;
@@ -62,7 +67,7 @@ export function Curves({ shown, looks, field, search }) {
   const { value: message, error } = useRequest((signal) => (key ? getColumns(`/v1/series${queryString({ runs: key, names: names.join(","), points: POINTS, from, to })}`, { signal }) : Promise.resolve(null)), [key, names.join(), from, to, news]);
   const axis = axisOf(axes?.[runs[0]], axes ? name : "step");
   const zoom = (low, high) => updateParameters({ from: String(Math.max(0, Math.floor(axis.steps(low)))), to: String(Math.ceil(axis.steps(high))) }, true);
-  const drawn = useMemo(() => (message && axes ? picturesOf(message, shown, looks, name === "step" ? null : (id) => axisOf(axes[id], name)) : {}), [message, JSON.stringify(looks), axes && name]);
+  const drawn = useMemo(() => (message && axes ? picturesOf(message, owners, looks, name === "step" ? null : (id) => axisOf(axes[id], name)) : {}), [message, JSON.stringify(looks), axes && name]);
   const ends = Object.values(drawn).flatMap(({ x }) => (x.length ? [x[0], x[x.length - 1]] : []));
   const range = from || to ? [Number(from || 0), Number(to ?? Math.max(...shown.map((item) => item.steps)))].map(axis.of) : null;
   const others = (known?.names || []).filter((each) => !names.includes(each) && !each.startsWith("system/"));
@@ -87,20 +92,23 @@ export function Field({ name, label, chosen }) {
     ${all.map((each) => html`<option value=${each}>${each}</option>`)}</select></label>`;
 }
 
-function picturesOf(message, shown, looks, axisFor) {
-  const owner = new Map(shown.map((item) => [item.main?.run_id, item]));
+// The lines of each series; `owners`: the row of each run.
+function picturesOf(message, owners, looks, axisFor) {
   const found = {};
   for (const { run_id: id, name, curve } of toCurves(message)) {
-    const item = owner.get(id);
+    const item = owners.get(id);
     if (!item) continue;
-    (found[name] ||= []).push({ item, curve: axisFor ? { ...curve, x: Float64Array.from(curve.x, axisFor(id).of) } : curve });
+    const rows = (found[name] ||= new Map());
+    if (!rows.has(item)) rows.set(item, []);
+    rows.get(item).push(axisFor ? { ...curve, x: Float64Array.from(curve.x, axisFor(id).of) } : curve);
   }
-  return Object.fromEntries(Object.entries(found).map(([name, each]) => [name, picture(name, each, looks)]));
+  return Object.fromEntries(Object.entries(found).map(([name, rows]) => [name, picture(name, [...rows].map(([item, curves]) => ({ item, curve: meanCurve(curves) })), looks)]));
 }
 
 function picture(name, found, looks) {
   const [x, ...ys] = alignCurves(found.map(({ curve }) => curve));
-  const lines = found.map(({ item, curve }, at) => ({ label: item.name, y: ys[at], bad: curve.bad && placeOnAxis(curve.x, x, curve.bad), points: curve.x.length < 3, ...looks[item.id] }));
+  const onX = (curve, values) => (values ? placeOnAxis(curve.x, x, values) : null);
+  const lines = found.map(({ item, curve }, at) => ({ label: item.name, y: ys[at], lo: onX(curve, curve.lo), hi: onX(curve, curve.hi), bad: onX(curve, curve.bad), points: curve.x.length < 3, ...looks[item.id] }));
   const log = name.endsWith("loss") && lines.every((line) => line.y.every((value) => value === null || value === undefined || value > 0));
   return { x, lines, log };
 }

@@ -6,12 +6,11 @@ import { decimalsOf, escapeInvisible, formatFixed } from "../../lib/format.js";
 import { useVisibleRange } from "../../lib/virtual_list.js";
 import { t } from "../../lib/words.js";
 import { Row, ROW_HEIGHT, standing, useSparks } from "../row.js";
+import { Head } from "./head.js";
+import { pinnedStyle } from "./layout.js";
 import { grouped } from "./question.js";
 
-const WIDTHS = { name: "", state: "106px", progress: "112px", last: "132px", best: "132px", curve: "120px", owner: "76px", age: "62px" };
 const FIGURE = /^(last|best|min|max)\(/;
-const AFTER = ["owner", "age"];
-const LEAST = 842; // px: these without the curve, the mark and the eye, and 150 for the name
 const NUMBERS = new Set(["progress", "last", "best", "age"]);
 const SCROLL_MS = 250;
 
@@ -24,7 +23,7 @@ export function usualSeries(items) {
 
 // Digits after the point of each column of numbers.
 function useDecimals(items, columns) {
-  return useMemo(() => {
+  return useMemo(() => { // of each name
     const some = items.slice(0, 200);
     const figures = (name) => decimalsOf(some.map(({ main }) => parseNumber(main?.[name])));
     const values = columns.filter((name) => FIGURE.test(name)).map((name) => [name, decimalsOf(some.map((item) => item.values[name]).filter((value) => typeof value === "number" && !Number.isInteger(value)))]);
@@ -67,36 +66,34 @@ function useKeptScroll(holder, length) {
   }, [length > 0]);
 }
 
-export function Table({ list, columns, sort, marking, eyes, looks, toggle, group, closed, sparkly }) {
+export function Table({ list, layout, search, sort, marking, eyes, looks, toggle, group, closed, menu }) {
   const holder = useRef(null);
   const { items } = list;
-  const before = ["name", "state", "progress", "last", "best", ...(sparkly ? ["curve"] : [])];
+  const { columns, fields } = layout;
+  const sparkly = columns.some(({ name }) => name === "curve");
   useSteady(holder, items);
   useKeptScroll(holder, items.length);
   const rows = useMemo(() => grouped(items, group).flatMap(({ group: name, items: some }) => (name === null ? some : [{ group: name, items: some }, ...(closed.has(name) ? [] : some)])), [items, group, [...closed].join("|")]);
   const { first, end } = useVisibleRange(holder, ROW_HEIGHT, rows.length);
   const shown = rows.slice(first, end);
   const sparks = useSparks(sparkly ? shown.filter((row) => row.id) : []);
-  const decimals = useDecimals(items, columns);
+  const decimals = useDecimals(items, fields);
   useEffect(() => {
     if (list.next && items.length && end > items.length - 40 && items.length >= 10_000) list.more().catch(() => {});
   }, [end, items.length]);
   const series = usualSeries(items);
   const sorts = { name: "name", last: `last(${series || "val/loss"})`, best: `best(${series || "val/loss"})`, owner: "owner", age: "created" };
-  const all = 2 + before.length + columns.length + AFTER.length; // one more would share what is left for the name
-  const head = (word) => html`<${Head} key=${word} field=${sorts[word]} label=${t(`column.${word}`)} of=${word === "last" || word === "best" ? series : null} number=${NUMBERS.has(word)} sort=${sort}/>`;
-  const isNumber = (name) => shown.some((item) => typeof item.values?.[name] === "number");
+  const all = columns.length + 3; // one more would share what is left for the name
+  const isNumber = (name) => NUMBERS.has(name) || shown.some((item) => typeof item.values?.[name] === "number");
+  const lead = (left) => (layout.isPinned ? { class: "pinned", style: pinnedStyle(left) } : {});
   return html`<div class=${`scroll tall${list.stale ? " stale" : ""}`} ref=${holder} tabindex="-1">
-    <table class="list experiments" style=${{ minWidth: `${LEAST + (columns.length + (sparkly ? 1 : 0)) * 120}px` }} aria-rowcount=${rows.length + 1}>
-    <colgroup><col style=${{ width: "36px" }}/><col style=${{ width: "36px" }}/>${before.map((word) => html`<col key=${word} style=${{ width: WIDTHS[word] }}/>`)}
-      ${columns.map((name) => html`<col key=${name} style=${{ width: "120px" }}/>`)}${AFTER.map((word) => html`<col key=${word} style=${{ width: WIDTHS[word] }}/>`)}</colgroup>
-    <thead><tr aria-rowindex="1"><td><input type="checkbox" aria-label=${t("mark.all")} checked=${items.length > 0 && marking.marked.size >= items.length} onClick=${marking.all}/></td><td></td>
-      ${before.map(head)}
-      ${columns.map((name) => html`<${Head} key=${name} field=${name} label=${escapeInvisible(name)} number=${isNumber(name)} sort=${sort}/>`)}
-      ${AFTER.map(head)}</tr></thead>
+    <table class="list experiments" style=${{ width: layout.fills ? "100%" : `${layout.width}px`, minWidth: `${layout.width}px` }} aria-rowcount=${rows.length + 1}>
+    <colgroup><col style=${{ width: "36px" }}/><col style=${{ width: "36px" }}/>${columns.map(({ name, width }) => html`<col key=${name} style=${{ width: width === null ? "" : `${width}px` }}/>`)}<col style=${{ width: "36px" }}/></colgroup>
+    <thead><tr aria-rowindex="1"><td ...${lead(0)}><input type="checkbox" aria-label=${t("mark.all")} checked=${items.length > 0 && marking.marked.size >= items.length} onClick=${marking.all}/></td><td ...${lead(36)}></td>
+      ${columns.map((column) => html`<${Head} key=${column.name} column=${column} columns=${columns} search=${search} field=${column.isUsual ? sorts[column.name] : column.name} of=${column.name === "last" || column.name === "best" ? series : null} number=${isNumber(column.name)} sort=${sort}/>`)}<td class="last"></td></tr></thead>
     <tbody>${first ? html`<tr key="above" aria-hidden="true" class="space"><td colspan=${all} style=${{ height: `${first * ROW_HEIGHT}px` }}></td></tr>` : null}
-      ${shown.map((row, index) => (row.id ? html`<${Row} key=${row.id} item=${row} index=${first + index} columns=${columns} sparkly=${sparkly} spark=${sparks[row.main?.run_id]} decimals=${decimals} series=${series}
-        marked=${marking.marked.has(row.id)} mark=${marking.mark} open=${eyes.has(row.id)} style=${looks[row.id]} toggle=${toggle}/>` : html`<${GroupRow} key=${`group ${row.group}`} row=${row} field=${group} series=${series} decimals=${decimals} columns=${columns.length + (sparkly ? 1 : 0)} closed=${closed}/>`))}
+      ${shown.map((row, index) => (row.id ? html`<${Row} key=${row.id} item=${row} index=${first + index} layout=${layout} spark=${sparks[row.main?.run_id]} decimals=${decimals} series=${series}
+        marked=${marking.marked.has(row.id)} mark=${marking.mark} open=${eyes.has(row.id)} style=${looks[row.id]} toggle=${toggle} menu=${menu}/>` : html`<${GroupRow} key=${`group ${row.group}`} row=${row} field=${group} series=${series} decimals=${decimals} columns=${columns} closed=${closed}/>`))}
       ${end < rows.length ? html`<tr key="below" aria-hidden="true" class="space"><td colspan=${all} style=${{ height: `${(rows.length - end) * ROW_HEIGHT}px` }}></td></tr>` : null}</tbody></table></div>`;
 }
 
@@ -114,20 +111,12 @@ function GroupRow({ row, field, series, decimals, columns, closed }) {
     if (!after.delete(row.group)) after.add(row.group);
     updateParameters({ closed: [...after].join("|") });
   };
+  const isFigure = ({ name }) => name === "last" || name === "best";
+  const figures = columns.findIndex(isFigure);
+  const told = figures < 0 ? columns.length : Math.max(figures, 1); // the columns that the group's name spans
   return html`<tr class="group"><td colspan="2"><button type="button" class="plain" aria-expanded=${String(!isClosed)} aria-label=${t("table.group", { name: escapeInvisible(row.group) })} onClick=${flip}>${isClosed ? "▸" : "▾"}</button></td>
-    <th scope="rowgroup" colspan="3">${escapeInvisible(field)} = ${escapeInvisible(row.group)} <small>${t("table.rows", { n: row.items.length })}</small></th>
-    <td class="number">${best("last")}</td><td class="number">${best("best")}</td><td colspan=${columns + 2}></td></tr>`;
-}
-
-// A second click turns the order around, a third one goes back to the newest first.
-function Head({ field, label, of, number, sort }) {
-  const up = sort === field;
-  const down = sort === `-${field}`;
-  const next = up ? `-${field}` : down ? "" : field;
-  const text = html`${label}${of ? html` <small>${escapeInvisible(of)}</small>` : null}`;
-  if (!field) return html`<th scope="col" class=${number ? "number" : ""}>${text}</th>`;
-  return html`<th scope="col" class=${number ? "number" : ""} aria-sort=${up ? "ascending" : down ? "descending" : "none"} title=${of ? `${label} ${of}` : label}>
-    <button type="button" class="plain" onClick=${() => updateParameters({ sort: next, top: "" }, true)}>${text} ${up ? "▲" : down ? "▼" : ""}</button></th>`;
+    <th scope="rowgroup" colspan=${told}>${escapeInvisible(field)} = ${escapeInvisible(row.group)} <small>${t("table.rows", { n: row.items.length })}</small></th>
+    ${columns.slice(told).map((column) => html`<td key=${column.name} class="number">${isFigure(column) ? best(column.name) : null}</td>`)}<td></td></tr>`;
 }
 
 // What the table holds, all of its rows, for a file.

@@ -1,0 +1,22 @@
+// English: the table of experiments, saved views and reports, the first steps.
+export const table = {
+  "columns.earlier": "Move {name} forward",
+  "columns.later": "Move {name} back",
+  "columns.pin": "Keep {name} in view",
+  "columns.show": "Show column {name}",
+  "columns.width": "Width of column {name}",
+  "row.compare": "Compare with …",
+  "row.compare.title": "Compare {name} with",
+  "row.fork": "Fork its first seed",
+  "row.menu": "Actions on {name}",
+  "row.resubmit": "Train it again",
+  "views": "Saved views",
+  "views.delete": "Delete the view {name}",
+  "views.delete.text": "The view disappears for everybody in the project. Its experiments stay.",
+  "views.delete.yes": "Delete the view",
+  "views.how": "Search, filters, columns, order and charts, as they are now, for everybody in the project.",
+  "views.leave": "All experiments",
+  "views.none": "Nobody in this project has saved a view yet.",
+  "views.save": "Save as a new view",
+  "views.update": "Save the changes to {name}",
+};

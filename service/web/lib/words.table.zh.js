@@ -1,0 +1,22 @@
+// 中文：实验表、保存的视图与报告、第一步。
+export const table = {
+  "columns.earlier": "把 {name} 前移",
+  "columns.later": "把 {name} 后移",
+  "columns.pin": "固定 {name}",
+  "columns.show": "显示列 {name}",
+  "columns.width": "列 {name} 的宽度",
+  "row.compare": "与……比较",
+  "row.compare.title": "把 {name} 与以下实验比较",
+  "row.fork": "从第一个种子分叉",
+  "row.menu": "对 {name} 的操作",
+  "row.resubmit": "再训练一次",
+  "views": "保存的视图",
+  "views.delete": "删除视图 {name}",
+  "views.delete.text": "项目中的所有人都不再看到该视图；其中的实验保留。",
+  "views.delete.yes": "删除视图",
+  "views.how": "为项目中的所有人保存当前的搜索、筛选、列、排序与图表。",
+  "views.leave": "全部实验",
+  "views.none": "本项目还没有保存的视图。",
+  "views.save": "另存为新视图",
+  "views.update": "把改动保存到 {name}",
+};

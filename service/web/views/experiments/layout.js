@@ -1,0 +1,76 @@
+// Which columns the table has, in which order, how wide, and which stay in view; the address keeps what differs from usual.
+import { updateParameters } from "../../lib/address.js";
+
+const BEFORE = ["name", "state", "progress", "last", "best", "curve"];
+const AFTER = ["owner", "age"];
+const USUAL_WIDTHS = { state: 106, progress: 112, last: 132, best: 132, curve: 120, owner: 76, age: 62 }; // px
+const FIELD_WIDTH = 120;
+const NAME_WIDTH = 150; // at least; it takes what is left
+const PINNED_NAME_WIDTH = 220;
+export const [LEAST_WIDTH, MOST_WIDTH] = [48, 900];
+const LEADING = 72; // the mark and the eye
+const TRAILING = 36; // the row's menu
+const MIDDLE = "middle"; // of what is left
+
+const list = (search, name) => (search.get(name) || "").split(",").map((word) => word.trim()).filter(Boolean);
+const isUsual = (name) => BEFORE.includes(name) || AFTER.includes(name);
+
+function widthsOf(search) {
+  const pairs = list(search, "widths").map((pair) => [pair.slice(0, pair.lastIndexOf(":")), Number(pair.slice(pair.lastIndexOf(":") + 1))]);
+  return Object.fromEntries(pairs.filter(([, width]) => width >= LEAST_WIDTH && width <= MOST_WIDTH));
+}
+
+// {columns: [{name, width, left, isUsual}], fields, hidden, width}: `left` where a pinned column stays, `width` of the table.
+export function layoutOf(search, { withCurve }) {
+  const fields = list(search, "columns").filter((name) => !isUsual(name));
+  const [order, pins, hidden, widths] = [list(search, "order"), new Set(list(search, "pins")), new Set(list(search, "without")), widthsOf(search)];
+  const natural = [...BEFORE.filter((name) => name !== "curve" || withCurve), ...fields, ...AFTER].filter((name) => !hidden.has(name) || name === "name");
+  const place = (name) => (order.includes(name) ? order.indexOf(name) : MIDDLE);
+  const placed = natural.filter((name) => place(name) !== MIDDLE).sort((one, other) => place(one) - place(other));
+  const ordered = natural.map((name) => (place(name) === MIDDLE ? name : placed.shift())); // what has no place keeps its own
+  let left = LEADING;
+  const columns = [...ordered.filter((name) => pins.has(name)), ...ordered.filter((name) => !pins.has(name))].map((name) => {
+    const isPinned = pins.has(name);
+    const width = widths[name] || (name === "name" ? (isPinned ? PINNED_NAME_WIDTH : null) : USUAL_WIDTHS[name] || FIELD_WIDTH);
+    const column = { name, width, left: isPinned ? left : null, isUsual: isUsual(name) };
+    if (isPinned) left += width;
+    return column;
+  });
+  const whole = columns.reduce((sum, column) => sum + (column.width ?? NAME_WIDTH), LEADING + TRAILING);
+  return { columns, fields, hidden: [...hidden], width: whole, fills: columns.some((column) => column.width === null), isPinned: pins.size > 0 };
+}
+
+export const pinnedStyle = (left) => (left === null ? undefined : { left: `${left}px` });
+
+export function setWidth(search, name, width) {
+  const widths = { ...widthsOf(search), [name]: Math.round(Math.min(Math.max(width, LEAST_WIDTH), MOST_WIDTH)) };
+  updateParameters({ widths: Object.entries(widths).map(([each, value]) => `${each}:${value}`).join(",") });
+}
+
+export function resetWidth(search, name) {
+  const { [name]: _, ...widths } = widthsOf(search);
+  updateParameters({ widths: Object.entries(widths).map(([each, value]) => `${each}:${value}`).join(",") });
+}
+
+// Puts a column before another one, or at the end.
+export function moveBefore(columns, name, target) {
+  const names = columns.map((column) => column.name).filter((each) => each !== name);
+  const at = target === null ? names.length : names.indexOf(target);
+  updateParameters({ order: [...names.slice(0, at), name, ...names.slice(at)].join(",") });
+}
+
+export function togglePin(search, name) {
+  const pins = list(search, "pins");
+  updateParameters({ pins: (pins.includes(name) ? pins.filter((each) => each !== name) : [...pins, name]).join(",") });
+}
+
+export function showColumn(search, name) {
+  if (isUsual(name)) return updateParameters({ without: list(search, "without").filter((each) => each !== name).join(",") });
+  const fields = list(search, "columns");
+  return fields.includes(name) ? undefined : updateParameters({ columns: [...fields, name].join(",") });
+}
+
+export function hideColumn(search, name) {
+  const drop = (parameter) => list(search, parameter).filter((each) => each !== name).join(",");
+  updateParameters(isUsual(name) ? { without: [...list(search, "without"), name].join(",") } : { columns: drop("columns"), order: drop("order"), pins: drop("pins") });
+}
