@@ -9,7 +9,7 @@ from service.db.session import Connection
 from service.errors import Invalid, NotFound, Problem
 from service.schemas.catalog import Catalog, Family, Kind, KindDetail, PlannedRates, SchedulePreview
 from service.spec.catalog import BASES, CATALOG
-from service.spec.component import Component
+from service.spec.component import Component, Json
 from service.spec.experiment import Experiment
 from service.spec.requirements import packages_of
 from service.spec.schedules import curve
@@ -45,7 +45,15 @@ def kind_of(family: str, kind: str, served: Sequence[Pool]) -> KindDetail:
         listed = f"in {family} there are: {', '.join(members)}" if members else f"families are: {', '.join(CATALOG)}"
         raise NotFound(f"There is no such kind; {listed}.")
     known = _kind(family, kind, members[kind], served)
-    return KindDetail(**known.model_dump(), json_schema=members[kind].model_json_schema())
+    return KindDetail(**known.model_dump(), json_schema=_schema(members[kind]))
+
+
+def _schema(part: type[Component]) -> Json:
+    """Return the part's JSON Schema; pydantic makes one that holds itself a reference, which is looked up here."""
+    found = part.model_json_schema()
+    if "$ref" in found:
+        found |= found["$defs"][found.pop("$ref").rpartition("/")[2]]
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from service.spec.optimizers import Optimizer, OptimizerBase
 from service.spec.preparation import PreparationStep
 from service.spec.probes import Probe, ProbeBase
 from service.spec.schedules import Schedule, ScheduleBase
+from service.spec.studies import Dimension, Pruner, StudySampler
 
 
 def _members(union: Any) -> dict[str, type[Component]]:
@@ -31,6 +32,9 @@ CATALOG: dict[str, dict[str, type[Component]]] = {
     "augmentations": _members(Augmentation),
     "metrics": _members(Metric),
     "preparations": _members(PreparationStep),
+    "dimensions": _members(Dimension),  # these and what follows: of a study
+    "samplers": _members(StudySampler),
+    "pruners": _members(Pruner),
 }
 
 BASES: dict[str, tuple[str, type[Component]]] = {  # family of an entry point -> its name here, and the base class

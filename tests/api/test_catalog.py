@@ -23,6 +23,15 @@ def test_every_part_tells_its_fields_with_their_defaults(shared: TestClient, fam
     assert told["json_schema"]["additionalProperties"] is False
 
 
+def test_what_a_study_chooses_is_listed_with_its_fields(shared: TestClient) -> None:
+    kinds = {name: shared.get(f"/v1/catalog/{name}").json()["items"] for name in ("dimensions", "samplers", "pruners")}
+    assert {"log_uniform", "choice"} <= {each["kind"] for each in kinds["dimensions"]}
+    assert {"tpe", "gp", "grid"} <= {each["kind"] for each in kinds["samplers"]}
+    assert {"asha", "none"} <= {each["kind"] for each in kinds["pruners"]}
+    fields = shared.get("/v1/catalog/pruners/asha").json()["json_schema"]["properties"]
+    assert (fields["eta"]["minimum"], fields["eta"]["maximum"]) == (2, 10)
+
+
 def test_a_family_says_which_field_of_a_spec_is_one_of_it(shared: TestClient) -> None:
     fields = {each["family"]: each["field"] for each in shared.get("/v1/catalog").json()["items"]}
     assert {field for field in fields.values() if field} == {"dataset", "model", "loss", "optimizer", "schedule"}

@@ -78,10 +78,15 @@ def test_a_search_starts_from_an_experiment_and_ends_as_a_duel(see: See, stack: 
     page.get_by_role("button", name="Search…").click()
     page.get_by_role("radio", name=re.compile("Does SGD with a schedule beat Adam")).check()
     page.get_by_label("Trials", exact=True).fill("6")
+    expect(page.get_by_text("Tree-structured Parzen estimator")).to_be_visible()
+    page.get_by_label("Sampler").select_option("random")
+    expect(page.get_by_text("Independent random points")).to_be_visible()
     page.get_by_role("button", name="Start the study").click()
     expect(page).to_have_url(re.compile("#/study/std_"))
     study = page.url.rpartition("/")[2]
     until(lambda: stack.get(f"/v1/studies/{study}")["state"] == "finished", 120)
+    document = stack.get(f"/v1/studies/{study}")["document"]
+    assert (document["sampler"]["kind"], document["pruner"]["kind"]) == ("random", "none")
     duel = page.locator("section", has_text="Which is better, each tuned with as many trials").locator("tbody tr")
     expect(duel).to_have_count(2)
     for row in duel.all():

@@ -33,7 +33,7 @@ Served = Annotated[list[Pool], Depends(_served_pools, scope="function")]
 
 @router.get("/catalog", operation_id="get_catalog")
 def get_catalog(served: Served) -> Catalog:
-    """Return everything that a spec can choose from."""
+    """Return everything that a spec or a study can choose from."""
     return catalog(served)
 
 
@@ -47,7 +47,8 @@ def get_experiment_schema() -> Response:
 def get_family(family: str, served: Served) -> Family:
     """Return one family.
 
-    datasets, models, losses, optimizers, schedules, inits, probes, augmentations, preparations or metrics.
+    datasets, models, losses, optimizers, schedules, inits, probes, augmentations, metrics, preparations; of studies
+    dimensions, samplers and pruners.
     """
     return family_of(family, served)
 

@@ -1,4 +1,4 @@
-"""`saddle catalog`: the parts that a spec can choose, and their fields."""
+"""`saddle catalog`: the parts that a spec or a study can choose, and their fields."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "family",
         nargs="?",
-        help="datasets, models, losses, optimizers, schedules, inits, probes, augmentations, preparations, metrics, "
-        "or presets",
+        help="datasets, models, losses, optimizers, schedules, inits, probes, augmentations, preparations, metrics; "
+        "of studies dimensions, samplers, pruners; or presets",
     )
     parser.add_argument("kind", nargs="?", help="one of its kinds")
 

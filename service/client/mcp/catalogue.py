@@ -24,11 +24,11 @@ def find_parts(
         str,
         Field(
             description="only these: datasets, models, losses, optimizers, schedules, inits, probes, augmentations, "
-            "preparations, metrics, or presets (whole experiments to start from)"
+            "preparations, metrics; of studies dimensions, samplers, pruners; or presets (whole experiments)"
         ),
     ] = "",
 ) -> str:
-    """Search what a spec can choose from. Start here when you do not know a kind's exact name.
+    """Search what a spec or a study can choose from. Start here when you do not know a kind's exact name.
 
     Without arguments: every family with the names of its kinds. Then call show_part for the fields of one.
     """

@@ -21,9 +21,8 @@ StudyDocument = Annotated[
         description="A study as a JSON object, for example "
         '{"name": "rate", "base": {"preset": "digits-adam", "epochs": 5}, "space": {"/optimizer/lr": '
         '{"kind": "log_uniform", "low": 1e-5, "high": 0.1}}, "sampler": {"kind": "tpe"}, "pruner": {"kind": "asha"}, '
-        '"budget": {"trials": 20}, "seeds": [0, 1, 2]}. Dimensions: uniform, log_uniform (rates and decays), int, '
-        "choice. Samplers: grid, random, sobol, tpe, gp, cma_es; pruners: none, median, asha, hyperband, patience, "
-        "early_verdict. The budget has trials, steps or device_seconds, for all seeds together"
+        '"budget": {"trials": 20}, "seeds": [0, 1, 2]}. find_parts has the families dimensions (log_uniform for rates, '
+        "decays), samplers and pruners. The budget has trials, steps or device_seconds, for all seeds together"
     ),
 ]
 StudyId = Annotated[str, Field(description="the study's id, std_...")]

@@ -25,6 +25,7 @@ DIGITS = 6  # significant digits of a sampled number: what a person can read and
 class DimensionBase(Component):
     """A dimension of the space; its values are JSON values of the field that it stands for."""
 
+    target: ClassVar[str] = ""  # the API draws from it; no worker builds it
     continuous: ClassVar[bool] = False  # has more values than can be listed
 
     role: Role = "nuisance"

@@ -15,6 +15,7 @@ Eta = Annotated[int, Field(ge=2, le=10, description="of how many trials at a run
 class PrunerBase(Component):
     """A pruner. `learns`: whether a decision depends on other trials."""
 
+    target: ClassVar[str] = ""  # service.studies.pruning has its rule; no worker builds it
     learns: ClassVar[bool] = True
 
     def shares(self, total: int) -> Iterator[float]:

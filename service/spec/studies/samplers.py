@@ -16,6 +16,7 @@ Startup = Annotated[int, Field(ge=1, le=1000)]
 class SamplerBase(Component):
     """A sampler. `learns`: its points depend on the values of earlier trials, so many at once are worth less."""
 
+    target: ClassVar[str] = ""  # service.studies.suggest asks it; no worker builds it
     learns: ClassVar[bool] = False
 
     def space_problems(self, dimensions: Sequence[DimensionBase]) -> Iterator[Problem]:

@@ -7,10 +7,13 @@ import { DialogButton } from "../lib/dialog.js";
 import { escapeInvisible } from "../lib/format.js";
 import { t } from "../lib/words.js";
 
+const PARTS = { sampler: "samplers", pruner: "pruners" }; // field of a study -> family of the catalogue
+
 export function SearchFrom({ experiment, disabled }) {
   const search = async (form) => {
     const trials = Number(form.get("trials"));
-    const made = await post("/v1/studies", { preset: form.get("preset"), base: experiment.spec, name: `${experiment.name}, ${form.get("preset")}`.slice(0, 128), ...(trials ? { budget: { trials } } : {}) });
+    const chosen = Object.fromEntries(Object.keys(PARTS).map((part) => [part, form.get(part)]).filter(([, kind]) => kind));
+    const made = await post("/v1/studies", { preset: form.get("preset"), base: experiment.spec, name: `${experiment.name}, ${form.get("preset")}`.slice(0, 128), ...(trials ? { budget: { trials } } : {}), ...chosen });
     navigate(["study", made.id]);
   };
   return html`<${DialogButton} button=${t("search.from")} disabled=${disabled} title=${t("search.from.title")} label=${t("search.from.yes")} act=${search}><${Questions}/></${DialogButton}>`;
@@ -18,9 +21,20 @@ export function SearchFrom({ experiment, disabled }) {
 
 function Questions() {
   const { value, error } = useRequest((signal) => get("/v1/studies/presets", { signal }), []);
+  const { value: families } = useRequest((signal) => Promise.all(Object.values(PARTS).map((family) => get(`/v1/catalog/${family}`, { signal }))), []);
   const [chosen, choose] = useState(0);
   if (error) return html`<${Problems} error=${error}/>`;
   if (!value) return html`<p class="empty">${t("loading")}</p>`;
   return html`${value.items.map((each, at) => html`<p key=${each.name}><label><input type="radio" name="preset" value=${each.name} checked=${at === chosen} onChange=${() => choose(at)}/> ${escapeInvisible(each.question)}</label></p>`)}
-    <p><label>${t("budget.trials")} <input type="number" name="trials" min="1" max="10000" placeholder=${String(value.items[chosen].document.budget.trials)}/></label></p>`;
+    <p><label>${t("budget.trials")} <input type="number" name="trials" min="1" max="10000" placeholder=${String(value.items[chosen].document.budget.trials)}/></label></p>
+    ${Object.keys(PARTS).map((part, at) => html`<p key=${part}><${Part} name=${part} kinds=${families?.[at].items ?? []} usual=${value.items[chosen].document[part] ?? "none"}/></p>`)}`;
+}
+
+// One of the catalogue's kinds, or what the question itself has.
+function Part({ name, kinds, usual }) {
+  const [kind, choose] = useState("");
+  const found = kinds.find((each) => each.kind === (kind || usual));
+  return html`<label>${t(`study.${name}`)} <select name=${name} value=${kind} onChange=${(event) => choose(event.target.value)}>
+    <option value="">${t("study.usual", { kind: usual })}</option>${kinds.map((each) => html`<option key=${each.kind} value=${each.kind}>${each.kind}</option>`)}</select></label>
+    ${found ? html` <small>${found.summary.split("\n")[0]}</small>` : null}`;
 }

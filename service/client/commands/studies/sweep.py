@@ -27,7 +27,11 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--base", metavar="SPEC", help="spec that the study changes: FILE, preset:NAME, or -")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="PATH=VALUE", help="change a value, like budget.trials=30"
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="change a value, like budget.trials=30 or sampler=gp (see: saddle catalog samplers, pruners, dimensions)",
     )
     parser.add_argument("--dry-run", action="store_true", help="only the first points, the cost and warnings")
     parser.add_argument("--detach", action="store_true", help="post it and do not follow it")
