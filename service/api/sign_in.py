@@ -16,7 +16,7 @@ from service.db.access.sign_in_failures import Slowing
 from service.db.session import Connection
 from service.errors import Invalid, Problem, SignInSlowed
 from service.process.runtime import Runtime
-from service.process.wrong_keys import network_of
+from service.process.senders import network_of
 from service.schemas.people.keys import expires_soon
 from service.schemas.service import Me
 from service.spec.text import normalise

@@ -14,6 +14,7 @@ from enum import Enum
 
 import anyio
 
+from service.process.senders import network_of
 from service.settings import Settings
 
 RESERVED_FILES = 256  # of the process: the database, uploads, libraries
@@ -33,18 +34,18 @@ class Awaits(Enum):
 class Connection:
     """One connection; `end` closes it, told what the server had waited for."""
 
-    address: str
+    sender: str  # a network
     end: Callable[[Awaits], None]
     awaits: Awaits | None = None
     since: float = field(default_factory=time.monotonic)
 
 
 class Connections:
-    """At most `most`, of which one address has at most half, unless it is a proxy that stands for many."""
+    """At most `most`, of which one sender has at most half, unless it is a proxy that stands for many."""
 
     def __init__(self, settings: Settings) -> None:
         self.most = allow_connections(settings.connections)
-        self._per_address = self.most // 2
+        self._per_sender = self.most // 2
         self._limits_s = {
             Awaits.HEAD: settings.head_s,
             Awaits.BODY: settings.body_s,
@@ -57,14 +58,15 @@ class Connections:
 
     def open(self, address: str, end: Callable[[Awaits], None]) -> Connection | None:
         """Return a new connection, in place of another if need be; None if the server works for all of them."""
-        if self._counts[address] >= self._per_address and not self._is_proxy(address):
-            room = self._give_up(address)
+        sender = network_of(address)
+        if self._counts[sender] >= self._per_sender and not self._is_proxy(address):
+            room = self._give_up(sender)
         else:
             room = self._counts.total() < self.most or self._give_up(None)
         if not room:
             return None
-        connection = Connection(address, end)
-        self._counts[address] += 1
+        connection = Connection(sender, end)
+        self._counts[sender] += 1
         self.wait(connection, Awaits.HEAD)
         return connection
 
@@ -84,9 +86,9 @@ class Connections:
     def close(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
         self._waiting.pop(connection, None)
-        self._counts[connection.address] -= 1
-        if not self._counts[connection.address]:
-            del self._counts[connection.address]
+        self._counts[connection.sender] -= 1
+        if not self._counts[connection.sender]:
+            del self._counts[connection.sender]
 
     async def watch(self, shutting_down: anyio.Event) -> None:
         """End connections beyond their time, until the process shuts down."""
@@ -101,10 +103,10 @@ class Connections:
             if connection.awaits and now - connection.since > self._limits_s[connection.awaits]:
                 self._end(connection)
 
-    def _give_up(self, address: str | None) -> bool:
-        """End the connection that has been silent longest, of this address if one is named; False if there is none."""
+    def _give_up(self, sender: str | None) -> bool:
+        """End the connection that has been silent longest, of this sender if one is named; False if there is none."""
         for connection in self._waiting:
-            if address in (None, connection.address):
+            if sender in (None, connection.sender):
                 self._end(connection)
                 return True
         return False

@@ -5,7 +5,6 @@ nobody else behind the same address for longer than a moment.
 """
 
 import hashlib
-import ipaddress
 import logging
 import math
 import threading
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.errors import WrongKeys
+from service.process.senders import network_of
 
 MAX_WRONG, WINDOW_S = 20, 60.0
 LOOK_S = 0.2  # between two keys from a full window that are looked up all the same
@@ -77,18 +77,6 @@ class WrongKeyLimit:
             self._good[digest] = None
             self._good.move_to_end(digest)
             _shorten(self._good, MAX_GOOD)
-
-
-def network_of(address: str | None) -> str:
-    """Return what is counted as one sender: an IPv4 address, or the network of 64 bits that one IPv6 host may hold."""
-    try:
-        parsed = ipaddress.ip_address(address or "")
-    except ValueError:
-        return address or "unknown"
-    if parsed.version == 4:
-        return str(parsed)
-    mapped = parsed.ipv4_mapped
-    return str(mapped or ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def _digest(key: str) -> bytes:

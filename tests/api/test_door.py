@@ -51,6 +51,17 @@ def test_keys_that_are_made_up_share_what_their_address_has(rated: TestClient) -
     assert (answer.status_code, "SADDLE_REQUESTS_PER_ADDRESS" in answer.json()["detail"]) == (429, True)
 
 
+def ask_from(server: TestClient, address: str) -> int:
+    host = TestClient(server.app, client=(address, 1))
+    host.app_state.update(server.app_state)
+    return host.get("/v1/nowhere").status_code
+
+
+def test_an_ipv6_host_shares_what_its_network_has(rated: TestClient) -> None:
+    assert [ask_from(rated, f"2001:db8::{host:x}") for host in range(11)] == [401] * 10 + [429]
+    assert ask_from(rated, "2001:db8:0:1::1") == 401
+
+
 def runtime_of(client: TestClient) -> Runtime:
     runtime: Runtime = client.app_state["runtime"]
     return runtime

@@ -65,6 +65,10 @@ def test_an_address_gives_up_its_own_but_a_proxy_stands_for_many() -> None:
     for _ in range(6):
         assert open_from("10.0.0.1")
     assert ended == ["10.0.0.1"] * 2
+    _, open_from, ended = table(connections=8)
+    for host in range(6):  # one host of IPv6, which may hold all addresses of its network
+        assert open_from(f"2001:db8::{host}")
+    assert len(ended) == 2
     _, open_from, ended = table(connections=8, trusted_proxies="10.0.0.0/24")
     for _ in range(8):
         assert open_from("10.0.0.1")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.process.wrong_keys import network_of
+from service.process.senders import network_of
 
 
 @pytest.mark.parametrize(

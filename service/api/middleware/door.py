@@ -19,6 +19,7 @@ from service.errors import Overloaded, RateLimited, SaddleError
 from service.process.admission import Admission
 from service.process.request_rates import BURST_S, Standing
 from service.process.runtime import Runtime
+from service.process.senders import network_of
 
 ALWAYS = {("GET", "/v1/livez"), ("GET", "/v1/readyz"), ("DELETE", "/v1/session")}
 STREAMS = "/events"  # they have a budget of their own; many come at once after a restart, and browsers ask only once
@@ -36,20 +37,20 @@ class Door:
         if scope["type"] != "http" or (scope["method"], scope["path"]) in ALWAYS:
             return await self.app(scope, receive, send)
         runtime: Runtime = scope["state"]["runtime"]
-        address, shown = (scope.get("client") or ("",))[0], _shown(Headers(scope=scope))
-        count = _count(runtime, address, shown)
+        sender, shown = network_of((scope.get("client") or ("",))[0]), _shown(Headers(scope=scope))
+        count = _count(runtime, sender, shown)
         refusal: SaddleError | None = None
         if not count.standing.allowed:
             refusal = count.refusal
         elif scope["path"].endswith(STREAMS):
             return await self.app(scope, receive, send)
-        elif not runtime.admission.admits(shown or address, scope["method"] not in SAFE_METHODS):
+        elif not runtime.admission.admits(shown or sender, scope["method"] not in SAFE_METHODS):
             refusal = Overloaded("More requests have come than can be answered soon: try again in a moment.")
         if refusal:
             runtime.shed[refusal.code] += 1
             response = problem_response(refusal, scope["state"]["request_id"], count.headers)
             return await response(scope, receive, send)
-        visit = Visit(runtime.admission, shown or address, count.headers, receive, send)
+        visit = Visit(runtime.admission, shown or sender, count.headers, receive, send)
         scope["state"]["visit"] = visit
         try:
             await self.app(scope, visit.receive, visit.send)
@@ -129,16 +130,16 @@ class _Count:
     @property
     def refusal(self) -> SaddleError:
         """The limit in words, and when to try again."""
-        whose = "A key or session" if self.policy == "key" else "An address"
+        whose = "A key or session" if self.policy == "key" else "An address, or a network of 64 bits of IPv6,"
         setting = f"SADDLE_REQUESTS_PER_{self.policy.upper()}"
         detail = f"{whose} may send {self.burst} requests in {BURST_S} s: ask less often, or raise {setting}."
         return RateLimited(detail, retry_after_s=self.standing.wait_s)
 
 
-def _count(runtime: Runtime, address: str, shown: str) -> _Count:
-    """Count a request by its address, then by the key or session it shows; return the count that decides."""
+def _count(runtime: Runtime, sender: str, shown: str) -> _Count:
+    """Count a request by its sender, then by the key or session it shows; return the count that decides."""
     now = time.monotonic()
-    by_address = _Count("address", runtime.address_rates.burst, runtime.address_rates.take(address, now))
+    by_address = _Count("address", runtime.address_rates.burst, runtime.address_rates.take(sender, now))
     if not shown or not by_address.standing.allowed:
         return by_address
     return _Count("key", runtime.key_rates.burst, runtime.key_rates.take(shown, now))
