@@ -19,7 +19,7 @@ from service.spec.filters.language import And, Fact, Term, parse
 from service.spec.validation_errors import closest
 
 MAX_RUNS = 1000
-MAX_EXPERIMENTS = 200
+MAX_EXPERIMENTS = 500
 # fields of a spec that do not decide what is trained
 IGNORED = (
     "name",

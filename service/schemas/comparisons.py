@@ -42,10 +42,10 @@ class Question(Part):
     Of an experiment, the newest run of each seed counts; replays do not.
     """
 
-    experiments: Annotated[tuple[Id, ...], Field(min_length=1, max_length=200)] | None = None
+    experiments: Annotated[tuple[Id, ...], Field(min_length=1, max_length=500)] | None = None
     runs: Annotated[tuple[Id, ...], Field(min_length=1, max_length=1000)] | None = None
     filter: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
-        None, description="of experiments, in the filter language; evaluated at every request, at most 200 then"
+        None, description="of experiments, in the filter language; evaluated at every request, at most 500 then"
     )
     series: Annotated[tuple[Name, ...], Field(min_length=1, max_length=20)] | None = Field(
         None,

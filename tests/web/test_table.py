@@ -52,13 +52,28 @@ def test_of_a_long_list_the_document_holds_what_is_seen_and_every_row_is_reached
     asked: list[str] = []
     crowded.on("request", lambda request: asked.append(request.url))
     crowded.get_by_label("Select all").click()
-    told = "At most 200 experiments can be compared; you selected 1,000."
+    told = "At most 500 experiments can be compared; you selected 1,000."
     expect(crowded.get_by_text(told)).to_be_visible()
     expect(crowded.get_by_role("button", name="Compare")).to_be_disabled()
     ids = ",".join(f"exp_{n:026d}" for n in range(1, 1_001))
     crowded.goto(f"{crowded.url.partition('#')[0]}#/compare?experiments={ids}")
     expect(crowded.get_by_text(told)).to_be_visible()
     assert [url for url in asked if "/v1/comparisons" in url] == []
+    with crowded.expect_request(lambda request: 'points":400' in (request.post_data or "")) as drawn:
+        crowded.goto(f"{crowded.url.partition('#')[0]}#/compare?experiments={ids[: 31 * 500 - 1]}")
+    assert drawn.value.post_data_json
+    assert len(drawn.value.post_data_json["experiments"]) == 12  # the best ones alone have curves
+    expect(crowded.get_by_role("button", name="Show all 500").first).to_be_visible()
+    crowded.get_by_label("Find").fill("trial 49 49")
+    expect(crowded.get_by_text("1 of 500")).to_have_count(0)
+    crowded.get_by_label("Find").fill("trial 499")
+    expect(crowded.get_by_text("1 of 500")).to_be_visible()
+    expect(crowded.locator(".ranking tbody tr")).to_have_count(1)
+    expect(crowded.locator(".difference-table tbody tr")).to_have_count(0)  # they differ in nothing
+    with crowded.expect_request(lambda request: f"exp_{499:026d}" in (request.post_data or "")) as drawn:
+        crowded.get_by_role("button", name="Curve of trial 499").click()
+    assert drawn.value.post_data_json
+    assert len(drawn.value.post_data_json["experiments"]) == 12
 
 
 def test_columns_of_any_field_stand_in_the_table_and_in_the_address(see: See, trained: Trained) -> None:

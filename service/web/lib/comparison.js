@@ -4,7 +4,7 @@ import { get, post } from "./api.js";
 import { useRequest } from "./components.js";
 import { followProject } from "./live.js";
 
-export const MOST_COMPARED = 200; // experiments: the server takes no more
+export const MOST_COMPARED = 500; // experiments: the server takes no more
 const LEAST_WAIT_MS = 2000;
 const WAIT_PER_COST = 4; // times what the last answer took: at most a fifth of the time is spent on answers
 

@@ -4,6 +4,7 @@ import { updateParameters } from "../lib/address.js";
 import { parseNumber } from "../lib/api.js";
 import { Chart, Legend, look } from "../lib/chart.js";
 import { escapeInvisible, formatNumber } from "../lib/format.js";
+import { MOST_COLOURED } from "../lib/chart/palette.js";
 import { readTable, TableExport } from "../lib/table_export.js";
 import { ParallelPlot } from "../lib/parallel.js";
 import { t } from "../lib/words.js";
@@ -48,14 +49,16 @@ function placed(x, group, series, which) {
 }
 
 // Every field that differs is an upright, the result the last one; each group is a line across them.
-export function Parallel({ difference, groups, series, figure: which }) {
+export function Parallel({ difference, groups, series, figure: which, looks }) {
   const fields = Object.entries(difference).filter(([, { missing }]) => missing.length === 0).slice(0, 9);
   if (fields.length < 2 || groups.length < 2 || !plain(groups)) return null;
   const axes = [...fields.map(([name, { values }]) => ({ name: escapeInvisible(name).replace(/^\//, ""), values })), { name: escapeInvisible(series), values: groups.map((group) => result(group, series, which)) }];
-  const lines = groups.map((group, at) => ({ label: group.label, ...look(at) }));
-  const drawn = lines.map((line) => ({ key: line.label, style: { stroke: line.colour, strokeWidth: 2, strokeDasharray: line.dash.join(" ") }, title: escapeInvisible(line.label) }));
+  const places = Object.keys(looks);
+  const lines = groups.map((group) => ({ label: group.label, ...looks[group.label] }));
+  const isGrey = ({ label }) => places.length > MOST_COLOURED && places.indexOf(label) >= MOST_COLOURED;
+  const drawn = lines.map((line) => ({ key: line.label, style: isGrey(line) ? { stroke: "var(--faint)", strokeOpacity: 0.4 } : { stroke: line.colour, strokeWidth: 2, strokeDasharray: line.dash.join(" ") }, title: escapeInvisible(line.label) }));
   return html`<section class="panel"><h2>${t("parallel")}</h2><${ParallelPlot} axes=${axes} lines=${drawn} label=${t("parallel")}/>
-    <${Legend} lines=${lines}/></section>`;
+    <${Legend} lines=${lines.filter((line) => !isGrey(line))}/></section>`;
 }
 
 export function Target({ target, groups, axis }) {

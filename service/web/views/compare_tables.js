@@ -1,6 +1,6 @@
 // What a comparison says in words and numbers: places with verdicts, fairness, differing fields.
 import { html, useState } from "../lib/html.js";
-import { href } from "../lib/address.js";
+import { href, updateParameters } from "../lib/address.js";
 import { parseNumber } from "../lib/api.js";
 import { Swatch } from "../lib/chart.js";
 import { shapePath } from "../lib/chart/palette.js";
@@ -21,12 +21,14 @@ const MOST_ROWS = 20; // until all are asked for
 const LOG_FROM = 20; // means that differ this many times lie on a logarithmic scale
 
 // Which is better, and how sure: the verdict in words, each group's mean with its interval, and statistics on request.
-export function Ranking({ ranking, groups, looks }) {
+export function Ranking({ ranking, groups, looks, eyes = null, find = null }) {
   const [whole, setWhole] = useState(false);
   const known = Object.fromEntries(groups.map((group) => [group.label, group]));
   const { items } = ranking;
+  const found = find ? items.filter((item) => isFound(item.label, find)) : items;
+  const listed = found.slice(0, whole ? undefined : MOST_ROWS);
   const digits = decimalsOf(items.slice(0, MOST_ROWS).map((item) => parseNumber(item.best.mean)));
-  const scale = scaleOf(items.slice(0, whole ? undefined : MOST_ROWS));
+  const scale = scaleOf([...listed, ...items.slice(0, 1)]);
   const told = ["better", "worse", "unconfirmed", "indistinguishable"].map((word) => [word, items.filter((item) => item.contrast?.verdict === word).length]).filter(([, n]) => n);
   const columns = ["rank", "name", "mean", "interval", "verdict"];
   return html`<section><h2>${t("ranking.question", { series: escapeInvisible(ranking.series), figure: t(`choice.${ranking.figure}`) })}</h2>
@@ -34,9 +36,16 @@ export function Ranking({ ranking, groups, looks }) {
       ${items.length > 2 ? html` <small>${t("ranking.others", { name: escapeInvisible((items.find((item) => !item.contrast) || items[0]).label) })} ${told.map(([word, n]) => `${n} ${t(`verdict.${word}`)}`).join(", ")}</small>` : null}</p>
     ${ranking.stretch ? html`<p class="hint">${t("stretch", { first: ranking.stretch[0], last: ranking.stretch[1] })}</p>` : null}
     ${items.filter((item) => item.reference).map((item) => html`<${Reference} key=${item.label} found=${item.reference}/>`)}
-    <div class="heading"><${TableExport} name=${`${t("place.compare")} ${ranking.series}`} read=${() => rankingTable(ranking, known)}/></div><div class="scroll"><table class="list ranking"><thead><tr>${columns.map((word) => html`<th scope="col" key=${word} aria-label=${t(`column.${word}`)} class=${{ mean: "number", rank: "number", interval: "interval" }[word] || ""}>${word === "interval" ? html`<${Ticks} scale=${scale}/>` : t(`column.${word}`)}</th>`)}<td></td></tr></thead>
-    <tbody>${items.slice(0, whole ? undefined : MOST_ROWS).map((item) => html`<${Place} key=${item.label} item=${item} group=${known[item.label]} look=${looks[item.label]} scale=${scale} digits=${digits}/>`)}</tbody></table></div>
-    ${items.length > MOST_ROWS && !whole ? html`<p><button type="button" onClick=${() => setWhole(true)}>${t("ranking.all", { n: items.length })}</button></p>` : null}</section>`;
+    <div class="heading">${find === null ? null : html`<${Find} value=${find} n=${found.length} all=${items.length}/>`}<${TableExport} name=${`${t("place.compare")} ${ranking.series}`} read=${() => rankingTable(ranking, known)}/></div><div class="scroll"><table class="list ranking"><thead><tr>${columns.map((word) => html`<th scope="col" key=${word} aria-label=${t(`column.${word}`)} class=${{ mean: "number", rank: "number", interval: "interval" }[word] || ""}>${word === "interval" ? html`<${Ticks} scale=${scale}/>` : t(`column.${word}`)}</th>`)}<td></td></tr></thead>
+    <tbody>${listed.map((item) => html`<${Place} key=${item.label} item=${item} eyes=${eyes} group=${known[item.label]} look=${looks[item.label]} scale=${scale} digits=${digits}/>`)}</tbody></table></div>
+    ${found.length > MOST_ROWS && !whole ? html`<p><button type="button" onClick=${() => setWhole(true)}>${t("ranking.all", { n: found.length })}</button></p>` : null}</section>`;
+}
+
+const isFound = (label, words) => words.toLowerCase().split(/\s+/).every((word) => label.toLowerCase().includes(word));
+
+// Of many groups those whose name holds all the words, in the ranking and among the differences.
+function Find({ value, n, all }) {
+  return html`<label>${t("ranking.find")} <input type="search" value=${value} spellcheck="false" onInput=${(event) => updateParameters({ find: event.target.value })}/></label> <span class="count" role="status">${t("ranking.found", { n: formatCount(n), all: formatCount(all) })}</span>`;
 }
 
 // What a paper's table holds of the ranking.
@@ -87,11 +96,11 @@ function Interval({ best, diverged, look, scale, digits }) {
     : html`<svg x=${`${at}%`} overflow="visible"><path d=${shapePath(look.shape || "circle", 0, 13, 5)} fill=${look.colour} stroke=${look.colour} stroke-width="2"/></svg>`}</svg>`;
 }
 
-function Place({ item, group, look, scale, digits }) {
+function Place({ item, group, look, scale, digits, eyes }) {
   const [open, set] = useState(false);
   const { best, contrast } = item;
   const half = best.ci_high === null ? "" : formatFixed((parseNumber(best.ci_high) - parseNumber(best.ci_low)) / 2, digits);
-  return html`<tr><td class="number">${item.rank}</td><td class="name"><a href=${href(["experiment", item.experiment_id])}>${escapeInvisible(item.label)}</a>${item.trials > 1 ? html` <small>${t("confirmation.chosen", { n: item.trials })}</small>` : null}</td>
+  return html`<tr><td class="number">${item.rank}</td><td class="name">${eyes ? html`<button type="button" class="eye" aria-pressed=${String(eyes.isOpen(item.label))} aria-label=${t("table.eye", { name: escapeInvisible(item.label) })} onClick=${() => eyes.toggle(item.label)}>${eyes.isOpen(item.label) ? html`<${Swatch} line=${look}/>` : "○"}</button> ` : null}<a href=${href(["experiment", item.experiment_id])}>${escapeInvisible(item.label)}</a>${item.trials > 1 ? html` <small>${t("confirmation.chosen", { n: item.trials })}</small>` : null}</td>
     <td class="number">${formatFixed(parseNumber(best.mean), digits)}${half ? html` <small>± ${half}</small>` : null}</td>
     <td class="interval"><${Interval} best=${best} diverged=${Boolean(best.diverged || group?.diverged)} look=${look} scale=${scale} digits=${digits}/></td>
     <td title=${contrast ? escapeInvisible(contrast.note) : ""}>${contrast ? html`<${Verdict} word=${contrast.verdict} provisional=${contrast.provisional}/>` : t("baseline")}</td>
@@ -122,8 +131,9 @@ const dotted = (pointer) => pointer.replace(/^\//, "").replaceAll("/", ".");
 const written = (value) => (typeof value === "string" ? escapeInvisible(value) : typeof value === "number" ? formatNumber(value, 6) : escapeInvisible(JSON.stringify(value)));
 
 // Only the fields that differ, a row for each experiment: many experiments make it long and never wide.
-export function Difference({ difference, groups, looks }) {
-  const trials = groups.flatMap((group) => group.trial_labels.map((label, index) => ({ label, id: group.trials[index], look: looks[group.label] })));
+export function Difference({ difference, groups, looks, find = null }) {
+  const trials = groups.flatMap((group) => group.trial_labels.map((label, index) => ({ label, id: group.trials[index], look: looks[group.label] }))).map((trial, at) => ({ ...trial, at }));
+  const found = find ? trials.filter((trial) => isFound(trial.label, find)) : trials;
   const fields = Object.entries(difference).sort(([, one], [, other]) => one.missing.length - other.missing.length); // what all have comes first
   const [whole, setWhole] = useState(false);
   if (!fields.length) return html`<section><h2>${t("difference")}</h2><p class="hint">${t("difference.none")}</p></section>`;
@@ -131,7 +141,7 @@ export function Difference({ difference, groups, looks }) {
   const read = () => ({ head: [t("column.name"), ...fields.map(([pointer]) => dotted(pointer))], rows: trials.map((trial, at) => [trial.label, ...fields.map(([, each]) => (each.missing.includes(at) ? null : typeof each.values[at] === "number" ? each.values[at] : written(each.values[at])))]) });
   return html`<section><h2 class="heading">${t("difference")}<${TableExport} name=${t("difference")} read=${read}/></h2><div class="scroll"><table class="list difference-table"><thead><tr><th scope="col">${t("column.name")}</th>
       ${fields.map(([pointer, each]) => html`<th scope="col" key=${pointer} class=${isNumber(each) ? "number" : ""}><code>${escapeInvisible(dotted(pointer))}</code></th>`)}</tr></thead>
-    <tbody>${trials.slice(0, whole ? undefined : MOST_ROWS).map((trial, at) => html`<tr key=${trial.id}><th scope="row"><${Swatch} line=${trial.look}/> <a href=${href(["experiment", trial.id])}>${escapeInvisible(trial.label)}</a></th>
+    <tbody>${found.slice(0, whole ? undefined : MOST_ROWS).map(({ at, ...trial }) => html`<tr key=${trial.id}><th scope="row"><${Swatch} line=${trial.look}/> <a href=${href(["experiment", trial.id])}>${escapeInvisible(trial.label)}</a></th>
       ${fields.map(([pointer, each]) => html`<td key=${pointer} class=${isNumber(each) ? "number" : ""}>${each.missing.includes(at) ? "–" : html`<code>${written(each.values[at])}</code>`}</td>`)}</tr>`)}</tbody></table></div>
-    ${trials.length > MOST_ROWS && !whole ? html`<p><button type="button" onClick=${() => setWhole(true)}>${t("ranking.all", { n: trials.length })}</button></p>` : null}</section>`;
+    ${found.length > MOST_ROWS && !whole ? html`<p><button type="button" onClick=${() => setWhole(true)}>${t("ranking.all", { n: found.length })}</button></p>` : null}</section>`;
 }

@@ -1,0 +1,106 @@
+// The curves of a comparison: a chart for each series, and how they are drawn.
+import { html, useMemo } from "../lib/html.js";
+import { updateParameters } from "../lib/address.js";
+import { parseNumber } from "../lib/api.js";
+import { Chart, Legend } from "../lib/chart.js";
+import { alignCurves } from "../lib/curves.js";
+import { escapeInvisible, formatNumber } from "../lib/format.js";
+import { t } from "../lib/words.js";
+import { extentOf, windowOf } from "./compare_question.js";
+
+const SPREADS = { ci: ["ci_low", "ci_high"], quartiles: ["q1", "q3"], range: ["min", "max"], none: null };
+const MOST_SERIES = 20;
+const AXES = ["step", "epoch", "samples", "gradient_evaluations", "wall_s", "device_s"];
+
+export function Choice({ name, values, chosen, label }) {
+  return html`<label>${label} <select value=${chosen} onChange=${(event) => updateParameters({ [name]: event.target.value, ...(name === "x" ? { from: "", to: "" } : {}) })}>
+    ${values.map((each) => html`<option value=${each}>${t(`choice.${each}`)}</option>`)}</select></label>`;
+}
+
+// Which series are drawn, of those that are there.
+function Series({ names, shown }) {
+  const full = shown.length >= MOST_SERIES;
+  return html`<details class="chooser"><summary>${t("series")} (${shown.length})</summary><div class="panel">${names.map((name) => html`<label key=${name}><input type="checkbox" checked=${shown.includes(name)}
+    disabled=${full && !shown.includes(name)} title=${full ? t("series.most", { most: MOST_SERIES }) : ""}
+    onChange=${() => updateParameters({ series: (shown.includes(name) ? shown.filter((each) => each !== name) : [...shown, name]).join(",") })}/> ${escapeInvisible(name)}</label>`)}</div></details>`;
+}
+
+// How the curves are drawn.
+export function Drawing({ search, there, shown }) {
+  return html`<div class="bar controls">
+    <${Choice} name="x" label=${t("axis")} values=${AXES} chosen=${search.get("x") || "step"}/>
+    <${Choice} name="centre" label=${t("centre")} values=${["mean", "median"]} chosen=${search.get("centre") || "mean"}/>
+    <${Choice} name="spread" label=${t("spread")} values=${Object.keys(SPREADS)} chosen=${search.get("spread") || "ci"}/>
+    <label>${t("smoothing")} <input type="range" min="0" max="0.99" step="0.01" value=${search.get("smooth") || 0}
+      onChange=${(event) => updateParameters({ smooth: Number(event.target.value) ? event.target.value : "" })}/></label>
+    <label>${t("target.share")} <select value=${search.get("share") || ""} onChange=${(event) => updateParameters({ share: event.target.value })}>
+      <option value="">${t("choice.none")}</option>${["0.5", "0.8", "0.9", "0.95", "0.99"].map((each) => html`<option value=${each}>${t("target.option", { share: Number(each) * 100 })}</option>`)}</select></label>
+    <label><input type="checkbox" checked=${search.get("log") !== "0"} onChange=${(event) => updateParameters({ log: event.target.checked ? "" : "0" })}/> ${t("axis.log")}</label>
+    <label><input type="checkbox" checked=${search.get("logx") === "1"} onChange=${(event) => updateParameters({ logx: event.target.checked ? "1" : "" })}/> ${t("axis.log.x")}</label>
+    <${Series} names=${there} shown=${shown}/></div>`;
+}
+
+const finite = (value) => (Number.isFinite(value) ? value : null);
+const there = (value) => value !== null && value !== undefined;
+
+// An interval of a small mean may reach below zero, where a logarithmic axis has no place: its band ends at a tenth.
+const above = (lows, centres) => lows.map((value, index) => (value > 0 ? value : centres[index] ? centres[index] / 10 : value));
+
+// Lines of one series: the chosen centre with its band, and where it is smoothed the raw centre faint behind.
+function linesOf(shown, name, { centre, spread, log }) {
+  const curves = shown.flatMap(({ group }) => [group.series[name].curve, group.series[name].smoothed].filter(Boolean)
+    .map((band) => ({ x: band.x, band })));
+  const pick = (column) => alignCurves(curves, (curve) => curve.band[column].map((value) => finite(parseNumber(value))));
+  const [x, ...ys] = pick(centre);
+  const [, ...lows] = spread ? pick(spread[0]) : [];
+  const [, ...highs] = spread ? pick(spread[1]) : [];
+  const positive = ys.every((column) => column.every((value) => !there(value) || value > 0));
+  const logarithmic = log && positive && name.endsWith("loss");
+  let at = 0;
+  const lines = shown.flatMap(({ group, ...style }) => {
+    const parts = [group.series[name].curve, group.series[name].smoothed].filter(Boolean);
+    return parts.map((_, part) => {
+      const index = at;
+      at += 1;
+      const faint = part === 0 && parts.length > 1;
+      return {
+        ...style, faint, label: faint ? `${group.label} raw` : group.label, y: ys[index], points: x.length < 3,
+        bad: faint || !group.diverged ? null : endOf(ys[index]),
+        lo: spread && !faint ? (logarithmic ? above(lows[index], ys[index]) : lows[index]) : null, hi: spread && !faint ? highs[index] : null,
+      };
+    });
+  });
+  return { x, lines, logarithmic };
+}
+
+// Where the line of a group ends whose runs diverged: behind its last finite value.
+function endOf(y) {
+  const last = y.findLastIndex(there);
+  return last < 0 ? null : y.map((_, index) => index === Math.min(last + 1, y.length - 1));
+}
+
+// A chart for each of `names`; `groups`: those with curves.
+export function Curves({ value, groups, looks, names, search }) {
+  const extent = extentOf(groups);
+  const reference = (name) => (name === value.ranking.series ? value.question.reference ?? null : null);
+  return names.map((name) => html`<${Overlay} key=${name} name=${name} groups=${groups} looks=${looks} search=${search} extent=${extent} reference=${reference(name)}/>`);
+}
+
+// What is left out and what is zoomed into stand in the address: a link shows the same picture.
+function Overlay({ name, groups, looks, search, extent, reference }) {
+  const hidden = new Set((search.get("hide") || "").split("|").filter(Boolean));
+  const places = Object.keys(looks);
+  const all = groups.map((group) => ({ group, ...looks[group.label] })).filter(({ group }) => group.series[name]?.curve)
+    .sort((one, other) => places.indexOf(one.group.label) - places.indexOf(other.group.label));
+  const shown = all.filter(({ group }) => !hidden.has(group.label));
+  const options = { centre: search.get("centre") || "mean", spread: SPREADS[search.get("spread") || "ci"], log: search.get("log") !== "0" };
+  const { x, lines, logarithmic } = useMemo(() => linesOf(shown, name, options), [groups, search.toString(), name]);
+  const toggle = (label) => {
+    if (!hidden.delete(label)) hidden.add(label);
+    updateParameters({ hide: [...hidden].join("|") });
+  };
+  return html`<section class="panel"><h2>${escapeInvisible(name)}</h2>
+    <${Chart} x=${x} lines=${lines} levels=${reference === null ? [] : [{ y: reference, label: t("reference.level", { value: formatNumber(reference) }) }]} logY=${logarithmic} logX=${search.get("logx") === "1" && x[0] > 0} xLabel=${t(`choice.${search.get("x") || "step"}`)} height=${300}
+      sync=${`compare ${search.get("x") || "step"}`} extent=${extent} range=${windowOf(search)} onZoom=${(low, high) => updateParameters({ from: Math.max(low, 0).toPrecision(6), to: high.toPrecision(6) }, true)} onReset=${() => updateParameters({ from: "", to: "" }, true)} label=${t("chart.of", { name: escapeInvisible(name) })}/>
+    <${Legend} lines=${all.map(({ group, ...style }) => ({ label: group.label, ...style }))} hidden=${hidden} onToggle=${toggle}/></section>`;
+}
