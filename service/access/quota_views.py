@@ -1,6 +1,7 @@
 """Quotas as they are sent."""
 
-from service.db.access import quotas
+from service.db.access import key_limits, quotas
+from service.db.access.key_limits import LIMITS
 from service.db.access.members import as_member
 from service.db.access.principal import Principal
 from service.db.access.quotas import QUOTAS, Standing, Subject
@@ -17,8 +18,24 @@ def quotas_view(connection: Connection, principal: Principal, member: str | None
     whose = as_member(connection, principal, member)
     found = quotas.full_standing(connection, whose, project_bytes)
     return QuotasView(
-        project=principal.project, quotas=_views(found, "project"), member=whose.member, own=_views(found, "person")
+        project=principal.project,
+        quotas=_views(found, "project"),
+        member=whose.member,
+        own=_views(found, "person"),
+        key=_key_views(connection, principal),
     )
+
+
+def _key_views(connection: Connection, principal: Principal) -> list[QuotaView]:
+    """Return the limits of the key that asks."""
+    limits = quotas.standing(connection, principal).key
+    if limits is None or not limits.given:
+        return []
+    used = key_limits.used(connection, limits)
+    given = ((name, *LIMITS[name], value) for name, value in limits.given.items())
+    return [
+        QuotaView(name=name, what=what, unit=unit, limit=value, used=used[name]) for name, what, unit, value in given
+    ]
 
 
 def _views(found: Standing, subject: Subject) -> list[QuotaView]:

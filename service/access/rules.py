@@ -25,6 +25,7 @@ class Rule:
     about: About = "project"  # whoever is in no project may only what concerns themselves or the server
     opened_by: str = ""  # a setting that opens it to every account
     changes: bool = False  # whatever its level: a key of the scope read may not
+    dry_run: Level | None = None  # what `?dry_run=true` needs, which stores nothing; None: as much
 
 
 def _rules(rule: Rule, *operations: str) -> dict[str, Rule]:
@@ -78,11 +79,11 @@ READ = _rules(
 )
 SUBMIT = _rules(
     Rule(Level.SUBMIT),
-    *("post_dataset", "post_experiment", "retry_run", "replay_run", "fork_run", "probe_run", "predict"),
-    *("post_study", "clone_study", "confirm_study"),
+    *("post_dataset", "retry_run", "replay_run", "probe_run", "predict", "clone_study", "confirm_study"),
     *("confirm_comparison", "extend_confirmation", "verify_finding", "post_comment", "post_view"),
     "edit_comment",  # whose comment, it looks itself
 )
+SUBMIT |= _rules(Rule(Level.SUBMIT, dry_run=Level.READ), "post_experiment", "fork_run", "post_study")
 OWN = {
     **_rules(
         Rule(Level.ADMIN, own="experiment"),

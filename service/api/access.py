@@ -35,10 +35,17 @@ async def check_access(request: Request, response: Response) -> None:
         response.headers[KEY_EXPIRES] = f"{principal.key_expires_at:%Y-%m-%dT%H:%M:%SZ}"
     if rule.opened_by and getattr(request.state.runtime.settings, rule.opened_by):
         rule = replace(rule, level=Level.SUBMIT if principal.key_id else Level.READ)
+    if rule.dry_run is not None and _is_dry_run(request):
+        rule = replace(rule, level=rule.dry_run)
     if rule.own is None:
         decide.check(principal, rule)
     else:
         await anyio.to_thread.run_sync(_check_owner, request, principal, rule)
+
+
+def _is_dry_run(request: Request) -> bool:
+    """Whether the route will store nothing, however its parameter is read: no other spelling, and no second one."""
+    return request.query_params.getlist("dry_run") == ["true"]
 
 
 def _check_owner(request: Request, principal: Principal, rule: Rule) -> None:

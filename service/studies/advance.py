@@ -51,7 +51,7 @@ def advance(engine: Engine, settings: Settings) -> Queued:
                 if stored is None:
                     return queued
                 last = stored.id
-                context = Context(connection, of_member(connection, stored.owner_id), settings)
+                context = Context(connection, of_member(connection, stored.owner_id, stored.key_id), settings)
                 queued += _advance(context, stored)
         except Unavailable:
             raise

@@ -33,8 +33,8 @@ def fork_after_probes(engine: Engine, settings: Settings) -> list[tuple[str, int
             found = verifications.lock_due(connection)
             if found is None:
                 return queued
-            stored, owner_id = found
-            pool = _fork(Context(connection, of_member(connection, owner_id), settings), stored)
+            stored, owner_id, key_id = found
+            pool = _fork(Context(connection, of_member(connection, owner_id, key_id), settings), stored)
         if pool is not None:
             queued.append((pool, len(stored.seeds)))
 

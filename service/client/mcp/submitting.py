@@ -90,7 +90,7 @@ def _quotas(client: "Client") -> "Iterator[str]":
     found = client.http.get("/v1/quotas")
     rows: list[list[Any]] = [
         [plain(each["what"]), _count(each["used"]), _count(each["limit"]), plain(each["unit"]), whose]
-        for whose, held in (("yours", found["own"]), ("the project's", found["quotas"]))
+        for whose, held in (("this key's", found["key"]), ("yours", found["own"]), ("the project's", found["quotas"]))
         for each in held
         if each["limit"] is not None
     ]

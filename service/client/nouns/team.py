@@ -35,9 +35,12 @@ class TeamClient(NounClient):
         never_expires: bool = False,
         scope: str = "admin",
         member: str | None = None,
+        runs_per_day: int | None = None,
+        device_s_per_day: float | None = None,
     ) -> MadeKey:
         """Create another key for the member who asks, or a service account; only this answer holds it whole."""
         wanted = {"name": name, "scope": scope, "member": member, "lifetime_s": lifetime_s}
+        wanted |= {"runs_per_day": runs_per_day, "device_s_per_day": device_s_per_day}
         given = {key: value for key, value in wanted.items() if value is not None}
         return answers.key(self.http.post("/v1/keys", given | ({"lifetime_s": None} if never_expires else {})))
 

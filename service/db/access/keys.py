@@ -3,15 +3,16 @@
 Members see and end their own keys, admins all of the project; nobody gets a key that may do more than they may.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, or_, select, text, update
 
 from service.db import rights
 from service.db.access import audit
+from service.db.access.key_limits import LIMITS, NO_LIMITS
 from service.db.access.principal import Principal
 from service.db.access.projects import OPEN, issue_key, revoke_key
 from service.db.tables import account, api_key, member, project
@@ -32,6 +33,8 @@ class StoredKey:
     last_used_at: datetime | None
     expires_at: datetime | None
     revoked_at: datetime | None
+    runs_per_day: int | None
+    device_s_per_day: float | None
     open: bool  # neither revoked nor expired
 
     @property
@@ -42,7 +45,7 @@ class StoredKey:
 
 def _columns(*more: ColumnElement[Any]) -> Select[Any]:
     """Keys of all projects."""
-    key = (api_key.c[name] for name in ("id", "name", "scope", "created_at", "last_used_at", "expires_at"))
+    key = (api_key.c[name] for name in ("id", "name", "scope", "created_at", "last_used_at", "expires_at", *LIMITS))
     whose = (api_key.c.member_id, member.c.name.label("member"))
     query = select(*key, *whose, api_key.c.revoked_at, OPEN.label("open"), *more)
     return query.join(member, member.c.id == api_key.c.member_id)
@@ -85,15 +88,17 @@ def create(
     lifetime_s: float | None,
     scope: str,
     member_name: str | None = None,
+    limits: Mapping[str, float] = NO_LIMITS,
 ) -> str:
     """Return a new key, `id.secret`, of the principal or of a service account that an admin names.
 
     `Forbidden` where it would do more than the present request may; it ends with the key that makes it, if not before.
+    `limits` are those of `key_limits` that it has, by name.
     """
     if principal.key_expires_at is not None:
         left_s = (principal.key_expires_at - datetime.now(UTC)).total_seconds()
         lifetime_s = left_s if lifetime_s is None else min(lifetime_s, left_s)
-    return _make(connection, principal, name, lifetime_s, scope, member_name)
+    return _make(connection, principal, name, lifetime_s, scope, member_name, limits)
 
 
 def _make(
@@ -103,17 +108,25 @@ def _make(
     lifetime_s: float | None,
     scope: str,
     member_name: str | None,
+    limits: Mapping[str, float],
 ) -> str:
+    if _is_limited(connection, principal):
+        raise Forbidden("A key with limits of a day makes no other, which would have limits of its own.")
     if SCOPE_LEVELS[scope] > SCOPE_LEVELS[principal.scope]:
         raise Forbidden(
             f"A key of the scope {principal.scope} cannot make one of the scope {scope}: choose a narrower."
         )
     owner = principal.member_id if member_name is None else _service_member(connection, principal, member_name, scope)
     with rights.acting_as(connection, "saddle_keymaker"):
-        key = issue_key(connection, owner, name, lifetime_s, scope)
-    told = {"name": name, "scope": scope, "member": member_name or principal.member}
+        key = issue_key(connection, owner, name, lifetime_s, scope, limits)
+    told = {"name": name, "scope": scope, "member": member_name or principal.member, **limits}
     audit.record(connection, principal, "key.create", key.partition(".")[0], **told)
     return key
+
+
+def _is_limited(connection: Connection, principal: Principal) -> bool:
+    limited = or_(*(api_key.c[name].is_not(None) for name in LIMITS))
+    return connection.execute(select(api_key.c.id).where(api_key.c.id == principal.key_id, limited)).first() is not None
 
 
 def _service_member(connection: Connection, principal: Principal, name: str, scope: str) -> str:
@@ -134,12 +147,13 @@ def _service_member(connection: Connection, principal: Principal, name: str, sco
 
 
 def rotate(connection: Connection, principal: Principal, key_id: str, overlap_s: float) -> str:
-    """Return a new key of the same name, scope and lifetime; the old one ends after `overlap_s`, if not before."""
+    """Return a new key like an old one, which ends after `overlap_s`, if not before."""
     old = get(connection, principal, key_id)
     if not old.open:
         raise Conflict("The key is revoked or expired: create another one.")
     whose = None if old.member_id == principal.member_id else old.member
-    key = _make(connection, principal, old.name, old.lifetime_s, old.scope, whose)
+    limits = {name: value for name in LIMITS if (value := getattr(old, name)) is not None}
+    key = _make(connection, principal, old.name, old.lifetime_s, old.scope, whose, limits)
     ends = func.least(api_key.c.expires_at, func.clock_timestamp() + timedelta(seconds=overlap_s))
     with rights.acting_as(connection, "saddle_keymaker"):
         connection.execute(update(api_key).where(api_key.c.id == key_id).values(expires_at=ends))

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from service.db.access import audit
+from service.db.access.key_limits import NO_LIMITS
 from service.db.access.principal import Principal
 from service.db.session import fetch_binary
 from service.db.tables import account, api_key, member, project
@@ -76,12 +78,19 @@ def is_named(name: str) -> ColumnElement[bool]:
     return func.lower(account.c.name) == func.lower(literal(name).collate("C"))
 
 
-def issue_key(connection: Connection, member_id: str, name: str, lifetime_s: float | None, scope: str = "admin") -> str:
+def issue_key(
+    connection: Connection,
+    member_id: str,
+    name: str,
+    lifetime_s: float | None,
+    scope: str = "admin",
+    limits: Mapping[str, float] = NO_LIMITS,
+) -> str:
     """Return a new key of a member, `id.secret`. 256 random bits, shown only here."""
     key_id, secret = new_id("key"), secrets.token_urlsafe(32)
     expires_at = None if lifetime_s is None else func.clock_timestamp() + timedelta(seconds=lifetime_s)
     row = {"id": key_id, "member_id": member_id, "name": name, "scope": scope, "secret_sha256": digest(secret)}
-    connection.execute(insert(api_key).values(**row, expires_at=expires_at))
+    connection.execute(insert(api_key).values(**row, **limits, expires_at=expires_at))
     return f"{key_id}.{secret}"
 
 
@@ -93,13 +102,13 @@ def _name(what: str, text: str) -> str:
         raise Unnamed(f"The {what}'s name {error}.") from None
 
 
-def of_member(connection: Connection, member_id: str) -> Principal:
-    """Who a member is, for what is done later on their behalf; without a key."""
+def of_member(connection: Connection, member_id: str, key_id: str | None = None) -> Principal:
+    """Who a member is, for what is done later on their behalf, counted for the key that asked for it."""
     query = select(member.c.name, member.c.role, member.c.account_id, project.c.id, project.c.name.label("project"))
     row = connection.execute(
         query.join(project, project.c.id == member.c.project_id).where(member.c.id == member_id)
     ).one()
-    return Principal("", member_id, row.name, row.id, row.project, row.role, row.account_id)
+    return Principal(key_id or "", member_id, row.name, row.id, row.project, row.role, row.account_id)
 
 
 @dataclass(frozen=True)

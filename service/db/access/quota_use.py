@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection, text
 
+from service.db.access import key_limits
 from service.db.session import every_project
 
 EVERY_S = 60.0  # between two counts, whichever process makes them
@@ -18,8 +19,7 @@ COUNT = text(
         SELECT coalesce(a.owner_id, r.owner_id) AS owner_id, sum(extract(epoch
             FROM coalesce(a.ended_at, clock_timestamp()) - greatest(a.started_at, month.began)) * d.devices) AS device_s
         FROM month, attempt a JOIN run r ON r.id = a.run_id
-        CROSS JOIN LATERAL (SELECT coalesce(max(cast(substr(need, 9) AS integer)), 1) AS devices
-            FROM unnest(r.needs) need WHERE need LIKE 'devices=%') d
+        CROSS JOIN LATERAL {key_limits.DEVICES} d
         WHERE coalesce(a.ended_at, clock_timestamp()) > month.began GROUP BY coalesce(a.owner_id, r.owner_id)),
     kept AS (
         SELECT e.owner_id, sum(c.size_bytes) AS bytes FROM checkpoint c JOIN run r ON r.id = c.run_id
@@ -48,9 +48,10 @@ DUE = text(
 
 
 def count(connection: Connection) -> None:
-    """Count the use of every project and person now, whichever project the connection is held to."""
+    """Count the use of every project, person and key now, whichever project the connection is held to."""
     with every_project(connection):
         connection.execute(COUNT)
+        key_limits.hold_used_up(connection)
 
 
 def count_if_due(connection: Connection) -> None:

@@ -12,7 +12,8 @@ from typing import Literal
 from sqlalchemy import Connection, func, text
 from sqlalchemy.dialects.postgresql import insert
 
-from service.db.access import quota_use
+from service.db.access import key_limits, quota_use
+from service.db.access.key_limits import KeyLimits
 from service.db.access.principal import Principal
 from service.db.tables import quota
 from service.errors import Problem, QuotaExceeded
@@ -52,6 +53,7 @@ class Standing:
     principal: Principal
     limits: Mapping[tuple[Subject, str], int | None]
     used: Mapping[tuple[Subject, str], float]
+    key: KeyLimits | None = None  # of the principal's key; None: it has no key
 
     def check(self, name: str, more: float) -> None:
         """Raise `QuotaExceeded` if `more` would exceed a limit; a use that nobody has counted yet is 0."""
@@ -64,6 +66,7 @@ class Standing:
         """Return the seconds that a run may train: as wanted, and no more than the quota."""
         hours = (self.limits["project", "run_hours"], self.limits["person", "run_hours"])
         found = [wanted, *(3600.0 * each for each in hours if each is not None)]
+        found += [self.key.device_s_per_day] if self.key else []
         return min((each for each in found if each is not None), default=None)
 
 
@@ -94,7 +97,8 @@ STANDING = text(
                 AND (member_id IS NULL OR member_id = :member_id)) AS limits,
         (SELECT coalesce(jsonb_agg(jsonb_build_array(member_id, device_s, upload_bytes, checkpoint_bytes)), '[]')
             FROM quota_use WHERE project_id = :project_id AND (member_id IS NULL OR member_id = :member_id)) AS used,
-        (SELECT count(*) FROM run WHERE state = 'queued' AND project_id = :project_id) AS queued
+        (SELECT count(*) FROM run WHERE state = 'queued' AND project_id = :project_id) AS queued,
+        (SELECT jsonb_build_array(id, runs_per_day, device_s_per_day) FROM api_key WHERE id = :key_id) AS key
     """
 )
 COUNT_MINE = text(
@@ -115,7 +119,7 @@ def standing(
     Runs of the person are counted, by a second one, only where `queueing` more could exceed that person's limit.
     """
     whose = {"project_id": principal.project_id, "member_id": principal.member_id}
-    row = connection.execute(STANDING, whose).one()
+    row = connection.execute(STANDING, whose | {"key_id": principal.key_id}).one()
     limits = _defaults(project_bytes) | {(subject, name): value for subject, name, value in row.limits}
     used: dict[tuple[Subject, str], float] = {("project", "queued_runs"): row.queued}
     for member_id, device_s, upload_bytes, checkpoint_bytes in row.used:
@@ -125,7 +129,7 @@ def standing(
     mine = limits["person", "queued_runs"]
     if mine is not None and row.queued + queueing > mine:
         used["person", "queued_runs"] = connection.execute(COUNT_MINE, whose).one().queued
-    return Standing(principal, limits, used)
+    return Standing(principal, limits, used, KeyLimits(*row.key) if row.key else None)
 
 
 def _defaults(project_bytes: int | None) -> dict[tuple[Subject, str], int | None]:
@@ -146,6 +150,8 @@ def admit(connection: Connection, principal: Principal, runs: int, checkpoint_by
     found.check("queued_runs", runs)
     found.check("device_hours", 0)
     found.check("checkpoint_bytes", checkpoint_bytes)
+    if found.key:
+        key_limits.admit(connection, found.key, runs)
     return found
 
 
@@ -169,7 +175,7 @@ def full_standing(connection: Connection, principal: Principal, project_bytes: i
         ("person", "queued_runs"): mine.queued,
         ("person", "running_runs"): mine.running,
     }
-    return Standing(principal, found.limits, {**found.used, **counted})
+    return Standing(principal, found.limits, {**found.used, **counted}, found.key)
 
 
 def set_limit(

@@ -93,20 +93,23 @@ def of_finding(connection: Connection, principal: Principal, run_id: str, findin
 
 DUE = text(
     """
-    SELECT v.id, v.owner_id FROM verification v JOIN run job ON job.id = v.job_id
+    SELECT v.id, v.owner_id, job.key_id FROM verification v JOIN run job ON job.id = v.job_id
     WHERE v.patched_id IS NULL AND v.failure IS NULL AND job.state IN ('succeeded', 'failed', 'cancelled')
     ORDER BY v.id LIMIT 1 FOR UPDATE OF v SKIP LOCKED
     """
 )
 
 
-def lock_due(connection: Connection) -> tuple[StoredVerification, str] | None:
-    """Lock a verification whose probe job has ended; return it with its owner's id. Skip what others have locked."""
+def lock_due(connection: Connection) -> tuple[StoredVerification, str, str | None] | None:
+    """Lock a verification whose probe job has ended; return it with its owner's id and its key's, if any.
+
+    Skip what others have locked.
+    """
     row = connection.execute(DUE).one_or_none()
     if row is None:
         return None
     found = connection.execute(select(*COLUMNS).where(verification.c.id == row.id)).mappings().one()
-    return _stored(found), row.owner_id
+    return _stored(found), row.owner_id, row.key_id
 
 
 def attach_patched(connection: Connection, stored: StoredVerification, patched_id: str) -> None:

@@ -65,8 +65,8 @@ GIVEN = """
 ENQUEUE = text(
     f"""
     WITH made AS (
-        INSERT INTO run (project_id, owner_id, request_id, trace, rank_at, {GIVEN})
-        SELECT :project_id, :owner_id, cast(:request_id AS text), cast(:trace AS text),
+        INSERT INTO run (project_id, owner_id, key_id, request_id, trace, rank_at, {GIVEN})
+        SELECT :project_id, :owner_id, cast(:key_id AS text), cast(:request_id AS text), cast(:trace AS text),
             clock_timestamp() - priority * make_interval(secs => :point_s), {GIVEN}
         FROM jsonb_populate_recordset(cast(NULL AS run), cast(:runs AS jsonb))
         RETURNING {", ".join(StoredRun.__dataclass_fields__)}),

@@ -23,6 +23,7 @@ class StoredStudy:
     id: str
     project_id: str
     owner_id: str
+    key_id: str | None  # that posted it
     owner: str
     owner_left_at: datetime | None  # removed from the project
     name: str
@@ -63,6 +64,7 @@ def add(
         "id": new_id("std"),
         "project_id": principal.project_id,
         "owner_id": principal.member_id,
+        "key_id": principal.key_id or None,
         "name": name,
         "document": document,
         "cloned_from": cloned_from,

@@ -6,6 +6,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -71,6 +72,8 @@ api_key = Table(
     Column("expires_at", DateTime(timezone=True)),
     Column("revoked_at", DateTime(timezone=True)),
     Column("last_used_at", DateTime(timezone=True)),  # to the minute
+    Column("runs_per_day", Integer),  # that it may queue; null: no limit, see service.db.access.key_limits
+    Column("device_s_per_day", Double),  # that its runs may train; null: no limit
     CheckConstraint("scope IN ('read', 'submit', 'admin')", name="scope_known"),
 )
 

@@ -29,6 +29,7 @@ run = Table(
     word("experiment_id", ForeignKey("experiment.id")),
     word("project_id", ForeignKey("project.id"), nullable=True),  # null once its experiment is erased
     word("owner_id", ForeignKey("member.id")),  # who queued it, and whose turn it takes
+    word("key_id", ForeignKey("api_key.id"), nullable=True),  # which queued it, and whose limits it counts for
     Column("seed", BigInteger, nullable=False),
     Column("fold", Integer),  # that it validates on; null: its dataset has no folds
     Column("total_steps", BigInteger, nullable=False),
@@ -84,6 +85,7 @@ run = Table(
     ),
     Index("run_experiment_id_idx", "experiment_id"),
     Index("run_parent_run_id_idx", "parent_run_id"),
+    Index("run_key_id_created_at_idx", "key_id", "created_at", postgresql_where=text("key_id IS NOT NULL")),
     Index("run_project_id_id_idx", "project_id", "id"),
     Index(
         "run_waiting_idx",

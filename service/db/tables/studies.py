@@ -24,6 +24,7 @@ study = Table(
     word("id", primary_key=True),
     word("project_id", ForeignKey("project.id")),
     word("owner_id", ForeignKey("member.id")),  # who the trials are submitted for
+    word("key_id", ForeignKey("api_key.id"), nullable=True),  # that posted it, and whose limits its trials count for
     Column("name", Text, nullable=False),
     Column("document", JSON, nullable=False),  # normalised, and as text: samplers draw in the order of its space
     word("state", server_default="running"),

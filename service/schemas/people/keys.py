@@ -20,6 +20,9 @@ def expires_soon(expires_at: datetime | None) -> bool:
     return expires_at is not None and (expires_at - datetime.now(UTC)).total_seconds() < NOTICE_S
 
 
+MAX_RUNS, MAX_SECONDS = 1_000_000, 1e9
+
+
 class NewKey(Part):
     """A key to create, for the member who asks or for a service account."""
 
@@ -30,6 +33,12 @@ class NewKey(Part):
     )
     member: str | None = Field(
         None, min_length=1, max_length=128, description="a service account of the project; only its admins may name one"
+    )
+    runs_per_day: Annotated[int, Field(ge=0, le=MAX_RUNS)] | None = Field(
+        None, description="runs that it may queue in a day (UTC), trials of its studies among them; null: no limit"
+    )
+    device_s_per_day: Annotated[float, Field(gt=0, le=MAX_SECONDS)] | None = Field(
+        None, description="seconds of a device that its runs may train in a day (UTC); null: no limit"
     )
 
 
@@ -50,6 +59,8 @@ class KeyView(View):
     last_used_at: Utc | None = Field(description="to the minute; null: never, or not since this was recorded")
     expires_at: Utc | None = Field(description="null: never")
     revoked_at: Utc | None
+    runs_per_day: int | None = Field(description="null: no limit")
+    device_s_per_day: float | None = Field(description="null: no limit")
     open: bool = Field(description="neither revoked nor expired")
     expires_soon: bool = Field(description="open, and ends within 14 days")
     current: bool = Field(description="the one that this request was made with")

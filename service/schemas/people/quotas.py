@@ -28,6 +28,7 @@ class QuotasView(View):
     quotas: list[QuotaView] = Field(description="of the project; server admins raise them")
     member: str
     own: list[QuotaView] = Field(description="of this member; admins of the project raise them")
+    key: list[QuotaView] = Field(description="the limits of the key that asks, which it was made with; empty: none")
 
 
 class PersonQuota(Part):

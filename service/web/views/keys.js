@@ -3,13 +3,14 @@ import { html, useState } from "../lib/html.js";
 import { get, patch, post, queryString } from "../lib/api.js";
 import { ActionButton, CopyButton, Problems, useRequest } from "../lib/components.js";
 import { DialogButton } from "../lib/dialog.js";
-import { escapeInvisible, formatAge } from "../lib/format.js";
+import { escapeInvisible, formatAge, formatCount } from "../lib/format.js";
 import { isAdmin } from "../lib/rights.js";
 import { t } from "../lib/words.js";
 
 const COLUMNS = ["name", "actions", "scope", "expires", "member", "used", "age", "key"];
 const SCOPES = ["read", "submit", "admin"];
 const DAY_S = 86400;
+const LIMITS = { runs_per_day: "runs", device_s_per_day: "seconds" }; // of a key -> their word
 
 export function Keys({ me }) {
   const [round, setRound] = useState(0);
@@ -32,13 +33,15 @@ export function Keys({ me }) {
 function make(form) {
   const days = form.get("days");
   const lifetime = days === "" ? {} : { lifetime_s: days === "0" ? null : Number(days) * DAY_S };
-  return post("/v1/keys", { name: form.get("name"), scope: form.get("scope"), ...lifetime });
+  const limits = Object.fromEntries(Object.keys(LIMITS).map((name) => [name, Number(form.get(name))]).filter(([, n]) => n > 0));
+  return post("/v1/keys", { name: form.get("name"), scope: form.get("scope"), ...lifetime, ...limits });
 }
 
 function NewKey() {
   return html`<label>${t("column.name")} <input type="text" name="name" required maxlength="128" autofocus/></label>
     <label>${t("column.scope")} <select name="scope">${SCOPES.map((scope) => html`<option value=${scope}>${t(`scope.${scope}`)}</option>`)}</select></label>
-    <label>${t("column.expires")} <select name="days">${["", "7", "30", "365", "0"].map((days) => html`<option value=${days}>${t(`keys.days.${days || "default"}`)}</option>`)}</select></label>`;
+    <label>${t("column.expires")} <select name="days">${["", "7", "30", "365", "0"].map((days) => html`<option value=${days}>${t(`keys.days.${days || "default"}`)}</option>`)}</select></label>
+    ${Object.entries(LIMITS).map(([name, word]) => html`<label key=${name}>${t(`keys.${word}`)} <input type="number" name=${name} min="1" placeholder=${t("keys.unlimited")}/></label>`)}`;
 }
 
 function Made({ made, close }) {
@@ -54,7 +57,7 @@ function Key({ item, me, show, again }) {
     act=${() => post(`${path}/revoke`).then(again)}><p>${t("keys.revoke.text")}</p><ul><li>${escapeInvisible(item.name || item.id)}</li></ul></${DialogButton}>`;
   return html`<tr><td>${escapeInvisible(item.name || "–")}${item.current ? html` <span class="tag">${t("keys.this")}</span>` : null}</td>
     <td>${item.open && item.member === me.member ? html`<${ActionButton} label=${t("keys.rotate")} act=${() => post(`${path}/rotate`).then(show)}/>${" "}` : null}${item.open && !item.current ? revoke : null}</td>
-    <td>${t(`scope.${item.scope}`)}</td><td class=${item.expires_soon ? "wrong" : ""}>${state}${item.expires_soon ? html` <small>${t("keys.soon")}</small>` : null}</td>
+    <td>${t(`scope.${item.scope}`)}${Object.entries(LIMITS).map(([name, word]) => (item[name] === null ? null : html`<br key=${name}/><small>${t(`keys.limit.${word}`, { n: formatCount(item[name]) })}</small>`))}</td><td class=${item.expires_soon ? "wrong" : ""}>${state}${item.expires_soon ? html` <small>${t("keys.soon")}</small>` : null}</td>
     <td>${escapeInvisible(item.member)}</td><td class="number">${item.last_used_at ? t("ago", { age: formatAge(item.last_used_at) }) : "–"}</td>
     <td class="number">${formatAge(item.created_at)}</td><td><code>…${item.id.slice(-8)}</code></td></tr>`;
 }

@@ -8,6 +8,7 @@ from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep, bo
 from service.api.one_thread import OneThread
 from service.api.paging import Cursor, Limit, page_of
 from service.db.access import keys
+from service.db.access.key_limits import LIMITS
 from service.db.access.keys import StoredKey
 from service.db.access.principal import Principal
 from service.db.session import Connection
@@ -42,10 +43,14 @@ def post_key(
     connection: ConnectionDep,
     response: Response,
 ) -> MadeKey:
-    """Create another key for the member who sends the request. Only this response contains it."""
+    """Create another key for the member who sends the request. Only this response contains it.
+
+    403 for a key with limits of a day: it makes no other.
+    """
     said = "lifetime_s" in wanted.model_fields_set
     lifetime_s = wanted.lifetime_s if said else runtime.settings.key_days * 86400
-    key = keys.create(connection, principal, wanted.name, lifetime_s, wanted.scope, wanted.member)
+    limits = wanted.model_dump(include=set(LIMITS), exclude_none=True)
+    key = keys.create(connection, principal, wanted.name, lifetime_s, wanted.scope, wanted.member, limits)
     return _made(key, principal, connection, response)
 
 
@@ -65,7 +70,7 @@ def rotate_key(
     connection: ConnectionDep,
     response: Response,
 ) -> MadeKey:
-    """Create a key of the same name, scope and lifetime; the old one ends after the overlap.
+    """Create a key of the same name, scope, lifetime and limits; the old one ends after the overlap.
 
     Of your own keys, and as an admin of a service account's.
     """

@@ -27,6 +27,15 @@ def add(commands: Commands) -> None:
     parser.add_argument("--never", action="store_true", help="create: it never expires")
     parser.add_argument("--scope", choices=sorted(SCOPE_LEVELS), default="admin", help="create: what it may do at most")
     parser.add_argument("--member", help="create: the service account it is for; by admins")
+    parser.add_argument(
+        "--runs-per-day", type=int, metavar="N", help="create: runs that it may queue in a day (UTC); default: no limit"
+    )
+    parser.add_argument(
+        "--seconds-per-day",
+        type=float,
+        metavar="S",
+        help="create: seconds of a device that its runs may train in a day (UTC); default: no limit",
+    )
     parser.add_argument("--overlap", type=float, default=1.0, help="rotate: days the old one still opens (default: 1)")
     parser.add_argument("--all", action="store_true", help="list: revoked and expired ones too")
 
@@ -58,7 +67,9 @@ def _state(key: MadeKey) -> str:
     if not key.open:
         return "expired"
     expires = [f"expires {key.expires_at:%Y-%m-%d}"] if key.expires_at else []
-    return ", ".join([*expires, *["this one"] * key.current])
+    limits = [f"{key.runs_per_day:,} runs a day"] if key.runs_per_day is not None else []
+    limits += [f"{key.device_s_per_day:,g} s a day"] if key.device_s_per_day is not None else []
+    return ", ".join([*expires, *limits, *["this one"] * key.current])
 
 
 def do_create(arguments: argparse.Namespace, context: Context) -> None:
@@ -73,6 +84,8 @@ def do_create(arguments: argparse.Namespace, context: Context) -> None:
         never_expires=arguments.never,
         scope=arguments.scope,
         member=arguments.member,
+        runs_per_day=arguments.runs_per_day,
+        device_s_per_day=arguments.seconds_per_day,
     )
     context.emit(made) if context.json else context.say(made.key or "")
 
