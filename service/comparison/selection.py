@@ -33,6 +33,7 @@ IGNORED = (
     "probes",
     "predictions",
     "diagnose",
+    "pack",
 )
 MISSING = object()
 

@@ -35,6 +35,7 @@ from service.spec.experiment import Experiment
 from service.spec.group_assignment import assign_groups
 from service.spec.measures import better_direction, default_figure
 from service.spec.memory import estimate_memory
+from service.spec.packs import pack_problem
 
 
 def etag(*fields: Any) -> str:
@@ -121,6 +122,7 @@ def derived(spec: Experiment) -> Derived:
         checkpoint_bytes=checkpoint_bytes(spec),
         groups=None if spec.layout is None else [group.document() for group in assign_groups(spec)],
         effective=effective_settings(spec),
+        alone=pack_problem(spec) or None,
         steps_per_epoch=spec.steps_per_epoch,
         total_steps=spec.total_steps,
     )

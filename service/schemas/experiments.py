@@ -111,6 +111,7 @@ class Derived(View):
     checkpoint_bytes: int | None = Field(description="of what one run keeps at its end, estimated; null: likewise")
     groups: list[Json] | None = Field(description="which settings each parameter gets; null: only its library knows")
     effective: Json = Field(description="what the settings amount to together")
+    alone: str | None = Field(description="why its runs train alone; null: with runs that differ only in values")
     steps_per_epoch: int
     total_steps: int
 

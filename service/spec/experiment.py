@@ -35,6 +35,7 @@ UNHASHED = {
     *("name", "tags", "notes", "priority", "max_seconds", "pool"),
     "restarts",  # short for seeds
     *("probes", "predictions", "diagnose"),  # they only observe
+    "pack",  # says how it is trained
     "resources",  # but for its devices
 }
 ADDED_LATER = {  # not hashed at their default, so that a spec from before these fields keeps its hash
@@ -172,6 +173,11 @@ class Experiment(Part):
         "auto",
         description="auto: if the run learned less than half, or nothing that holds on other rows, the probe "
         "learnability looks for the reason at its end, for a tenth of the run's time or 5 seconds; never: it does not",
+    )
+    pack: Literal["auto", "never"] = Field(
+        "auto",
+        description="auto: runs that differ only in values may be trained together, many times faster; each stays a "
+        "run of its own, and its results differ in the last bits; never: each alone, the same to the last bit",
     )
     priority: int = Field(
         0,

@@ -50,6 +50,8 @@ def show_posted(context: Context, made: PostedExperiment) -> None:
         facts.append(f"{derived.parameters:,} parameters")
     if derived and derived.memory_bytes is not None:
         facts.append(f"about {size(derived.memory_bytes)}")
+    if derived and derived.alone:
+        facts.append("each run alone")
     if made.id:
         facts.append(f"{len(made.runs)} run{'s' * (len(made.runs) != 1)} queued")
     context.say(f"{made.id or 'valid, nothing stored'}  {made.name}  ({', '.join(facts)})")

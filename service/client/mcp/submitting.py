@@ -49,6 +49,8 @@ def _facts(head: str, found: "PostedExperiment") -> "Iterator[str]":
     yield f"- {derived.total_steps} steps a run ({derived.steps_per_epoch} an epoch), {len(seeds)} seeds"
     if derived.parameters is not None:
         yield f"- {derived.parameters:,} parameters, about {size(derived.memory_bytes)} of memory"
+    alone = f"alone: {plain(derived.alone)}" if derived.alone else "together with runs that differ only in values"
+    yield f"- trained {alone}"
 
 
 def _warnings(found: "PostedExperiment") -> "Iterator[str]":

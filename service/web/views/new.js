@@ -198,9 +198,10 @@ function Warnings({ answer }) {
 
 function Estimate({ answer }) {
   if (!answer?.derived) return null;
-  const { parameters, memory_bytes: memory, steps_per_epoch: perEpoch, total_steps: total } = answer.derived;
+  const { parameters, memory_bytes: memory, steps_per_epoch: perEpoch, total_steps: total, alone } = answer.derived;
   const { duration } = answer;
   return html`<dl class="estimate"><div><dt>${t("parameters")}</dt><dd>${formatCount(parameters)}</dd></div><div><dt>${t("memory")}</dt><dd>${formatBytes(memory)}</dd></div>
     <div><dt>${t("steps")}</dt><dd>${formatCount(total)}</dd></div><div><dt>${t("steps.epoch")}</dt><dd>${formatCount(perEpoch)}</dd></div>
-    <div><dt>${t("duration")}</dt><dd>${duration ? html`${formatSeconds(duration.seconds)} <small>${t("duration.range", { low: formatSeconds(duration.low), high: formatSeconds(duration.high), n: duration.runs })}</small>` : html`<small>${t("duration.unknown")}</small>`}</dd></div></dl>`;
+    <div><dt>${t("duration")}</dt><dd>${duration ? html`${formatSeconds(duration.seconds)} <small>${t("duration.range", { low: formatSeconds(duration.low), high: formatSeconds(duration.high), n: duration.runs })}</small>` : html`<small>${t("duration.unknown")}</small>`}</dd></div>
+    <div><dt>${t("packed")}</dt><dd>${alone ? html`${t("packed.alone")} <small><${Prose} text=${alone}/></small>` : t("packed.together")}</dd></div></dl>`;
 }

@@ -13,7 +13,7 @@ export function Attempts({ id, attempt, state }) {
   return html`<section><h2>${t("attempts")}</h2>${items.length ? html`<table class="list"><thead><tr>
     ${["attempt", "worker", "from", "ending"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead><tbody>
     ${items.map((each) => html`<tr key=${each.attempt} class=${each.cut_step === null ? "" : "superseded"}><td class="number">${each.attempt}</td>
-      <td>${escapeInvisible(each.worker)}<${Environment} of=${each.environment}/></td><td class="number">${formatCount(each.start_step)}${each.cut_step === null ? "" : html` <small>${t("cut.at", { step: formatCount(each.cut_step) })}</small>`}</td>
+      <td>${escapeInvisible(each.worker)}${each.environment?.pack ? html`<br/><small>${t("packed.with", { n: each.environment.pack.runs })}</small>` : null}<${Environment} of=${each.environment}/></td><td class="number">${formatCount(each.start_step)}${each.cut_step === null ? "" : html` <small>${t("cut.at", { step: formatCount(each.cut_step) })}</small>`}</td>
       <td>${escapeInvisible(each.ending || t("state.running"))}${each.detail ? html`<br/><small><${Prose} text=${each.detail}/></small>` : null}</td></tr>`)}</tbody></table>`
     : html`<p class="hint">${t(TERMINAL_STATES.has(state) ? "attempts.never" : "attempts.none")}</p>`}</section>`;
 }

@@ -1,0 +1,89 @@
+"""Packs: which runs one trainer may train at the same time, because their specs differ only in values.
+
+Runs with the same `pack_key` build models of the same shapes, read the same rows and make the same operations in a
+step; the numbers in them may differ: rate, momentum, decay, seed, length, initialisation. The trainer's side is
+worker/trainer/pack.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from service.spec.experiment import Experiment
+from service.spec.plugins import used_packages
+
+MODELS = {  # with a stacked form
+    *("linear", "sum_of_units", "mlp", "cnn", "cnn1d", "rnn", "gru", "lstm", "transformer"),
+    *("quadratic", "linear_objective", "absolute", "rosenbrock", "beale", "double_well", "monkey_saddle"),
+    *("toy_linear_net", "rastrigin"),
+}
+OPTIMIZERS = {  # as formulas over stacked tensors
+    *("sgd", "adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adagrad"),
+    *("lecture_adagrad", "lecture_rmsprop"),
+}
+PRECISIONS = ("fp32", "fp64")
+LARGE = 3_000_000  # parameters with which one run keeps a device busy
+OWN = {  # of each run, whatever its pack
+    *("name", "tags", "notes", "priority", "pool", "max_seconds", "restarts", "seeds", "pack"),
+    *("steps", "epochs", "inits"),
+}
+NUMBERS_ALONE = ("optimizer", "schedule", "model", "loss", "clip", "stop")  # parts whose numbers may differ
+NUMBER, ZERO = "number", "zero"
+
+
+def pack_problem(spec: Experiment) -> str:
+    """Return why the runs of this spec train alone; empty if they may train in a pack."""
+    return next(_problems(spec), "")
+
+
+def pack_key(spec: Experiment) -> str | None:
+    """Return what the specs of a pack have in common; None if the runs of this spec train alone."""
+    if pack_problem(spec):
+        return None
+    document = spec.model_dump(mode="json", exclude=OWN)
+    common = {name: _without_numbers(part) if name in NUMBERS_ALONE else part for name, part in document.items()}
+    if not spec.schedule.watched_series:  # a table of rates, whatever its kind
+        common["schedule"] = spec.momentum(1) is None
+    text = json.dumps(common, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _problems(spec: Experiment) -> Iterator[str]:
+    """Yield the reasons to train alone, the plainest first."""
+    if spec.pack == "never":
+        yield "pack is never."
+    for package in used_packages(spec):
+        yield f"A part of the plug-in {package} has no form for several runs."
+    for name, part, known in (("model", spec.model, MODELS), ("optimizer", spec.optimizer, OPTIMIZERS)):
+        if part.kind not in known:
+            yield f"The {name} {part.kind} has no form for several runs."
+    if spec.resources.devices > 1:
+        yield f"It trains on {spec.resources.devices} devices."
+    if spec.precision not in PRECISIONS:
+        yield f"The precision {spec.precision} is for large models; packs train in {' or '.join(PRECISIONS)}."
+    if spec.accumulate > 1:
+        yield "It accumulates gradients, as large models do."
+    if spec.average is not None:
+        yield "It averages weights."
+    if spec.augment:
+        yield "Its rows are augmented anew at each step."
+    if spec.folds > 1:
+        yield "Its runs train on different folds."
+    if any(rule.unfreeze_at is not None for rule in spec.groups):
+        yield "Some of its parameters are frozen at first."
+    if spec.stop is not None and spec.stop.grad_norm_below is not None:
+        yield "A stop rule reads the gradient of each step."
+    if any(probe.every_steps == 1 for probe in spec.probes):
+        yield "A probe measures every step."
+    if (spec.parameters or 0) > LARGE:
+        yield f"Its model has {spec.parameters:,} parameters, and keeps a device busy by itself."
+
+
+def _without_numbers(part: Any) -> Any:
+    """Return a part of a document with only the kind of each number: zero, which may leave an operation out, or not."""
+    if isinstance(part, float):
+        return NUMBER if part else ZERO
+    if isinstance(part, dict):
+        return {name: NUMBER if name == "lr" else _without_numbers(value) for name, value in part.items()}
+    return [_without_numbers(each) for each in part] if isinstance(part, list) else part
