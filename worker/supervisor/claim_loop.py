@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 
-from service.db.runs import claims, reaper
+from service.db.runs import claims, companions, reaper
 from service.db.runs.claims import Claim
 from service.db.session import Engine, check_schema, make_engine, transaction
 from service.errors import SaddleError, Unavailable
@@ -21,7 +21,7 @@ from worker.supervisor.attempts.group import AttemptGroup
 from worker.supervisor.attempts.trace import trace_claim
 from worker.supervisor.attempts.writes import RETRY_S
 from worker.supervisor.cleanup import DeletionCleanup, clean_up_at_start
-from worker.supervisor.device_memory import DeviceMemory
+from worker.supervisor.device_memory import DeviceMemory, max_companions
 from worker.supervisor.presence import Presence
 from worker.supervisor.trainer_pool import TrainerPool
 from worker.supervisor.trainer_process import TrainerProcess
@@ -172,18 +172,19 @@ class Supervisor:
                 break
             began_ns = time.time_ns()
             try:
-                claim = self._claim(trainer)
+                claimed = self._claim(trainer)
             except Unavailable:
                 log.warning("the database does not answer; looking again in %s s", self.settings.poll_s)
                 break
             self.note_contact()
-            if claim is None:
+            if not claimed:
                 self.cleanup.run_if_due()
                 break
-            trace_claim(claim, began_ns)
+            for claim in claimed:
+                trace_claim(claim, began_ns)
             has_trained = True
             try:
-                AttemptGroup(self, [claim], trainer).run()
+                AttemptGroup(self, claimed, trainer).run()
             finally:
                 self.memory.release(self.settings.worker_name)
                 for other in self.sharing:
@@ -209,20 +210,23 @@ class Supervisor:
         """Return the bytes that the run reserves next if it ran out of memory beside another; None if it was alone."""
         return self.memory.raised_bytes(self.settings.worker_name)
 
-    def _claim(self, trainer: TrainerProcess) -> Claim | None:
-        """Claim a run that fits into the free memory of the device, and reserve that memory."""
+    def _claim(self, trainer: TrainerProcess) -> list[Claim]:
+        """Claim a run that fits into the free memory of the device, with its companions, and reserve that memory."""
         name, total_bytes = self.settings.worker_name, trainer.device.get("memory_bytes")
         with self.memory.claiming(name):
-            claim = self._claim_fitting(trainer, self.memory.free_bytes(name, total_bytes))
-            if claim is not None:
-                self.memory.reserve(name, claim.memory_bytes, total_bytes)
-            return claim
+            free_bytes = self.memory.free_bytes(name, total_bytes)
+            claimed = self._claim_fitting(trainer, free_bytes)
+            if claimed:
+                needed = [each.memory_bytes for each in claimed]
+                known = [each for each in needed if each is not None]
+                self.memory.reserve(name, sum(known) if len(known) == len(needed) else None, total_bytes)
+            return claimed
 
-    def _claim_fitting(self, trainer: TrainerProcess, free_bytes: int | None) -> Claim | None:
-        """Claim a run under a new lease, so that a retry after a lost answer to the COMMIT returns the same run."""
-        lease = uuid.uuid4().hex
+    def _claim_fitting(self, trainer: TrainerProcess, free_bytes: int | None) -> list[Claim]:
+        """Claim runs under new leases, so that a retry after a lost answer to the COMMIT returns the same runs."""
+        lease, *others = [uuid.uuid4().hex for _ in range(self.settings.pack_runs)]
 
-        def claim_once(again: bool) -> Claim | None:
+        def claim_once(again: bool) -> list[Claim]:
             with transaction(self.engine) as connection:
                 name, packages = self.settings.worker_name, met_by(self.presence.packages)
                 devices, pools = len(self.settings.slot_devices), [self.settings.pool]
@@ -231,7 +235,9 @@ class Supervisor:
                     self.presence.announce(connection, trainer.device)
                     limit = None if free_bytes is None else f"{free_bytes >> 20} MiB are free beside other runs"
                     self.presence.beat(connection, "idle", detail=limit)
-                return claim
+                    return []
+                room = others[: max_companions(claim.memory_bytes, free_bytes, trainer.device)]
+                return [claim, *companions.claim(connection, claim, room, again)]
 
         for attempt in range(3):
             with contextlib.suppress(Unavailable):

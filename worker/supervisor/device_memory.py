@@ -3,10 +3,13 @@
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from service.devices import Devices
 from service.spec.memory import CUDA_CONTEXT_BYTES
+from worker.memory import available_bytes
 
+ROOM = 0.8  # of the memory that is free, for the runs of a pack: the estimate of each is within a factor of two
 SHARES = 4  # after an out-of-memory error a run reserves at least a quarter of the device, then half, then all
 
 
@@ -68,6 +71,18 @@ class DeviceMemory:
             if slot not in self._was_shared or total_bytes is None:
                 return None
             return min(total_bytes, max(2 * (self._reserved[slot] or total_bytes), total_bytes // SHARES))
+
+
+def max_companions(memory_bytes: int | None, free_bytes: int | None, device: Mapping[str, Any]) -> int:
+    """Return how many runs that need `memory_bytes` each fit beside one of them.
+
+    `free_bytes` is what other slots leave; None: the device is this slot's alone.
+    """
+    if memory_bytes is None:
+        return 0
+    own = available_bytes() if device.get("kind") == "cpu" else device.get("memory_bytes")
+    room = free_bytes if free_bytes is not None else own
+    return 0 if room is None else max(0, int(ROOM * room) // max(1, memory_bytes) - 1)
 
 
 def _shares(first: Devices, second: Devices) -> bool:

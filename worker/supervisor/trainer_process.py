@@ -40,7 +40,8 @@ class TrainerProcess:
         assert process.stderr is not None
         self._process = process
         self.frames = FrameQueue(settings.data_dir, settings.spool_bytes)
-        self._usage = UsageSampler(process.pid, settings.system_s)
+        self._system_s = settings.system_s
+        self._usages: dict[str | None, UsageSampler] = {}  # by the lease of a run in a pack
         self._outgoing: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self.output = TrainerOutput(process.stderr, log)
         self.ready = threading.Event()
@@ -109,15 +110,20 @@ class TrainerProcess:
             case Alive():
                 self.moved_at = time.monotonic()
             case DeviceUsage():
-                self._usage.device_values = frame.values
+                for usage in self._usages.values():
+                    usage.device_values = frame.values
             case Started():
-                self._usage.begin(frame.rows_per_step)
+                self._usage(frame).begin(frame.rows_per_step)
                 return frame
             case Points():
-                return replace(frame, usage=self._usage.sample(frame.series))
+                return replace(frame, usage=self._usage(frame).sample(frame.series))
             case _:
                 return frame
         return None
+
+    def _usage(self, frame: Frame) -> UsageSampler:
+        """Return the sampler of the attempt that a frame is about."""
+        return self._usages.setdefault(frame.lease, UsageSampler(self.pid, self._system_s))
 
     def send(self, frame: Frame) -> None:
         """Send a frame to the trainer without waiting: a stopped process reads nothing, and heartbeats must go on."""
@@ -136,6 +142,7 @@ class TrainerProcess:
 
     def begin(self, run_log: "logging.LoggerAdapter[logging.Logger]") -> None:
         """Begin a new attempt, to which all further output belongs."""
+        self._usages.clear()
         self.output.begin(run_log)
         self.moved_at, self._oom_kills = time.monotonic(), oom_kills()
 

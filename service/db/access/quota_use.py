@@ -17,7 +17,8 @@ COUNT = text(
     WITH month AS (SELECT date_trunc('month', clock_timestamp(), 'UTC') AS began),
     trained AS (
         SELECT coalesce(a.owner_id, r.owner_id) AS owner_id, sum(extract(epoch
-            FROM coalesce(a.ended_at, clock_timestamp()) - greatest(a.started_at, month.began)) * d.devices) AS device_s
+            FROM coalesce(a.ended_at, clock_timestamp()) - greatest(a.started_at, month.began)) * d.devices
+            / a.pack_runs) AS device_s
         FROM month, attempt a JOIN run r ON r.id = a.run_id
         CROSS JOIN LATERAL {key_limits.DEVICES} d
         WHERE coalesce(a.ended_at, clock_timestamp()) > month.began GROUP BY coalesce(a.owner_id, r.owner_id)),

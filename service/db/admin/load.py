@@ -111,14 +111,14 @@ FALL_BACK = text(
 )
 REQUEUE = text(
     """
-    WITH held AS (SELECT r.id, a.attempt, a.started_at, CASE r.desired WHEN 'cancel' THEN 'cancelled'
+    WITH held AS (SELECT r.id, a.attempt, a.started_at, a.pack_runs, CASE r.desired WHEN 'cancel' THEN 'cancelled'
             WHEN 'pause' THEN 'paused' ELSE 'queued' END AS state
         FROM run r JOIN attempt a ON a.run_id = r.id AND a.attempt = r.attempt WHERE r.state = 'running'),
     ended AS (UPDATE attempt a SET ended_at = greatest(:made_at, a.started_at), ending = 'drained',
             detail = 'restored from a backup'
         FROM held h WHERE a.run_id = h.id AND a.attempt = h.attempt)
     UPDATE run r SET state = h.state, lease = NULL, desired = 'run', not_before = clock_timestamp(), yields_to = NULL,
-        trained_s = r.trained_s + extract(epoch FROM greatest(:made_at, h.started_at) - h.started_at),
+        trained_s = r.trained_s + extract(epoch FROM greatest(:made_at, h.started_at) - h.started_at) / h.pack_runs,
         finished_at = CASE WHEN h.state = 'cancelled' THEN clock_timestamp() END
     FROM held h WHERE r.id = h.id RETURNING r.id, r.state
     """

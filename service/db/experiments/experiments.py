@@ -21,6 +21,7 @@ from service.ids import new_id
 from service.spec.checkpoint_size import checkpoint_bytes
 from service.spec.experiment import Experiment
 from service.spec.memory import required_memory
+from service.spec.packs import pack_key
 from service.spec.requirements import requirements
 
 
@@ -143,7 +144,7 @@ def _new_runs(experiment_id: str, made: NewExperiment, max_run_s: float | None) 
     """Return a run per seed."""
     spec, needs, memory_bytes = made.spec, tuple(requirements(made.spec)), required_memory(made.spec)
     limits = [limit for limit in (spec.max_seconds, max_run_s) if limit is not None]
-    kept_bytes = checkpoint_bytes(spec) or 0
+    kept_bytes, pack = checkpoint_bytes(spec) or 0, None if made.origin else pack_key(spec)
     return [
         NewRun(
             experiment_id,
@@ -158,6 +159,7 @@ def _new_runs(experiment_id: str, made: NewExperiment, max_run_s: float | None) 
             memory_bytes=memory_bytes,
             checkpoint_bytes=kept_bytes,
             pause_at=made.pause_at,
+            pack_key=pack,
         )
         for seed in spec.seeds
     ]

@@ -4,7 +4,8 @@ A flush holds all points of the steps since the flush before, of every series: s
 A chunk never spans a checkpoint that a later attempt may start from: so a cut drops whole chunks.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -24,16 +25,17 @@ FIELDS = tuple(Chunk.__dataclass_fields__)
 # one trip for the points of all series and their summaries; a chunk that is there already is not counted twice
 APPEND = """
     WITH given AS (
-        SELECT * FROM unnest(%(series_id)b::bigint[], %(first_step)b::bigint[], %(last_step)b::bigint[],
+        SELECT * FROM unnest(%(run_id)s::text[], %(attempt)s::int[],
+            %(series_id)b::bigint[], %(first_step)b::bigint[], %(last_step)b::bigint[],
             %(every)b::int[], %(n)b::int[], %(min)b::float8[], %(min_step)b::bigint[], %(max)b::float8[],
             %(max_step)b::bigint[], %(mean)b::float8[], %(last)b::float8[], %(nonfinite)b::int[],
             %(values)b::bytea[], %(steps)b::bytea[], %(buckets)b::bytea[])
-        AS g(series_id, first_step, last_step, every, n, min, min_step, max, max_step, mean, last, nonfinite,
-            values, steps, buckets)),
+        AS g(run_id, attempt, series_id, first_step, last_step, every, n, min, min_step, max, max_step, mean, last,
+            nonfinite, values, steps, buckets)),
     written AS (
         INSERT INTO metric_chunk (run_id, attempt, series_id, first_step, last_step, every, n, min, min_step, max,
             max_step, mean, last, nonfinite, values, steps, buckets)
-        SELECT %(run_id)s, %(attempt)s::int, g.* FROM given g ON CONFLICT DO NOTHING RETURNING series_id)
+        SELECT g.* FROM given g ON CONFLICT DO NOTHING RETURNING series_id)
     UPDATE series s SET n = s.n + g.n, nonfinite = s.nonfinite + g.nonfinite,
         last = g.last, last_step = g.last_step, first_step = LEAST(s.first_step, g.first_step),
         final = CASE WHEN s.id = ANY(%(averaged)b::bigint[]) THEN g.mean END,
@@ -43,8 +45,11 @@ APPEND = """
         min = LEAST(s.min, g.min), max = GREATEST(s.max, g.max)
     FROM given g JOIN written USING (series_id) WHERE s.id = g.series_id RETURNING s.id
 """
-KNOWN = "SELECT name, id FROM series WHERE run_id = %(run_id)s"
-ADD_SERIES = "INSERT INTO series (run_id, name) SELECT %(run_id)s, unnest(%(names)s::text[]) RETURNING name, id"
+KNOWN = "SELECT run_id, name, id FROM series WHERE run_id = ANY(%(run_ids)s::text[])"
+ADD_SERIES = """
+    INSERT INTO series (run_id, name) SELECT * FROM unnest(%(run_ids)s::text[], %(names)s::text[])
+    RETURNING run_id, name, id
+"""
 STRETCHES = f"""
     SELECT u.series_id, c.first_step, c.last_step, c.every, c.n, c.values, c.steps
     FROM (SELECT %(run_id)s::text AS run_id, series_id, first
@@ -84,26 +89,42 @@ RESUMMARISE = text(
 )
 
 
+class NewChunk(NamedTuple):
+    """A chunk to be written; of an averaged series the final value is for now the mean of it: see `finalise`."""
+
+    run_id: str
+    attempt: int
+    series_id: int
+    chunk: Chunk
+    averaged: bool
+
+
 def series_ids(connection: Connection, run_id: str, names: Sequence[str]) -> dict[str, int]:
     """The ids of a run's series, new ones made."""
-    known: dict[str, int] = dict(fetch_binary(connection, KNOWN, {"run_id": run_id}))
-    if missing := [name for name in names if name not in known]:
-        known |= dict(fetch_binary(connection, ADD_SERIES, {"run_id": run_id, "names": missing}))
+    return series_ids_of_all(connection, {run_id: names})[run_id]
+
+
+def series_ids_of_all(connection: Connection, names_by_run: Mapping[str, Iterable[str]]) -> dict[str, dict[str, int]]:
+    """The ids of the series of several runs by name, new ones made."""
+    known: dict[str, dict[str, int]] = {run_id: {} for run_id in names_by_run}
+    for run_id, name, found in fetch_binary(connection, KNOWN, {"run_ids": list(known)}):
+        known[run_id][name] = found
+    missing = [(run, name) for run, names in names_by_run.items() for name in names if name not in known[run]]
+    if missing:
+        run_ids, names = zip(*missing, strict=True)
+        for run_id, name, made in fetch_binary(connection, ADD_SERIES, {"run_ids": [*run_ids], "names": [*names]}):
+            known[run_id][name] = made
     return known
 
 
-def append(
-    connection: Connection, run_id: str, attempt: int, chunks: Mapping[int, Chunk], averaged: Collection[int] = ()
-) -> None:
-    """Write one chunk per series id; call it behind the fence. A chunk that is there already is left alone.
-
-    Of the series ids in `averaged` the final value is for now the mean of this chunk: see `finalise`.
-    """
-    if not chunks:
+def append(connection: Connection, new: Sequence[NewChunk]) -> None:
+    """Write chunks of one or several runs; call it behind their fences. A chunk that is there already is left alone."""
+    if not new:
         return
-    columns = {name: [getattr(chunk, name) for chunk in chunks.values()] for name in FIELDS}
-    given = {"run_id": run_id, "attempt": attempt, "series_id": list(chunks), "averaged": list(averaged)}
-    fetch_binary(connection, APPEND, given | columns)
+    columns = {name: [getattr(each.chunk, name) for each in new] for name in FIELDS}
+    given = {name: [getattr(each, name) for each in new] for name in ("run_id", "attempt", "series_id")}
+    averaged = [each.series_id for each in new if each.averaged]
+    fetch_binary(connection, APPEND, {**given, "averaged": averaged, **columns})
 
 
 def finalise(connection: Connection, run_id: str, names: Sequence[str]) -> None:

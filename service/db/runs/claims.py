@@ -50,6 +50,7 @@ class Claim:
     memory_bytes: int | None = None  # that it reserves on a shared device; None: not known
     request_id: str | None = None  # of the request that queued it
     trace: str | None = None  # that request's trace context, as a W3C traceparent
+    pack_key: str | None = None  # of runs that may be trained with it; None: it trains alone
 
     @property
     def start_step(self) -> int:
@@ -66,6 +67,8 @@ class Claim:
         return f"worker {self.worker}"
 
 
+# since its last checkpoint; so what brings a pack down, or its worker twice, is found by training alone
+MAY_PACK = "r.crash_count = 0 AND r.lost_count < 2"
 CLAIM = text(
     f"""
     WITH RECURSIVE {turns.CONTENDERS}, {turns.HEADS}, {turns.USE}, {turns.FULL},
@@ -89,20 +92,21 @@ CLAIM = text(
             AND (cast(:free_bytes AS bigint) IS NULL OR r.memory_bytes <= cast(:free_bytes AS bigint))
         RETURNING r.id, r.experiment_id, r.project_id, r.attempt, r.seed, r.total_steps, r.worker, r.trained_s,
             r.limit_s, r.pause_at, r.task, r.memory_bytes, r.request_id, r.trace,
+            CASE WHEN {MAY_PACK} THEN r.pack_key END AS pack_key,
             r.attempt = 1 AND r.parent_run_id IS NULL AS fresh),
     announced AS (
         INSERT INTO event (project_id, run_id, kind, data) SELECT project_id, id, 'state', jsonb_build_object(
             'state', 'running', 'attempt', attempt, 'worker', worker, 'by', 'worker ' || worker, 'why', 'claimed')
         FROM taken WHERE fresh)
     SELECT t.id, t.attempt, t.seed, t.total_steps, t.worker, t.trained_s, t.limit_s, t.pause_at, t.task, t.fresh,
-        e.spec, t.memory_bytes, t.request_id, t.trace, NULL AS step, NULL AS forked
+        e.spec, t.memory_bytes, t.request_id, t.trace, t.pack_key, NULL AS step, NULL AS forked
     FROM taken t JOIN experiment e ON e.id = t.experiment_id
     """  # noqa: S608  pieces of SQL; every value is bound
 )
 
 
 SELECT_CLAIM = text(
-    """
+    f"""
     WITH RECURSIVE line AS (
         SELECT r.parent_run_id, r.relation, r.origin_attempt, r.origin_step, r.origin_step AS start
         FROM run r WHERE r.lease = :lease AND r.state = 'running'
@@ -112,7 +116,7 @@ SELECT_CLAIM = text(
         WHERE (l.start > 0 OR l.relation <> 'fork') AND (l.origin_attempt IS NULL OR l.origin_step <> l.start)),
     origin AS (SELECT * FROM line WHERE origin_attempt IS NOT NULL AND origin_step = start)
     SELECT r.id, r.attempt, r.seed, r.total_steps, r.worker, r.trained_s, r.limit_s, r.pause_at, r.task,
-        r.memory_bytes, r.request_id, r.trace, e.spec,
+        r.memory_bytes, r.request_id, r.trace, CASE WHEN {MAY_PACK} THEN r.pack_key END AS pack_key, e.spec,
         c.step, c.folder, c.sha256, c.size_bytes, c.reason, c.value,
         c.run_id <> r.id AND EXISTS (SELECT 1 FROM line WHERE relation = 'fork') AS forked
     FROM run r JOIN experiment e ON e.id = r.experiment_id
@@ -123,7 +127,7 @@ SELECT_CLAIM = text(
             AND (c.run_id = r.id AND r.task IS NULL AND NOT c.damaged OR o.origin_step IS NOT NULL)
         ORDER BY c.run_id = r.id DESC, c.attempt DESC LIMIT 1) c ON true
     WHERE r.lease = :lease AND r.state = 'running'
-    """
+    """  # noqa: S608  a piece of SQL
 )
 
 
@@ -160,7 +164,7 @@ def claim(
     Projects and their people take turns by recent use of the pool (`turns`), each with the first run of their queue.
     If that run needs more than `free_bytes` of the device, none is claimed: smaller runs do not overtake it for ever.
     """
-    if again and (held := _find_held(connection, lease)):
+    if again and (held := find_held(connection, lease)):
         return held
     required = [devices_need(devices)] if devices > 1 else []
     has: dict[str, Any] = {"pools": list(pools), "packages": [*packages, *required], "required": required}
@@ -170,16 +174,16 @@ def claim(
     if row is None:
         return None
     if row.fresh:  # its first attempt: the same statement has added the event
-        claimed = _to_claim(connection, row, lease)
+        claimed = to_claim(connection, row, lease)
         _open_attempt(connection, claimed)
         return claimed
-    held = _find_held(connection, lease)
+    held = find_held(connection, lease)
     assert held is not None
-    _continue_run(connection, held)
+    continue_run(connection, held)
     return held
 
 
-def _continue_run(connection: Connection, claimed: Claim) -> None:
+def continue_run(connection: Connection, claimed: Claim) -> None:
     """Cut earlier attempts at the state that this one starts from, open this attempt, and add the events."""
     if claimed.attempt > 1:
         cut = claimed.start_step if claimed.task is None else claimed.start_step - 1  # it measures that step again
@@ -203,12 +207,14 @@ def _open_attempt(connection: Connection, claimed: Claim) -> None:
     connection.execute(OPEN_ATTEMPT, row | {"step": claimed.start_step})
 
 
-def _find_held(connection: Connection, lease: str) -> Claim | None:
+def find_held(connection: Connection, lease: str) -> Claim | None:
+    """Return the run that is held by this lease."""
     row = connection.execute(SELECT_CLAIM, {"lease": lease}).one_or_none()
-    return _to_claim(connection, row, lease) if row is not None else None
+    return to_claim(connection, row, lease) if row is not None else None
 
 
-def _to_claim(connection: Connection, row: Row[Any], lease: str) -> Claim:
+def to_claim(connection: Connection, row: Row[Any], lease: str) -> Claim:
+    """Return the claim of a row."""
     references = checkpoints.reference_checkpoints(connection, row.id, row.task) if row.task else {}
     return Claim(
         run_id=row.id,
@@ -227,6 +233,7 @@ def _to_claim(connection: Connection, row: Row[Any], lease: str) -> Claim:
         memory_bytes=row.memory_bytes,
         request_id=row.request_id,
         trace=row.trace,
+        pack_key=row.pack_key,
         references={name: tuple(map(_to_checkpoint, rows)) for name, rows in references.items()},
     )
 

@@ -73,7 +73,7 @@ END = text(
         UPDATE run SET state = :state, lease = NULL,
             crash_count = crash_count + :crashes, failure = cast(:failure AS jsonb),
             trained_s = trained_s + (SELECT greatest(0, extract(epoch FROM clock_timestamp() - a.started_at))
-                FROM attempt a WHERE a.run_id = run.id AND a.attempt = run.attempt),
+                / a.pack_runs FROM attempt a WHERE a.run_id = run.id AND a.attempt = run.attempt),
             not_before = clock_timestamp() + make_interval(secs => :wait_s * (1 + :spread * (2 * random() - 1))),
             queued_at = CASE WHEN :state = 'queued' THEN clock_timestamp() ELSE queued_at END,
             finished_at = CASE WHEN :state IN {ENDED} THEN clock_timestamp() END

@@ -5,7 +5,8 @@ A worker creates its lease (a random id) before it claims a run. Every later wri
 nothing is written. READ COMMITTED is enough.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -24,23 +25,44 @@ CHECKPOINTS_KEPT = 2  # per run: if the newest is damaged, the one before is use
 
 FENCE = text(
     """
-    UPDATE run SET beat = beat + 1, step = greatest(step, :step)
-    WHERE id = :run_id AND lease = :lease AND state = 'running'
-    RETURNING CASE WHEN desired = 'run' AND yields_to IS NOT NULL THEN 'yield' ELSE desired END AS desired
+    UPDATE run SET beat = beat + 1, step = greatest(step, given.reached)
+    FROM unnest(cast(:run_ids AS text[]), cast(:leases AS text[]), cast(:steps AS bigint[]))
+        AS given(run_id, held_by, reached)
+    WHERE id = given.run_id AND lease = given.held_by AND state = 'running'
+    RETURNING given.held_by AS lease,
+        CASE WHEN desired = 'run' AND yields_to IS NOT NULL THEN 'yield' ELSE desired END AS desired
     """
 )
 
 
 def fence(connection: Connection, claim: Claim, step: int = 0) -> DesiredState:
     """Count a heartbeat, and return the desired state; raise `Fenced` if the lease is lost. Call it first."""
-    row = connection.execute(FENCE, {"run_id": claim.run_id, "lease": claim.lease, "step": step}).one_or_none()
-    if row is None:
+    return _of_one(claim, fence_all(connection, [(claim, step)]))
+
+
+def fence_all(connection: Connection, claims: Sequence[tuple[Claim, int]]) -> dict[str, DesiredState]:
+    """Count a heartbeat of each run, which has come to a step; return the desired states by the leases that hold."""
+    given = {
+        "run_ids": [claim.run_id for claim, _ in claims],
+        "leases": [claim.lease for claim, _ in claims],
+        "steps": [step for _, step in claims],
+    }
+    return {row.lease: DesiredState(row.desired) for row in connection.execute(FENCE, given)}
+
+
+def _of_one(claim: Claim, found: Mapping[str, DesiredState]) -> DesiredState:
+    if claim.lease not in found:
         raise Fenced(f"run {claim.run_id} is no longer held by this attempt")
-    return DesiredState(row.desired)
+    return found[claim.lease]
 
 
 SET_ENVIRONMENT = text(
-    "UPDATE attempt SET environment = cast(:environment AS jsonb) WHERE run_id = :run_id AND attempt = :attempt"
+    """
+    UPDATE attempt SET environment = given.environment
+    FROM unnest(cast(:run_ids AS text[]), cast(:attempts AS int[]), cast(:environments AS jsonb[]))
+        AS given(of_run, of_attempt, environment)
+    WHERE run_id = given.of_run AND attempt = given.of_attempt
+    """
 )
 
 ADD_TO_ENVIRONMENT = text(
@@ -54,6 +76,20 @@ def add_to_environment(connection: Connection, claim: Claim, more: Mapping[str, 
     connection.execute(ADD_TO_ENVIRONMENT, row)
 
 
+@dataclass(frozen=True)
+class Flush:
+    """What an attempt writes as it goes on: points, and its environment once; nothing of it is a heartbeat."""
+
+    claim: Claim
+    chunks: Mapping[str, Chunk]
+    environment: Mapping[str, Any] | None = None
+
+    @property
+    def step(self) -> int:
+        """The last step of its points; 0 without points."""
+        return max((chunk.last_step for chunk in self.chunks.values()), default=0)
+
+
 def flush(
     connection: Connection,
     claim: Claim,
@@ -61,17 +97,43 @@ def flush(
     environment: Mapping[str, Any] | None = None,
 ) -> DesiredState:
     """Write points, and the environment if given; safe to repeat with the same arguments."""
-    desired = fence(connection, claim, max((chunk.last_step for chunk in chunks.values()), default=0))
-    if environment is not None:
-        row = {"environment": dumps(environment), "run_id": claim.run_id, "attempt": claim.attempt}
-        connection.execute(SET_ENVIRONMENT, row)
-    if chunks:
-        ids = write.series_ids(connection, claim.run_id, list(chunks))
-        written = {ids[name]: chunk for name, chunk in chunks.items()}
-        write.append(
-            connection, claim.run_id, claim.attempt, written, [ids[name] for name in claim.minibatch_series(chunks)]
-        )
+    return _of_one(claim, flush_all(connection, [Flush(claim, chunks, environment)]))
+
+
+def flush_all(connection: Connection, flushes: Sequence[Flush]) -> dict[str, DesiredState]:
+    """Write what several attempts have, in as many statements as for one; return the states by the leases that hold.
+
+    Nothing is written for the others.
+    """
+    desired = fence_all(connection, [(each.claim, each.step) for each in flushes])
+    held = [each for each in flushes if each.claim.lease in desired]
+    _set_environments(connection, [each for each in held if each.environment is not None])
+    _append(connection, [each for each in held if each.chunks])
     return desired
+
+
+def _set_environments(connection: Connection, flushes: Sequence[Flush]) -> None:
+    if flushes:
+        given = {
+            "run_ids": [each.claim.run_id for each in flushes],
+            "attempts": [each.claim.attempt for each in flushes],
+            "environments": [dumps(each.environment) for each in flushes],
+        }
+        connection.execute(SET_ENVIRONMENT, given)
+
+
+def _append(connection: Connection, flushes: Sequence[Flush]) -> None:
+    if not flushes:
+        return
+    ids = write.series_ids_of_all(connection, {each.claim.run_id: each.chunks for each in flushes})
+    new = []
+    for each in flushes:
+        run_id, averaged = each.claim.run_id, set(each.claim.minibatch_series(each.chunks))
+        new += [
+            write.NewChunk(run_id, each.claim.attempt, ids[run_id][name], chunk, name in averaged)
+            for name, chunk in each.chunks.items()
+        ]
+    write.append(connection, new)
 
 
 def save_reading(

@@ -42,12 +42,13 @@ class StoredLine:
 ADD = text(
     """
     INSERT INTO log_line (run_id, attempt, number, at, source, level, text)
-    SELECT :run_id, :attempt, u.number, greatest(last.at, statement_timestamp() - make_interval(secs => u.age_s)),
-        u.source, u.level, u.line
-    FROM unnest(cast(:numbers AS int[]), cast(:ages AS float8[]), cast(:sources AS text[]), cast(:levels AS text[]),
-        cast(:lines AS text[])) AS u(number, age_s, source, level, line)
-    LEFT JOIN (SELECT at FROM log_line WHERE run_id = :run_id AND attempt = :attempt ORDER BY number DESC LIMIT 1) last
-        ON true
+    SELECT u.run_id, u.attempt, u.number,
+        greatest(last.at, statement_timestamp() - make_interval(secs => u.age_s)), u.source, u.level, u.line
+    FROM unnest(cast(:run_ids AS text[]), cast(:attempts AS int[]), cast(:numbers AS int[]), cast(:ages AS float8[]),
+        cast(:sources AS text[]), cast(:levels AS text[]), cast(:lines AS text[]))
+        AS u(run_id, attempt, number, age_s, source, level, line)
+    LEFT JOIN LATERAL (SELECT at FROM log_line l WHERE l.run_id = u.run_id AND l.attempt = u.attempt
+        ORDER BY l.number DESC LIMIT 1) last ON true
     ON CONFLICT DO NOTHING
     """
 )  # two clocks and the time that a statement takes to arrive: no line is dated before the one that it follows
@@ -66,16 +67,25 @@ NEWEST = text(
 
 
 def add(connection: Connection, run_id: str, attempt: int, lines: Sequence[LogLine]) -> None:
-    """Store lines in a fenced transaction, which may be repeated; the database's clock dates them."""
-    now = time.monotonic()
+    """Store lines of one attempt."""
+    add_all(connection, [(run_id, attempt, line) for line in lines])
+
+
+def add_all(connection: Connection, new: Sequence[tuple[str, int, LogLine]]) -> None:
+    """Store lines of runs and attempts in a fenced transaction, which may be repeated; Postgres's clock dates them."""
+    if not new:
+        return
+    now, lines = time.monotonic(), [line for _, _, line in new]
     columns = {
+        "run_ids": [run_id for run_id, _, _ in new],
+        "attempts": [attempt for _, attempt, _ in new],
         "numbers": [line.number for line in lines],
         "ages": [max(now - line.since, 0.0) for line in lines],
         "sources": [line.source for line in lines],
         "levels": [line.level for line in lines],
         "lines": [line.text for line in lines],
     }
-    connection.execute(ADD, {"run_id": run_id, "attempt": attempt} | columns)
+    connection.execute(ADD, columns)
 
 
 def after(

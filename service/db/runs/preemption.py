@@ -69,7 +69,8 @@ WAITING = text(
 HOLDERS = text(
     f"""
     WITH {turns.USE}
-    SELECT r.id, r.attempt, r.pool, r.project_id, r.owner_id, r.priority, p.seconds AS project_use_s,
+    SELECT DISTINCT ON (r.worker) r.id, r.attempt, r.pool, r.project_id, r.owner_id, r.priority,
+        p.seconds AS project_use_s,
         o.seconds AS use_s, begun.trained_s, w.packages,
         coalesce(cast(w.device ->> 'count' AS integer), 1) AS devices,
         r.desired = 'run' AND r.yields_to IS NULL AND r.task IS NULL AND r.step > a.start_step
@@ -81,8 +82,9 @@ HOLDERS = text(
     LEFT JOIN worker w ON w.name = r.worker
     {turns.scored("r")}
     WHERE r.state = 'running' AND r.pool = ANY(cast(:pools AS text[]))
+    ORDER BY r.worker, may_yield DESC, r.id
     """  # noqa: S608  pieces of SQL
-)
+)  # of runs that are trained together one: they share a worker, and make way together
 SERVED = text(
     """
     SELECT yields_to FROM run WHERE yields_to = ANY(cast(:ids AS text[])) AND state IN ('running', 'queued')

@@ -48,6 +48,7 @@ class NewRun:
     memory_bytes: int | None = None  # of a device
     checkpoint_bytes: int = 0  # that it keeps at its end, as far as they can be estimated
     pause_at: int | None = None  # the step after which it pauses by itself
+    pack_key: str | None = None  # of runs that may be trained together
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class IdempotentRequest:
 
 GIVEN = """
     id, experiment_id, seed, fold, total_steps, pool, needs, memory_bytes, priority, limit_s, pause_at,
-    parent_run_id, relation, origin_attempt, origin_step, checkpoint_step, step, task
+    parent_run_id, relation, origin_attempt, origin_step, checkpoint_step, step, task, pack_key
 """
 ENQUEUE = text(
     f"""
@@ -128,4 +129,5 @@ def _columns(made: NewRun) -> dict[str, Any]:
         "checkpoint_step": origin.step if origin else 0,
         "step": origin.step if origin else 0,
         "task": made.task,
+        "pack_key": made.pack_key,
     }

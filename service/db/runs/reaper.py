@@ -36,7 +36,7 @@ REAP = text(
     reaped AS (
         UPDATE run SET lease = NULL, lost_count = lost_count + 1, desired = 'run', not_before = clock_timestamp(),
             trained_s = trained_s + (SELECT greatest(0, extract(epoch FROM clock_timestamp() - a.started_at))
-                FROM attempt a WHERE a.run_id = run.id AND a.attempt = run.attempt),
+                / a.pack_runs FROM attempt a WHERE a.run_id = run.id AND a.attempt = run.attempt),
             state = CASE WHEN desired = 'cancel' THEN 'cancelled' WHEN desired = 'pause' THEN 'paused'
                 WHEN lost_count + 1 >= :budget OR tried.n >= :attempts THEN 'failed' ELSE 'queued' END,
             failure = CASE WHEN desired = 'run' AND (lost_count + 1 >= :budget OR tried.n >= :attempts)

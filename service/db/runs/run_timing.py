@@ -11,7 +11,7 @@ from service.db.metrics.visible import is_visible
 
 READ = text(
     f"""
-    SELECT a.run_id, a.start_step, a.cut_step, a.environment, r.step,
+    SELECT a.run_id, a.start_step, a.cut_step, a.environment, a.pack_runs, r.step,
         extract(epoch FROM a.started_at - r.started_at)::float8 AS began_s,
         extract(epoch FROM coalesce(a.ended_at, clock_timestamp()) - r.started_at)::float8 AS ended_s,
         c.steps, c.seconds
@@ -28,7 +28,10 @@ READ = text(
 
 @dataclass(frozen=True)
 class RunTiming:
-    """The timing of one run in seconds since its first start; device time leaves out the time between attempts."""
+    """The timing of one run in seconds since its first start; device time leaves out the time between attempts.
+
+    Runs that are trained together share the time of their device.
+    """
 
     environments: list[dict[str, Any]]  # one per attempt that reported it
     wall: list[Segment]
@@ -39,7 +42,7 @@ class RunTiming:
 def read(connection: Connection, run_ids: Sequence[str]) -> dict[str, RunTiming]:
     """Return the timing of every run that has started; up to now for those that still train."""
     found: dict[str, RunTiming] = {}
-    for run_id, start, cut, environment, step, began_s, ended_s, saved, saved_s in connection.execute(
+    for run_id, start, cut, environment, pack_runs, step, began_s, ended_s, saved, saved_s in connection.execute(
         READ, {"ids": list(run_ids)}
     ).all():
         known = found.setdefault(run_id, RunTiming([], [], [], 0.0))
@@ -47,11 +50,10 @@ def read(connection: Connection, run_ids: Sequence[str]) -> dict[str, RunTiming]
         if cut is None and step > steps[-1]:
             steps.append(step)
             seconds.append(ended_s)
-        idle = began_s - known.device_s  # before and between attempts
         found[run_id] = RunTiming(
             known.environments + ([environment] if environment else []),
             [*known.wall, Segment(steps, seconds)],
-            [*known.device, Segment(steps, [each - idle for each in seconds])],
-            known.device_s + ended_s - began_s,
+            [*known.device, Segment(steps, [known.device_s + (each - began_s) / pack_runs for each in seconds])],
+            known.device_s + (ended_s - began_s) / pack_runs,
         )
     return found

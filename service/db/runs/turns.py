@@ -1,8 +1,9 @@
 """Whose turn it is: first the project, then the person of the project with the least recent use of the pool.
 
 Recent use is seconds of a device, which count half after a half-life; a running run counts as it goes on, and at least
-`turn_s`. `device_use` holds that of ended attempts: one row per person, pool and worker, so workers never wait for each
-other. A row decays when it is read: exponentials compose, so a value and its time are enough.
+`turn_s`. Runs that are trained together share the seconds. `device_use` holds that of ended attempts: one row per
+person, pool and worker, so workers never wait for each other. A row decays when it is read: exponentials compose, so a
+value and its time are enough.
 
 A project that waits gains: each second without a device makes up for `AGEING` seconds of use, so nobody waits for
 ever. A point of priority makes up for ten minutes of use or of waiting, among the runs of one project only.
@@ -38,7 +39,8 @@ def count_use(ended: str) -> str:
     """Return the statement that counts the last attempt of the runs in the CTE `ended`."""
     return f"""
         INSERT INTO device_use AS known (pool, project_id, owner_id, worker, seconds, at)
-        SELECT e.pool, e.project_id, e.owner_id, e.worker, {spent("e.needs", "a.started_at")}, statement_timestamp()
+        SELECT e.pool, e.project_id, e.owner_id, e.worker, {spent("e.needs", "a.started_at")} / a.pack_runs,
+            statement_timestamp()
         FROM {ended} e JOIN attempt a ON a.run_id = e.id AND a.attempt = e.attempt
         ON CONFLICT (pool, project_id, owner_id, worker) DO UPDATE
             SET seconds = known.seconds * {decay("known.at")} + excluded.seconds, at = greatest(known.at, excluded.at)
@@ -52,7 +54,7 @@ USE = f"""
             FROM device_use WHERE pool = ANY(cast(:pools AS text[]))
             UNION ALL
             SELECT r.pool, r.project_id, r.owner_id,
-                {spent("r.needs", "a.started_at", "cast(:turn_s AS float8)")}, statement_timestamp()
+                {spent("r.needs", "a.started_at", "cast(:turn_s AS float8)")} / a.pack_runs, statement_timestamp()
             FROM run r JOIN attempt a ON a.run_id = r.id AND a.attempt = r.attempt
             WHERE r.state = 'running' AND r.pool = ANY(cast(:pools AS text[]))) each
         GROUP BY pool, project_id, owner_id),

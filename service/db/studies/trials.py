@@ -138,7 +138,8 @@ COSTS = Statement(
         """
         SELECT t.number, sum(r.step - r.origin_step)::bigint,
             sum(r.trained_s + CASE WHEN r.state = 'running'
-                THEN greatest(0, extract(epoch FROM clock_timestamp() - a.started_at)) ELSE 0 END)::float8,
+                THEN greatest(0, extract(epoch FROM clock_timestamp() - a.started_at)) / a.pack_runs
+                ELSE 0 END)::float8,
             bool_and(r.state IN ('succeeded', 'failed', 'cancelled'))
         FROM study_trial t JOIN run r ON r.experiment_id = t.experiment_id
         LEFT JOIN attempt a ON a.run_id = r.id AND a.attempt = r.attempt

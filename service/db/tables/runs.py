@@ -38,6 +38,7 @@ run = Table(
     word("pool"),
     # packages that its worker must have, sorted: one queue for each set of them
     Column("needs", ARRAY(Text(collation="C")), nullable=False, server_default="{}"),
+    word("pack_key", nullable=True),  # of runs that may be trained together; null: it trains alone
     Column("memory_bytes", BigInteger),  # of a device, reserved where runs share one; null: not known
     Column("priority", Integer, nullable=False, server_default="0"),
     now("queued_at"),
@@ -97,6 +98,14 @@ run = Table(
         "id",
         postgresql_where=text("state = 'queued'"),
     ),
+    Index(
+        "run_pack_idx",
+        "pack_key",
+        "pool",
+        "rank_at",
+        "id",
+        postgresql_where=text("state = 'queued' AND pack_key IS NOT NULL"),
+    ),
     Index("run_yields_to_idx", "yields_to", postgresql_where=text("yields_to IS NOT NULL")),
     Index("run_state_experiment_id_idx", "state", "experiment_id"),
     Index("run_running_idx", "id", postgresql_where=text("state = 'running'")),
@@ -124,6 +133,7 @@ attempt = Table(
     word("worker"),
     word("owner_id", ForeignKey("member.id"), nullable=True),  # the run's at that time: whose device hours these are
     Column("start_step", BigInteger, nullable=False),
+    Column("pack_runs", Integer, nullable=False, server_default="1"),  # that shared its device's time from the start
     Column("cut_step", BigInteger),  # rows beyond it are superseded; null: none are
     Column("environment", JSONB),
     now("started_at"),

@@ -8,7 +8,7 @@ import time
 from typing import Any, Protocol
 
 from service.db.runs.claims import Claim
-from service.db.session import Connection, Engine
+from service.db.session import Engine
 from service.lifecycle import DesiredState
 from service.settings import Settings
 from service.storage.factory import open_store, open_uploads
@@ -50,9 +50,6 @@ class Group(Protocol):
     def draining(self) -> bool:
         """Whether the worker was asked to stop."""
 
-    def beat(self, connection: Connection) -> None:
-        """Update the worker's row in the same transaction, if that is due."""
-
     def put_back(self, frame: Frame) -> None:
         """Put a frame back into the queue of frames."""
 
@@ -63,19 +60,19 @@ class Group(Protocol):
 class Attempt:
     """One attempt of one run, from its claim to its end."""
 
-    def __init__(self, group: Group, claim: Claim) -> None:
+    def __init__(self, group: Group, claim: Claim, size: int) -> None:
         self.group, self.claim, settings = group, claim, group.settings
         self.log = RunLog(log, {"run": claim.run_id, "attempt": claim.attempt, "request": claim.request_id})
         self.trace = AttemptTrace(claim)
         self.pending, self.results, self.checkpoints_pace = PendingPoints(), Results(), Pace()
         limits = [limit for limit in (claim.limit_s, settings.max_run_s) if limit is not None]
-        budget_s = max(0.0, min(limits) - claim.trained_s) if limits else None
+        budget_s = max(0.0, min(limits) - claim.trained_s) * size if limits else None  # a pack shares the time
         self.deadlines = Deadlines(settings, budget_s, time.monotonic())
         self.writes = AttemptWrites(claim, self.log)
         stores, cache = (open_store(settings), open_uploads(settings)), settings.checkpoint_cache.resolve()
         self.transfer = FileTransfer(*stores, cache, claim.lease, group.put_back)
-        self.progress = ProgressWriter(claim, self.writes, self.pending, self.transfer, group.engine, group.beat)
-        self.endings = EndingWriter(claim, self.progress, self.deadlines, group.raised_memory)
+        self.progress = ProgressWriter(claim, self.writes, self.pending, self.transfer, group.engine)
+        self.endings = EndingWriter(claim, self.progress, self.deadlines, group.raised_memory, size)
         self.failing: Failing | None = None  # a failure whose cause the trainer is looking for, or of the trainer
         self._ending: LongSpan | None = None
 
@@ -165,7 +162,7 @@ class Attempt:
         self.endings.fail(kind, detail, {"step": self.step} | evidence)
 
     def wanted_stop(self, now: float, yields: bool) -> Stop | None:
-        """Return how the trainer should stop, or None; `yields`: the device is wanted for another run."""
+        """Return how the trainer should stop, or None; `yields`: it makes way for another run."""
         if self.deadlines.is_out_of_time(now):
             self.endings.out_of_time = True
         desired = self.progress.desired
@@ -175,4 +172,4 @@ class Attempt:
             return "pause"
         if self.endings.out_of_time or self.group.draining:
             return "drain"
-        return "yield" if yields and self.failing is None and self.deadlines.may_yield(now) else None
+        return "yield" if yields and self.failing is None else None

@@ -11,6 +11,7 @@ from service.lifecycle import FailureClass, State, failure_class
 from worker.protocol import Outcome
 from worker.supervisor.attempts.deadlines import Deadlines
 from worker.supervisor.attempts.progress import ProgressWriter
+from worker.supervisor.attempts.writes import ignore
 
 NOTHING: Mapping[str, float] = {}
 STATES: dict[Outcome, State] = {
@@ -20,18 +21,20 @@ STATES: dict[Outcome, State] = {
 }
 
 
-def ignore(_: object) -> None:
-    """Do nothing with a result."""
-
-
 class EndingWriter:
     """Adds the end of an attempt to its writes, together with the points that are still pending."""
 
     def __init__(
-        self, claim: Claim, progress: ProgressWriter, deadlines: Deadlines, raised_memory: Callable[[], int | None]
+        self,
+        claim: Claim,
+        progress: ProgressWriter,
+        deadlines: Deadlines,
+        raised_memory: Callable[[], int | None],
+        size: int = 1,
     ) -> None:
         self.claim, self.progress, self.deadlines = claim, progress, deadlines
         self.raised_memory = raised_memory  # what it reserves after an out-of-memory error on a shared device
+        self.size = size  # runs that share the time
         self.writes, self.pending = progress.writes, progress.pending
         self.memory: Mapping[str, float] = NOTHING
         self.out_of_time = False  # the trainer was asked to stop because the run has used up its time
@@ -108,9 +111,9 @@ class EndingWriter:
         self._write(lambda c: endings.requeue(c, claim, chunks, detail))
 
     def _fail_at_time_limit(self) -> None:
-        seconds = round(self.claim.trained_s + time.monotonic() - self.deadlines.since, 1)
+        seconds = round(self.claim.trained_s + (time.monotonic() - self.deadlines.since) / self.size, 1)
         evidence = {
-            "limit_s": round(self.claim.trained_s + (self.deadlines.budget_s or 0.0), 1),
+            "limit_s": round(self.claim.trained_s + (self.deadlines.budget_s or 0.0) / self.size, 1),
             "seconds": seconds,
             "step": max(self.pending.last_step, self.claim.start_step),
             "checkpoint_step": self.progress.checkpoint_step,

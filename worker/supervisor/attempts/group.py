@@ -76,11 +76,12 @@ class AttemptGroup:
     def __init__(self, worker: WorkerContext, claims: Sequence[Claim], trainer: TrainerProcess) -> None:
         self.worker, self.trainer = worker, trainer
         self.settings, self.engine = worker.settings, worker.engine
-        self.attempts = {claim.lease: Attempt(self, claim) for claim in claims}  # those that are not over
+        self.attempts = {claim.lease: Attempt(self, claim, len(claims)) for claim in claims}  # those that are not over
         self.size = len(claims)
-        self.writer = GroupWriter(worker.engine, worker.note_contact, self._before_retry)
+        self.writer = GroupWriter(worker.engine, self._beat, worker.note_contact, self._before_retry)
         self._worker_run = claims[0].run_id  # that the worker's row names
         self._begun, self._is_pack = False, False  # the trainer has its request; that is one for several runs
+        self._is_preempted = False  # one was asked to make way, so all do
         self._training: set[str] = set()  # leases of the runs of the request whose end the trainer has not reported
         self._device: tuple[bool, dict[str, Any]] | None = None  # whether it is broken, once that was checked
 
@@ -97,7 +98,7 @@ class AttemptGroup:
         """Return the bytes that the run reserves next; None for a run of a pack, which is retried alone."""
         return self.worker.raised_memory() if self.size == 1 else None
 
-    def beat(self, connection: Connection) -> None:
+    def _beat(self, connection: Connection) -> None:
         """Update the worker's row in the same transaction, if that is due."""
         state = "draining" if self.draining else "busy"
         self.worker.presence.beat_if_due(connection, state, self._worker_run)
@@ -206,7 +207,8 @@ class AttemptGroup:
     def _tick(self) -> None:
         """Forward stop requests, and kill a trainer that hangs."""
         now, attempts = time.monotonic(), self._open
-        yields = any(attempt.progress.desired is DesiredState.YIELD for attempt in attempts)
+        self._is_preempted |= any(attempt.progress.desired is DesiredState.YIELD for attempt in attempts)
+        yields = self._is_preempted and any(attempt.deadlines.may_yield(now) for attempt in attempts)
         for attempt in attempts:
             if (stop := attempt.wanted_stop(now, yields)) is not None:
                 self._request_stop(attempt, stop)

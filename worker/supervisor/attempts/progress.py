@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from service.db.metrics.codec import Chunk
@@ -30,10 +31,8 @@ class ProgressWriter:
         pending: PendingPoints,
         transfer: FileTransfer,
         engine: Engine,
-        beat: Callable[[Connection], None],
     ) -> None:
         self.claim, self.writes, self.pending, self.transfer, self.engine = claim, writes, pending, transfer, engine
-        self.beat = beat  # part of each flush
         self.desired = DesiredState.RUN  # as of the last commit
         self.environment: dict[str, Any] | None = None  # received and not yet among the writes
         self.checkpoint_step = claim.start_step
@@ -43,21 +42,18 @@ class ProgressWriter:
         """Write the pending points, or just a heartbeat if there are none."""
         chunks, environment = self.pending.take(), self.environment
         self.environment = None
+        self.writes.add_flush(leases.Flush(self.claim, chunks, environment), self._note_desired)
+        if environment is not None and environment.get("reproducible") is False:
+            self.writes.add(partial(self._add_not_reproducible, environment))
 
-        def write(connection: Connection) -> DesiredState:
-            desired = leases.flush(connection, self.claim, chunks, environment)
-            if environment is not None and environment.get("reproducible") is False:
-                data = {"attempt": self.claim.attempt, "differs": environment.get("differs")}
-                why = (
-                    "its environment differs from that of the attempt before"
-                    if "differs" in environment
-                    else f"determinism is {environment.get('determinism')}"
-                )
-                events.add(connection, self.claim.run_id, "not_reproducible", data, by=self.claim.holder, why=why)
-            self.beat(connection)
-            return desired
-
-        self.writes.add(write, self._note_desired)
+    def _add_not_reproducible(self, environment: Mapping[str, Any], connection: Connection) -> None:
+        data = {"attempt": self.claim.attempt, "differs": environment.get("differs")}
+        why = (
+            "its environment differs from that of the attempt before"
+            if "differs" in environment
+            else f"determinism is {environment.get('determinism')}"
+        )
+        events.add(connection, self.claim.run_id, "not_reproducible", data, by=self.claim.holder, why=why)
 
     def _note_desired(self, desired: DesiredState) -> None:
         self.desired = desired
@@ -109,5 +105,5 @@ class ProgressWriter:
         why = f"{self.failed_checkpoints} checkpoints in a row could not be saved; the last time: {detail}"
         no_points: Mapping[str, Chunk] = {}
         pause = endings.pause_by_server
-        self.writes.add_end(lambda c: pause(c, self.claim, no_points, "checkpoint_failed", why), lambda _: None)
+        self.writes.add_end(lambda c: pause(c, self.claim, no_points, "checkpoint_failed", why))
         return True
