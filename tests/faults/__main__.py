@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.drive import KINDS, Drive, Plan, Session
@@ -24,6 +25,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=0, help="to post at least")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--trainer", choices=["toy", "real"], default="toy", help="real: torch")
+    parser.add_argument("--packs", type=int, default=1, help="runs that are trained together, at most")
     parser.add_argument("--mutant", choices=sorted(MUTANTS))
     parser.add_argument("--mutants", nargs="?", const=",".join(MUTANTS), help="all, or comma-separated ones")
     parser.add_argument("--list", action="store_true", help="name the kinds and end")
@@ -40,6 +42,7 @@ def main() -> int:
     if unknown := set(kinds) - set(KINDS):
         parser.error(f"no such kinds: {', '.join(sorted(unknown))}; --list names them")
     plan = Plan(given.faults, given.seed, kinds, given.runs, given.workers, trainer=given.trainer, mutant=given.mutant)
+    plan = replace(plan, packs=given.packs)
     session = conduct(plan, given.keep)
     print(table(session))
     print(complaints(session))

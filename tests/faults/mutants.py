@@ -33,7 +33,7 @@ def edit(module: Any, name: str, old: str, new: str) -> None:
 def no_fence(_: str) -> None:
     from service.db.runs import leases
 
-    edit(leases, "FENCE", "AND lease = :lease AND state = 'running'", "AND cast(:lease AS text) IS NOT NULL")
+    edit(leases, "FENCE", "AND lease = given.held_by AND state = 'running'", "")
 
 
 def no_cut(_: str) -> None:
@@ -52,9 +52,10 @@ def wall_clock(target: str) -> None:
 
 
 def no_row_lock(_: str) -> None:
-    from service.db.runs import claims
+    from service.db.runs import claims, companions
 
     edit(claims, "CLAIM", "FOR UPDATE SKIP LOCKED", "")
+    edit(companions, "CLAIM", "FOR UPDATE OF r SKIP LOCKED", "")
 
 
 def new_lease(target: str) -> None:

@@ -64,8 +64,12 @@ def judge(
     references: Mapping[str, Curves],
     posted: set[str],
     broken: set[str],
+    tolerance: float = 0.0,
 ) -> Verdict:
-    """`accepted`: the variant of every run answered 201; `posted`: all names sent; `broken`: folders we damaged."""
+    """`accepted`: the variant of every run answered 201; `posted`: all names sent; `broken`: folders we damaged.
+
+    `tolerance`: of values, relative to the largest of their series; 0: to the bit.
+    """
     verdict = Verdict()
     for what, run_id, attempt, writer, detail in session.execute(
         "SELECT what, run_id, attempt, writer, detail FROM oracle.forbidden ORDER BY id"
@@ -85,13 +89,18 @@ def judge(
             verdict.blame("doubled", f"{name} was posted once and is stored {names[name]} times")
     for run_id, variant in accepted.items():
         if run_id in stored:
-            _judge_run(session, verdict, stored[run_id], references[variant], broken)
+            _judge_run(session, verdict, stored[run_id], references[variant], broken, tolerance)
     _judge_files(session, verdict, broken)
     return verdict
 
 
 def _judge_run(
-    session: psycopg.Connection[Any], verdict: Verdict, row: Any, reference: Curves, broken: set[str]
+    session: psycopg.Connection[Any],
+    verdict: Verdict,
+    row: Any,
+    reference: Curves,
+    broken: set[str],
+    tolerance: float,
 ) -> None:
     run_id, state, total, kept, failure, attempts, origin = row
     verdict.counts.update({"runs": 1, state: 1, "attempts": attempts})
@@ -102,12 +111,12 @@ def _judge_run(
     seen, gone = curves(session, run_id)
     for name, (steps, values) in seen.items():
         verdict.counts.update({"written": len(steps), "visible": len(steps)})
-        _compare(verdict, run_id, name, steps, values, reference)
+        _compare(verdict, run_id, name, steps, values, reference, tolerance)
         if len(set(steps.tolist())) < len(steps):
             verdict.blame("doubled", f"run {run_id} shows steps of {name} more than once")
     for name, (steps, values) in gone.items():
         verdict.counts.update({"written": len(steps), "superseded": len(steps)})
-        _compare(verdict, run_id, f"{name} (superseded)", steps, values, reference)
+        _compare(verdict, run_id, f"{name} (superseded)", steps, values, reference, tolerance)
     steps = np.unique(seen["loss"][0]) if "loss" in seen else np.empty(0, np.int64)
     if not np.array_equal(steps, np.arange(origin + 1, origin + len(steps) + 1)):
         verdict.blame("lost", f"run {run_id} ({state}) has a gap: {len(steps)} steps from {origin} to {steps[-1]}")
@@ -128,13 +137,18 @@ def _judge_run(
             )
 
 
-def _compare(verdict: Verdict, run_id: str, name: str, steps: Any, values: Any, reference: Curves) -> None:
+def _compare(
+    verdict: Verdict, run_id: str, name: str, steps: Any, values: Any, reference: Curves, tolerance: float
+) -> None:
     """Every written value, superseded or not, is the undisturbed run's, bit for bit; the machine's own are not."""
     if name.startswith(SYSTEM_PREFIX):
         return
     expected_steps, expected = reference[name.split(" ", maxsplit=1)[0]]
     at = np.minimum(np.searchsorted(expected_steps, steps), len(expected) - 1)
-    same = (expected_steps[at] == steps) & (expected[at].view(np.int64) == np.ascontiguousarray(values).view(np.int64))
+    equal = expected[at].view(np.int64) == np.ascontiguousarray(values).view(np.int64)
+    if tolerance:
+        equal |= np.abs(values - expected[at]) <= tolerance * np.nanmax(np.abs(expected))
+    same = (expected_steps[at] == steps) & equal
     if not same.all():
         verdict.blame("wrong", f"run {run_id}: {name} differs at step {steps[~same][0]} ({int((~same).sum())} values)")
 

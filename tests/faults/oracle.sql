@@ -85,7 +85,11 @@ CREATE TRIGGER oracle AFTER INSERT ON checkpoint FOR EACH ROW EXECUTE FUNCTION o
 CREATE FUNCTION oracle.checkpoint_cuts() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     IF EXISTS (SELECT FROM metric_chunk WHERE run_id = NEW.run_id AND attempt = NEW.attempt
-               AND first_step <= NEW.step AND last_step > NEW.step) THEN
+               AND first_step <= NEW.step AND last_step > NEW.step)
+        -- unless the same transaction retired it, or ended the run
+        AND EXISTS (SELECT FROM checkpoint c JOIN run r ON r.id = c.run_id WHERE c.run_id = NEW.run_id
+                    AND c.attempt = NEW.attempt AND c.step = NEW.step AND c.removed_at IS NULL
+                    AND r.state NOT IN ('succeeded', 'failed', 'cancelled')) THEN
         PERFORM oracle.record('a chunk goes beyond a checkpoint', NEW.run_id, NEW.attempt,
             jsonb_build_object('step', NEW.step));
     END IF;

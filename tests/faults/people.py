@@ -44,12 +44,12 @@ class People:
         later = answer.status_code >= 500 or answer.status_code == 429 or DISK_FULL in answer.text
         return None if later else answer
 
-    def post(self, variant: str, at: int | None = None, patience_s: float = 60) -> list[str]:
+    def post(self, variant: str, at: int | None = None, patience_s: float = 60, pack: str = "auto") -> list[str]:
         """Post one experiment until it is answered, always with its key; the ids of its runs."""
         with self._lock:
             name = f"faults-{self.seed}-{len(self.posted)}"
             self.posted.add(name)
-        document, end = self.specs[variant] | {"name": name}, time.monotonic() + patience_s
+        document, end = self.specs[variant] | {"name": name, "pack": pack}, time.monotonic() + patience_s
         while time.monotonic() < end:
             answer = self.ask("POST", "/v1/experiments", document, at, **{"Idempotency-Key": name})
             if answer is not None:

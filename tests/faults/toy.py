@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from worker.protocol import (
     Failed,
     Frame,
     Outcome,
+    PackRequest,
     Points,
     Ready,
     SeriesHeader,
@@ -31,7 +33,7 @@ from worker.protocol import (
     Started,
     TrainRequest,
 )
-from worker.trainer.channel import Channel, take_over_stdio
+from worker.trainer.channel import Channel, SupervisorLink, take_over_stdio
 from worker.trainer.process_end import die_with_parent
 
 STEP_S = float(os.environ.get("FAULTS_STEP_S", "0.0025"))
@@ -42,7 +44,7 @@ LATE_STEPS = 7  # made while a checkpoint is written
 class Toy:
     """One attempt."""
 
-    def __init__(self, request: TrainRequest, channel: Channel) -> None:
+    def __init__(self, request: TrainRequest, channel: SupervisorLink) -> None:
         self.request, self.channel = request, channel
         spec = request.spec
         self.total = spec["steps"]
@@ -154,7 +156,21 @@ def main() -> None:
     facts = {"kind": "cpu", "name": "toy", "memory_bytes": None, "threads": 1}
     channel.send(Ready(device=facts))
     while True:
-        Toy(channel.next_request(), channel).run()
+        request = channel.next_request()
+        if isinstance(request, PackRequest):
+            train_pack(request, channel)
+        else:
+            Toy(request, channel).run()
+
+
+def train_pack(request: PackRequest, channel: Channel) -> None:
+    """Train all runs of a pack at the same time, until the last has ended."""
+    toys = [Toy(each, channel.member(each.lease or "")) for each in request.members]
+    threads = [threading.Thread(target=toy.run) for toy in toys]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 if __name__ == "__main__":

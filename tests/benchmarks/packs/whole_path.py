@@ -1,0 +1,112 @@
+"""Runs through the whole of Saddle, as packs and alone: `python -m tests.benchmarks.packs.whole_path`.
+
+Real processes and a real Postgres. So many rates are posted, each as an experiment; measured is the time from the first
+claim to the last row of the last run, with `pack: auto` and `pack: never`, and what the supervisor and Postgres
+take of a core meanwhile.
+"""
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+import psutil
+
+from tests.harness.product import Product, install_product
+from tests.harness.waiting import until
+
+SPEC: dict[str, Any] = {
+    "dataset": {"kind": "digits"},
+    "model": {"kind": "mlp", "hidden": [64]},
+    "loss": {"kind": "cross_entropy"},
+    "optimizer": {"kind": "sgd", "lr": 0.05, "momentum": 0.9},
+    "probes": [],
+    "diagnose": "never",
+}
+SPAN = """
+    SELECT count(*) FILTER (WHERE state = 'succeeded'), count(*), extract(epoch FROM max(finished_at) - min(started_at))
+    FROM run WHERE experiment_id = ANY(%s)
+"""
+
+
+def sweep(product: Product, runs: int, pack: str, batch: int, steps: int) -> list[str]:
+    """Post a run for each rate, in as many experiments; the first waits until all are posted."""
+    rates = np.geomspace(1e-3, 0.5, runs)
+    product.sql("UPDATE worker SET drain_since = clock_timestamp()")
+    made = []
+    for rate in rates:
+        optimizer = SPEC["optimizer"] | {"lr": float(rate)}
+        spec = SPEC | {"optimizer": optimizer, "batch_size": batch, "steps": steps, "pack": pack}
+        made.append(product.post("/v1/experiments", spec)["id"])
+    product.sql("UPDATE worker SET drain_since = NULL")
+    return made
+
+
+def measure(product: Product, runs: int, pack: str, batch: int, steps: int) -> tuple[float, float]:
+    """Return the seconds from the first claim to the last row, and the share of a core beside the training."""
+    watched = beside(product)
+    made = sweep(product, runs, pack, batch, steps)
+    until(lambda: product.sql("SELECT 1 FROM run WHERE state = 'running'"), 60)
+    began, before = time.monotonic(), cpu_s(watched)
+    until(lambda: ended(product, made), 1800, 0.1)
+    share = (cpu_s(watched) - before) / (time.monotonic() - began)
+    ((good, all_runs, seconds),) = product.sql(SPAN, made)
+    assert good == all_runs == runs, (good, all_runs)
+    return float(seconds), share
+
+
+def ended(product: Product, made: list[str]) -> bool:
+    statement = "SELECT 1 FROM run WHERE experiment_id = ANY(%s) AND finished_at IS NULL LIMIT 1"
+    return not product.sql(statement, made)
+
+
+def beside(product: Product) -> list[psutil.Process]:
+    """The supervisor, and Postgres's processes."""
+    workers = [psutil.Process(each.pid) for each in product.processes if "worker" in " ".join(command(each.pid))]
+    home = str(product.home)
+    named = [each for each in psutil.process_iter(["name"]) if each.info["name"] == "postgres"]
+    return workers + [each for each in named if each.cwd().startswith(home)]
+
+
+def command(pid: int) -> list[str]:
+    return list(psutil.Process(pid).cmdline())
+
+
+def cpu_s(processes: list[psutil.Process]) -> float:
+    found = 0.0
+    for each in processes:
+        try:
+            times = each.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        found += times.user + times.system
+    return found
+
+
+def main() -> None:
+    """Measure packs and single runs, alternately, and print the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--batch", type=int, nargs="+", default=[64, 16])
+    parser.add_argument("--alone", type=int, default=16, help="runs that are trained alone, for the time of each")
+    given = parser.parse_args()
+    with install_product(SADDLE_PACK_RUNS=str(given.runs), SADDLE_SPARES="0") as product:
+        product.start_api()
+        product.start_worker()
+        until(lambda: product.sql("SELECT 1 FROM worker WHERE state = 'idle'"), 120)
+        for batch in given.batch:
+            measure(product, 2, "auto", batch, 50)  # the trainer is warm
+            packed, share = measure(product, given.runs, "auto", batch, given.steps)
+            alone, share_alone = measure(product, given.alone, "never", batch, given.steps)
+            alone *= given.runs / given.alone
+            print(
+                f"{given.runs} runs of {given.steps} steps, batch {batch}: packed {packed:.2f} s, alone {alone:.2f} s, "
+                f"{alone / packed:.1f} x; supervisor and Postgres take {100 * share:.0f} % of a core, "
+                f"{100 * share_alone:.0f} % alone",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
