@@ -5,6 +5,7 @@ import math
 from service.analysis.t_distribution import t_quantile
 
 LEVEL = 0.05  # two-sided
+PLANNED_LEVEL, EXTENDED_LEVEL = 0.04, 0.01  # parts of it: of a confirmation's planned seeds, and of looking at others
 FINEST = 1e-8
 POWER = 0.8  # probability that the test then finds the difference, if it is the observed one
 MAX_SEEDS = 1000  # seeds an experiment may have

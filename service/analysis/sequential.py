@@ -1,7 +1,8 @@
 """A test of paired differences that may be looked at after every pair, and stopped or extended at will.
 
 Two e-processes are kept, and a decision needs both. Each is a fair bet against "the mean difference is 0": its expected
-value is at most 1 at every stopping time, so the chance that it ever reaches 20 is at most 5 % (Ville 1939).
+value is at most 1 at every stopping time, so the chance that it ever reaches 100 is at most 1 % (Ville 1939). That is
+the share of a confirmation's 5 % that is left beside the one test of its planned seeds, which has 4.
 
 - The t process assumes normal differences of unknown variance: the Bayes factor of an effect size that is normal with
   mean 0 and sd `EFFECT` against none, with the right Haar prior on the scale (Lai 1976; Wang and Ramdas 2024,
@@ -22,7 +23,7 @@ import numpy as np
 
 from service.analysis.arrays import Values
 from service.analysis.bootstrap import Interval
-from service.analysis.power import LEVEL, POWER
+from service.analysis.power import EXTENDED_LEVEL, POWER
 from service.analysis.significance import mean_and_deviation
 
 EFFECT = 1.0  # sd of the effect sizes that the t process bets on, in standard deviations of the differences
@@ -36,14 +37,14 @@ class Sequential:
 
     n: int
     mean: float | None
-    interval: Interval | None  # of the mean, 95 % at every n at once; None: not bounded yet
+    interval: Interval | None  # of the mean, 99 % at every n at once; None: not bounded yet
     e: float  # the smaller of the two processes, now
     p: float  # 1 over the greatest that it has been, at most 1
-    sign: int  # of the mean difference when p first was at most 0.05; 0: not decided
+    sign: int  # of the mean difference when p first was at most the level; 0: not decided
     more: int | None  # pairs that would decide it in 4 of 5 cases; None: decided, or no number up to MAX_MORE would
 
 
-def sequential(given: Values | Sequence[float], level: float = LEVEL) -> Sequential:
+def sequential(given: Values | Sequence[float], level: float = EXTENDED_LEVEL) -> Sequential:
     """Return what differences (n,) say, in the order in which they count."""
     differences = np.asarray(given, dtype=np.float64)
     n = len(differences)
@@ -100,7 +101,7 @@ def _scale(differences: Values) -> Values:
     return scale
 
 
-def confidence_sequence(differences: Values, level: float = LEVEL) -> Interval | None:
+def confidence_sequence(differences: Values, level: float = EXTENDED_LEVEL) -> Interval | None:
     """Return the means that the t process does not reject now; None where it does not bound them."""
     n = len(differences)
     g = n * EFFECT**2

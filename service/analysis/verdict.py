@@ -66,6 +66,7 @@ def contrasts_by_seed(
     direction: Direction,
     trials: Sequence[int] | None = None,
     overlaps: Sequence[float] | None = None,
+    level: float = LEVEL,
 ) -> list[Contrast]:
     """Return the contrasts of groups given by their values by seed."""
     column = {seed: place for place, seed in enumerate(sorted({seed for sample in samples for seed in sample}))}
@@ -74,7 +75,7 @@ def contrasts_by_seed(
     for row, sample in enumerate(samples):
         at = [column[seed] for seed in sample]
         values[row, at], present[row, at] = list(sample.values()), True
-    return contrasts(values, present, pairs, family, direction, trials, overlaps)
+    return contrasts(values, present, pairs, family, direction, trials, overlaps, level)
 
 
 def contrasts(
@@ -85,12 +86,13 @@ def contrasts(
     direction: Direction,
     trials: Sequence[int] | None = None,
     overlaps: Sequence[float] | None = None,
+    level: float = LEVEL,
 ) -> list[Contrast]:
     """Return a contrast for each of `pairs`, from values (G, S) by group and seed; a `present` one may be non-finite.
 
     `family`: all pairs that were compared to pick these, which Holm's correction counts. `trials` (G,): the number of
     trials that each group's row was selected from by these values; 1 by default. `overlaps` (G,): of each group's
-    folds (see `significance`); 0 by default.
+    folds (see `significance`); 0 by default. A verdict needs an adjusted p below `level`.
     """
     overlap = np.zeros(len(values)) if overlaps is None else np.asarray(overlaps, np.float64)
     finite = np.isfinite(values) & present
@@ -104,7 +106,7 @@ def contrasts(
     ]
     figures = zip(aggregate_many(differences, shared), bootstrap, shared, strict=True)
     return [
-        _contrast(pair, each, figure, boot, of_pair, present, finite, tests[_unordered(pair)], direction)
+        _contrast(pair, each, figure, boot, of_pair, present, finite, tests[_unordered(pair)], direction, level)
         for pair, each, (figure, boot, of_pair) in zip(pairs, differences, figures, strict=True)
     ]
 
@@ -190,13 +192,14 @@ def _contrast(
     finite: Mask,
     test: PairTest,
     direction: Direction,
+    level: float,
 ) -> Contrast:
     lost, n = _count_diverged(present, finite, pair), len(differences)
     better = differences > 0 if direction == "max" else differences < 0
     mean, sd = mean_and_deviation(differences) if n > 1 else (float(differences.mean()) if n else None, None)
     verdict: Verdict = "not_comparable"
     if (present[pair[0]] & present[pair[1]]).any():
-        verdict = _verdict(differences, bootstrap, lost, test, direction)
+        verdict = _verdict(differences, bootstrap, lost, test, direction, level)
     return Contrast(
         verdict=verdict,
         n=n,
@@ -217,13 +220,18 @@ def _contrast(
 
 
 def _verdict(
-    differences: Values, bootstrap: Interval | None, lost: tuple[int, int], test: PairTest, direction: Direction
+    differences: Values,
+    bootstrap: Interval | None,
+    lost: tuple[int, int],
+    test: PairTest,
+    direction: Direction,
+    level: float,
 ) -> Verdict:
     """Return the verdict; `unconfirmed` where only the correction for the choice among trials prevents one."""
-    if test.adjusted is None or test.if_fixed is None or test.if_fixed >= LEVEL:
+    if test.adjusted is None or test.if_fixed is None or test.if_fixed >= level:
         return "indistinguishable"
     verdict = _significant_verdict(differences, bootstrap, lost, direction)
-    return "unconfirmed" if verdict in ("better", "worse") and test.adjusted >= LEVEL else verdict
+    return "unconfirmed" if verdict in ("better", "worse") and test.adjusted >= level else verdict
 
 
 def _significant_verdict(

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from service.analysis.power import LEVEL, PLANNED_LEVEL
 from service.analysis.significance import overlap_of
 from service.analysis.verdict import Contrast, contrasts_by_seed
 from service.comparison.comparability import Scale, scale_mismatch, value_scale
@@ -73,7 +74,10 @@ def sort_best_first(data: ComparisonData, found: Sequence[Contestant]) -> list[C
 
 
 def rank(data: ComparisonData, found: Sequence[Contestant], settled: bool = False) -> Ranking:
-    """Rank groups by the mean of the ranked figure of the first series; `settled`: no seeds can be added."""
+    """Rank groups by the mean of the ranked figure of the first series.
+
+    `settled`: these are the planned seeds of a confirmation, judged at the level that is theirs.
+    """
     question, series = data.question, data.ranked
     ordered = sort_best_first(data, found)
     places = range(len(ordered))
@@ -86,10 +90,11 @@ def rank(data: ComparisonData, found: Sequence[Contestant], settled: bool = Fals
     # first against second in a call of its own where a baseline makes another family of tests
     first = every[:1] if question.baseline is None else []
     overlaps = [overlap_of(each.folds) for each in ordered]
-    made = contrasts_by_seed(values, [*against, *first], family, better_direction(series), choices, overlaps)
+    level = PLANNED_LEVEL if settled else LEVEL
+    made = contrasts_by_seed(values, [*against, *first], family, better_direction(series), choices, overlaps, level)
     views = {pair[0]: _view(scales, ordered, pair, each, settled) for pair, each in zip(against, made, strict=False)}
     if not first:
-        made = contrasts_by_seed(values, every[:1], every, better_direction(series), choices, overlaps)
+        made = contrasts_by_seed(values, every[:1], every, better_direction(series), choices, overlaps, level)
     top = _view(scales, ordered, (0, 1), made[-1], settled) if every else None
     samples = [list(each.values.values()) for each in ordered]
     labels, best = [each.label for each in ordered], [each.figures for each in ordered]
@@ -182,7 +187,9 @@ def _note(one: str, other: str, contrast: Contrast, settled: bool) -> str:
     if contrast.sd == 0 and contrast.difference:
         said += ": the differences are all equal, perhaps by rounding, and prove no more than their sign"
     if settled:
-        return f"{said}."
+        near = PLANNED_LEVEL <= (contrast.p_adjusted or 0.0) < LEVEL
+        spent = f": p is {contrast.p_adjusted:.3f}, and it needs {PLANNED_LEVEL:g}, as more seeds may follow"
+        return f"{said}{spent if near else ''}."
     if contrast.more_seeds is None:
         return f"{said}; even 1,000 seeds would not be enough."
     return f"{said}; about {contrast.more_seeds} more seeds would be enough."

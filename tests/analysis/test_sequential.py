@@ -8,6 +8,7 @@ import pytest
 import scipy  # its parts are loaded when they are used
 
 from service.analysis.arrays import Values
+from service.analysis.power import EXTENDED_LEVEL
 from service.analysis.sequential import (
     BETS,
     EFFECT,
@@ -17,7 +18,7 @@ from service.analysis.sequential import (
     log_e_t,
     sequential,
 )
-from tests.benchmarks.verdicts.anytime import KINDS, SYMMETRIC, errors
+from tests.benchmarks.verdicts.anytime import KINDS, PLANNED, SYMMETRIC, errors, ever, t_rejects
 
 STUDIES = 2000
 NOISE = 3 * math.sqrt(0.05 * 0.95 / STUDIES)
@@ -69,9 +70,9 @@ def test_the_interval_holds_the_means_that_the_t_process_does_not_reject() -> No
     assert found is not None
     low, high = found
     for end, inside in ((low, 1), (high, -1)):
-        assert log_e_t((x - end)[None])[0, -1] == pytest.approx(math.log(20))
-        assert log_e_t((x - end - inside * 1e-6)[None])[0, -1] < math.log(20)
-    fixed = scipy.stats.t.interval(0.95, 9, x.mean(), scipy.stats.sem(x))
+        assert log_e_t((x - end)[None])[0, -1] == pytest.approx(-math.log(EXTENDED_LEVEL))
+        assert log_e_t((x - end - inside * 1e-6)[None])[0, -1] < -math.log(EXTENDED_LEVEL)
+    fixed = scipy.stats.t.interval(1 - EXTENDED_LEVEL, 9, x.mean(), scipy.stats.sem(x))
     assert low < fixed[0] < fixed[1] < high, "looking at any time costs width"
 
 
@@ -83,13 +84,13 @@ def test_few_or_equal_differences_decide_nothing(x: list[float]) -> None:
 
 
 def test_a_clear_difference_is_decided_and_stays_so() -> None:
-    x = 10 + differences(8)
+    x = 10 + differences(12)
     found = sequential(x)
     assert (found.sign, found.more) == (1, None)
     assert found.interval is not None
     assert found.interval[0] > 0
     turned = sequential(np.concatenate([x, -x, -x]))
-    assert (turned.sign, turned.p) == (1, found.p), "the chance of ever deciding wrongly was at most 5 %"
+    assert (turned.sign, turned.p) == (1, found.p), "the chance of ever deciding wrongly was at most 1 %"
     assert sequential(-x).sign == -1
 
 
@@ -99,7 +100,7 @@ def test_the_further_pairs_decide_it_in_four_of_five_futures() -> None:
     assert more is not None
     futures = np.random.default_rng(9).normal(x.mean(), x.std(ddof=1), (STUDIES, more))
     whole = np.concatenate([np.broadcast_to(x, (STUDIES, len(x))), futures], axis=1)
-    assert (log_e(whole)[:, len(x) :].max(axis=1) >= math.log(20)).mean() == pytest.approx(0.8, abs=0.08)
+    assert (log_e(whole)[:, len(x) :].max(axis=1) >= -math.log(EXTENDED_LEVEL)).mean() == pytest.approx(0.8, abs=0.08)
     assert sequential(np.array([1.0, -1.0, 1.0, -1.0])).more is None, "no difference is seen"
 
 
@@ -111,6 +112,18 @@ def test_looking_after_every_pair_errs_at_most_once_in_twenty(kind: str) -> None
     assert found["both"] <= 0.05 + NOISE
     if not kind.startswith("heavier"):
         assert found["t test, each look"] > 0.1, "the usual test may be looked at once"
+
+
+@pytest.mark.parametrize("planned", PLANNED)
+def test_planned_seeds_that_are_extended_err_at_most_once_in_twenty(planned: int) -> None:
+    found = errors(KINDS["normal"](np.random.default_rng(5), (STUDIES, 60)))
+    assert found[f"t test of {planned}, then both"] <= 0.05 + NOISE / 3
+    at_full_level = errors_at_full_level(np.random.default_rng(5).normal(size=(STUDIES, 60)), planned)
+    assert at_full_level > found[f"t test of {planned}, then both"], "two tests at 5 % each are more than one"
+
+
+def errors_at_full_level(given: Values, planned: int) -> float:
+    return float((t_rejects(given[:, :planned]) | ever(log_e(given))).mean())
 
 
 def test_skewed_differences_with_a_mean_of_0_are_decided_too_often() -> None:

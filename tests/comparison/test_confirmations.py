@@ -264,28 +264,28 @@ def test_a_confirmation_may_be_looked_at_early_and_extended_until_it_is_decided(
     assert f"{looked['more_seeds']} more seed" in looked["note"]
     assert looked["low"] is None
 
-    answer = extend(client, view, seeds=8, after=2)
+    answer = extend(client, view, seeds=12, after=2)
     assert (answer.status_code, answer.headers["Location"]) == (202, f"/v1/comparisons/{view['id']}")
     found = answer.json()["confirmation"]
-    assert (found["state"], found["extended"], found["seeds"]) == ("running", 1, list(range(3, 13)))
+    assert (found["state"], found["extended"], found["seeds"]) == ("running", 1, list(range(3, 17)))
     assert (found["verdict"], found["confirmed"]) == (None, None), "the verdict of the planned seeds no longer counts"
-    assert [len(each["runs"]) for each in found["contestants"]] == [10, 10]
+    assert [len(each["runs"]) for each in found["contestants"]] == [14, 14]
     assert [len(each["experiment_ids"]) for each in found["contestants"]] == [2, 2]
-    repeated = extend(client, view, seeds=8, after=2)
-    assert (repeated.status_code, "has 10 fresh seeds by now, not 2" in repeated.json()["detail"]) == (409, True)
+    repeated = extend(client, view, seeds=12, after=2)
+    assert (repeated.status_code, "has 14 fresh seeds by now, not 2" in repeated.json()["detail"]) == (409, True)
 
-    finish_all(worker, 12, slightly_better)
+    finish_all(worker, 20, slightly_better)
     found = again(client, view)["confirmation"]
-    assert (found["state"], found["sequential"]["seeds"]) == ("running", 6)
+    assert (found["state"], found["sequential"]["seeds"]) == ("running", 10)
     finish_all(worker, 4, slightly_better)
     found = again(client, view)["confirmation"]
     looked = found["sequential"]
     assert (found["state"], found["verdict"], found["confirmed"]) == ("done", "better", True)
-    assert (looked["seeds"], looked["decided"], looked["more_seeds"]) == (10, "optimizer.kind sgd", None)
-    assert looked["p"] <= 0.05
-    assert looked["e"] >= 20
+    assert (looked["seeds"], looked["decided"], looked["more_seeds"]) == (14, "optimizer.kind sgd", None)
+    assert looked["p"] <= 0.01
+    assert looked["e"] >= 100
     assert looked["low"] < looked["difference"] < looked["high"] < 0
-    assert "which were extended: After 10 seeds, optimizer.kind sgd is better than optimizer.kind adam" in found["note"]
+    assert "which were extended: After 14 seeds, optimizer.kind sgd is better than optimizer.kind adam" in found["note"]
     listed = client.get("/v1/experiments", params={"filter": f"confirms = {view['id']}"}).json()["items"]
     assert len(listed) == 4
 
@@ -310,11 +310,11 @@ def test_what_diverges_more_often_is_never_decided_to_be_better(
     client: TestClient, submit: Submit, worker: Worker
 ) -> None:
     view = compare(client, trials(submit, worker, {"sgd": [[0.1, 0.2]], "adam": [[0.2, 0.3]]}))
-    confirm(client, view, seeds=11)
-    finish_all(worker, 22, lambda kind, seed: None if (kind, seed) == ("sgd", 2) else slightly_better(kind, seed))
+    confirm(client, view, seeds=15)
+    finish_all(worker, 30, lambda kind, seed: None if (kind, seed) == ("sgd", 2) else slightly_better(kind, seed))
     found = again(client, view)["confirmation"]
-    assert (found["sequential"]["seeds"], found["sequential"]["decided"]) == (10, None)
-    assert found["sequential"]["p"] <= 0.05
+    assert (found["sequential"]["seeds"], found["sequential"]["decided"]) == (14, None)
+    assert found["sequential"]["p"] <= 0.01
     assert "diverged more often, so nothing is decided" in found["sequential"]["note"]
 
 

@@ -141,7 +141,7 @@ def show_sequential(context: Context, comparison_id: str, confirmation: Confirma
         return
     bounds = _interval(looked.low, looked.high)
     context.say(f"at any time: {looked.note}", "green" if looked.decided else None)
-    context.say(f"  difference {number(looked.difference, 3)}, 95 % {bounds}, p {number(looked.p, 2)}", "dim")
+    context.say(f"  difference {number(looked.difference, 3)}, 99 % {bounds}, p {number(looked.p, 2)}", "dim")
     if looked.more_seeds and confirmation.state == "done":
         context.say(f"to train these: saddle confirm {comparison_id} --more {looked.more_seeds} --watch", "dim")
 

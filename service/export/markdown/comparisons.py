@@ -106,7 +106,7 @@ def _confirmation(found: ConfirmationView | None, labels: list[str]) -> Iterator
         yield ""
         yield (
             f"Looked at any time: {quote_names(looked.note, labels)} Difference of {quoted(looked.first)} less "
-            f"{quoted(looked.second)}: {number(looked.difference, 3)}, 95 % {interval(looked.low, looked.high)}, "
+            f"{quoted(looked.second)}: {number(looked.difference, 3)}, 99 % {interval(looked.low, looked.high)}, "
             f"p {number(looked.p, 2)}."
         )
 

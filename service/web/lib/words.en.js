@@ -207,7 +207,7 @@ export const en = {
   "confirmation.chosen": "best of {n} trials",
   "confirmation.extend": "Train {n} more seeds",
   "confirmation.extend.how": "Allowed as often as you like: from then on only this test tells, and it may be looked at whenever.",
-  "confirmation.interval": "Difference {difference}, 95 % whenever one looks: {interval}; p {p}.",
+  "confirmation.interval": "Difference {difference}, 99 % whenever one looks: {interval}; p {p}.",
   "confirmation.no": "Not confirmed.",
   "confirmation.running": "Training.",
   "confirmation.seeds": "Seeds {seeds}, which no run had used before. Each name links to the experiment that trained them.",

@@ -205,7 +205,7 @@ export const zh = {
   "confirmation.chosen": "{n} 次试验中最好的",
   "confirmation.extend": "再训练 {n} 个种子",
   "confirmation.extend.how": "次数不限：此后只以这项检验为准，它在任何时候查看都有效。",
-  "confirmation.interval": "差值 {difference}，随时有效的 95 % 区间：{interval}；p {p}。",
+  "confirmation.interval": "差值 {difference}，随时有效的 99 % 区间：{interval}；p {p}。",
   "confirmation.no": "未确认。",
   "confirmation.running": "训练中。",
   "confirmation.seeds": "种子 {seeds}，此前没有运行用过。每个名称都链接到训练它们的实验。",
