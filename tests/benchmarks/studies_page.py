@@ -113,7 +113,12 @@ def timed(what: Callable[[], object], times: int = 20) -> tuple[float, float]:
 
 def measure_page(product: Product, study_id: str) -> None:
     """The answers that the page of a study is made of."""
-    for path in (f"/v1/studies/{study_id}", f"/v1/studies/{study_id}/trials", "/v1/studies"):
+    for path in (
+        f"/v1/studies/{study_id}",
+        f"/v1/studies/{study_id}/trials",
+        f"/v1/studies/{study_id}/analysis",
+        "/v1/studies",
+    ):
         size = len(product.http.get(path).raise_for_status().content)
         middle, worst = timed(lambda path=path: product.http.get(path).raise_for_status())  # type: ignore[misc]
         print(f"GET {path.replace(study_id, '...'):28} {middle:6.1f} ms, worst {worst:6.1f}, {size / 1000:.0f} kB")

@@ -106,3 +106,24 @@ def test_a_study_goes_into_the_bin_and_comes_back(see: See, stack: Product) -> N
     page.locator("tr", has_text="unwanted").get_by_role("button", name="Restore").click()
     expect(page.get_by_text("unwanted")).to_have_count(0)
     assert stack.get(f"/v1/studies/{made['id']}")["trials"]
+
+
+def test_two_dimensions_are_drawn_with_nothing_outside_of_the_trials(see: See, stack: Product) -> None:
+    base = {**SPEC, "model": {"kind": "mlp"}, "optimizer": {"kind": "sgd"}, "epochs": 1}
+    space = SPACE | {"/optimizer/momentum": {"kind": "uniform", "low": 0.0, "high": 0.9}}
+    asked = STUDY | {"base": base, "space": space, "name": "a plane", "budget": {"trials": 6}, "pruner": "none"}
+    made = stack.post("/v1/studies", asked)
+    until(lambda: stack.get(f"/v1/studies/{made['id']}")["state"] == "finished", 120)
+    page = see(f"study/{made['id']}")
+    panel = page.locator("section", has=page.get_by_role("heading", name="Two dimensions at once"))
+    panel.get_by_label("x", exact=True).select_option("/optimizer/lr")
+    panel.get_by_label("y", exact=True).select_option("/optimizer/momentum")
+    plane = panel.get_by_role("group", name="optimizer lr and optimizer momentum by the objective")
+    expect(plane.locator("a.point")).to_have_count(6)
+    cells = plane.locator("rect").count()
+    assert 0 < cells < 30 * 40, "the hull of six points, and no corner beyond"
+    panel.get_by_label("y", exact=True).select_option("/model/hidden")
+    expect(panel.get_by_text("only the trials are drawn")).to_be_visible()
+    expect(panel.locator("rect")).to_have_count(0)
+    curves = page.locator("section", has_text="newest trials").get_by_role("heading", name="val/loss")
+    expect(curves).to_be_visible()

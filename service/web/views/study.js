@@ -11,6 +11,8 @@ import { useTitle } from "../lib/title.js";
 import { t } from "../lib/words.js";
 import { outcomesOf } from "./studies.js";
 import { Duel, Importance } from "./study_analysis.js";
+import { ContourTrials } from "./study_contour.js";
+import { TrialCurves } from "./study_curves.js";
 import { around, nameOf, ParallelTrials, Progress, Rungs, Slices, TrialTable } from "./study_charts.js";
 
 const LOOK_MS = 2500;
@@ -51,7 +53,7 @@ export function StudyPage({ path, me }) {
     <${Best} study=${study} me=${me} again=${again}/>
     ${study.confirmation ? html`<${Confirmation} found=${study.confirmation} series=${study.series}/>` : null}
     <${Duel} found=${analysis} series=${study.series}/>
-    <div class="panels"><${Progress} trials=${trials} study=${study}/><${Importance} found=${analysis} space=${study.document.space}/><${Slices} trials=${trials} study=${study}/><${Rungs} trials=${trials} study=${study}/><${ParallelTrials} trials=${trials} study=${study}/></div>
+    <div class="panels"><${Progress} trials=${trials} study=${study}/><${Importance} found=${analysis} space=${study.document.space}/><${Slices} trials=${trials} study=${study}/><${ContourTrials} trials=${trials} study=${study} analysis=${analysis}/><${TrialCurves} trials=${trials} study=${study}/><${Rungs} trials=${trials} study=${study}/><${ParallelTrials} trials=${trials} study=${study}/></div>
     <${TrialTable} trials=${trials} study=${study}/>`;
 }
 

@@ -15,14 +15,14 @@ export const around = (mean, interval) => (mean === null ? "–" : html`${format
 // What a trial is worth so far: its value, or where it was stopped the one at its last rung; null: it diverged, or nothing.
 export const worthOf = (trial) => trial.value ?? trial.rungs.at(-1) ?? null;
 
-const isMeasured = (trial) => worthOf(trial) !== null || (trial.state === "finished" && trial.value === null);
+export const isMeasured = (trial) => worthOf(trial) !== null || (trial.state === "finished" && trial.value === null);
 
 // A pointer as people say it: "optimizer lr" of /optimizer/lr.
 export const nameOf = (pointer) => escapeInvisible(pointer.replace(/^\//, "").replaceAll("/", " "));
 
 export const dimensionsOf = (trials) => [...new Set(trials.flatMap(({ point }) => Object.keys(point)))];
 
-const titleOf = (trial, series) => titleOfPoint(`${t("trial", { n: trial.number })}: ${t(`trial.${trial.state}`)}`, [[series, worthOf(trial)], ...Object.entries(trial.point)]);
+export const titleOf = (trial, series) => titleOfPoint(`${t("trial", { n: trial.number })}: ${t(`trial.${trial.state}`)}`, [[series, worthOf(trial)], ...Object.entries(trial.point)]);
 
 const pointOf = (trial, x, series) => ({ key: trial.number, x, y: worthOf(trial), kind: trial.state, title: titleOf(trial, series), path: trial.experiment_id ? ["experiment", trial.experiment_id] : null });
 

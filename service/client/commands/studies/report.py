@@ -140,9 +140,10 @@ def show_result(context: Context, study: StudyView) -> None:
     context.say(f"its patch: {json.dumps(study.best.patch)}")
     if study.confirmation is not None:
         context.say(study.confirmation.report)
-        sequential, comparison_id = study.confirmation.confirmation.sequential, study.confirmation.comparison_id
-        if sequential is not None and sequential.more_seeds:
-            more = sequential.more_seeds
-            context.say(f"{more} more seeds would tell: saddle confirm {comparison_id} --more {more} --watch", "dim")
+        found, comparison_id = study.confirmation.confirmation, study.confirmation.comparison_id
+        more = found.sequential and found.sequential.more_seeds
+        if more and found.verdict != "better":
+            seeds = f"{more} more seed{'' if more == 1 else 's'}"
+            context.say(f"{seeds} would tell: saddle confirm {comparison_id} --more {more} --watch", "dim")
     elif study.over:
         context.say(f"it was chosen for this value; judge it by fresh seeds: saddle sweep {study.id} --confirm", "dim")
