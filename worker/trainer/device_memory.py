@@ -60,6 +60,17 @@ class PeakMemory:
         return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), None)
 
 
+class ShareOfPeak(PeakMemory):
+    """The peak of several runs that are trained together, in equal parts."""
+
+    def __init__(self, whole: PeakMemory, runs: int) -> None:
+        self._whole, self._runs = whole, runs
+
+    def read(self) -> dict[str, float]:
+        """Return one part in bytes."""
+        return {name: value / self._runs for name, value in self._whole.read().items()}
+
+
 def give_back(device: torch.device) -> None:
     """Free the device memory of the previous run for other processes."""
     gc.collect()  # a reference cycle may hold tensors

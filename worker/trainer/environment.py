@@ -60,8 +60,8 @@ def environment(device: torch.device, threads: int, spec: Experiment | None = No
 
 def environment_differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, list[Any]]:
     """Return the differences that may change the last bits: name -> [before, now]."""
-    both = sorted(before.keys() & now.keys())  # an older release may have recorded fewer
-    return {name: [before[name], now[name]] for name in both if before[name] != now[name]}
+    both = before.keys() & now.keys() | {"pack"} & (before.keys() | now.keys())  # an older release recorded fewer
+    return {name: [before.get(name), now.get(name)] for name in sorted(both) if before.get(name) != now.get(name)}
 
 
 def describe_device(device: torch.device, threads: int) -> dict[str, Any]:

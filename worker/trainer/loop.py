@@ -16,7 +16,7 @@ from worker.trainer.data.batches import Batches
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.data.language import split_language
 from worker.trainer.data.row_shares import draw_shares
-from worker.trainer.data.split import split_dataset
+from worker.trainer.data.split import Splits, split_dataset
 from worker.trainer.metrics import Metrics
 from worker.trainer.metrics.metric_set import MetricSet
 from worker.trainer.numerics import set_numerics
@@ -44,11 +44,10 @@ class Step(NamedTuple):
 class Training:
     """The state of one run after `step` updates."""
 
-    def __init__(self, spec: Experiment, seed: int, device: torch.device, files: DatasetFolders) -> None:
-        if isinstance(spec.dataset, LanguageBase):
-            splits = split_language(spec.dataset, files)
-        else:
-            splits = split_dataset(spec.dataset, files, spec.fold(seed) or 0)
+    def __init__(
+        self, spec: Experiment, seed: int, device: torch.device, files: DatasetFolders, splits: Splits | None = None
+    ) -> None:
+        splits = splits or read_splits(spec, seed, files)
         self.scales = {name: scale.as_json() for name, scale in splits.scales.items()}
         self.preparation = None if splits.preparation is None else splits.preparation.as_json()
         self.target = None if splits.target is None else splits.target.as_json()
@@ -130,11 +129,24 @@ class Training:
         return changed
 
 
-def prepare(spec: Experiment, seed: int, device: torch.device, files: DatasetFolders = NO_FOLDERS) -> Training:
-    """Return a training at step 0, independent of earlier runs in this process."""
+def read_splits(spec: Experiment, seed: int, files: DatasetFolders) -> Splits:
+    """Return the parts of the dataset, scaled; runs of equal datasets and folds have equal parts."""
+    if isinstance(spec.dataset, LanguageBase):
+        return split_language(spec.dataset, files)
+    return split_dataset(spec.dataset, files, spec.fold(seed) or 0)
+
+
+def prepare(
+    spec: Experiment,
+    seed: int,
+    device: torch.device,
+    files: DatasetFolders = NO_FOLDERS,
+    splits: Splits | None = None,
+) -> Training:
+    """Return a training at step 0, independent of earlier runs in this process; it reads `splits` unless given."""
     set_numerics(spec.precision, spec.determinism, device)
     torch.manual_seed(seed)
-    return Training(spec, seed, device, files)
+    return Training(spec, seed, device, files, splits)
 
 
 def train(training: Training) -> Iterator[Step]:
@@ -144,38 +156,48 @@ def train(training: Training) -> Iterator[Step]:
 
 
 def _train(training: Training) -> Iterator[Step]:
-    model, optimizers, rates, pipeline = training.model, training.optimizers, training.rates, training.pipeline
-    precision, average, stopping, probes = pipeline.precision, pipeline.average, pipeline.stopping, training.probes
-    model.train()
-    train_mode(optimizers)
-    training.begin_step(training.step + 1)
-    probes.begin(training)
-    stopping.begin()
+    begin_training(training)
     for step in range(training.step + 1, training.spec.total_steps + 1):
         if training.ended:
             return
-        update = step - precision.skipped  # schedules count updates that changed the weights
-        if training.begin_step(step):
-            probes.choose_layers(training)
-        lr = rates.apply(update)
-        if probed := step == probes.next_step:
-            probes.before_forward(training, step)
+        yield make_step(training, step)
 
-        if training.spec.optimizer.needs_closure:
-            (loss, metrics), finite = search(training, step), True
-        else:
-            loss, metrics, finite = descend(training, step, probed)
 
-        if finite and average is not None:
-            average.update(step, model)
-        training.step = step
-        if probed:
-            metrics = probes.after_update(training, step, finite) | metrics
-        if rates.differ:
-            metrics |= rates.metrics(step)
-        stopping.after_step(step, metrics)
+def begin_training(training: Training) -> None:
+    """Prepare the model, the optimizers, the probes and the stop rules for the steps that follow."""
+    training.model.train()
+    train_mode(training.optimizers)
+    training.begin_step(training.step + 1)
+    training.probes.begin(training)
+    training.pipeline.stopping.begin()
+
+
+def make_step(training: Training, step: int) -> Step:
+    """Make update `step`, the next one; with what is due at it: probes, an evaluation, a changed set of parameters."""
+    rates, pipeline, probes = training.rates, training.pipeline, training.probes
+    update = step - pipeline.precision.skipped  # schedules count updates that changed the weights
+    if training.begin_step(step):
+        probes.choose_layers(training)
+    lr = rates.apply(update)
+    if probed := step == probes.next_step:
+        probes.before_forward(training, step)
+
+    if training.spec.optimizer.needs_closure:
+        (loss, metrics), finite = search(training, step), True
+    else:
+        loss, metrics, finite = descend(training, step, probed)
+
+    if finite and pipeline.average is not None:
+        pipeline.average.update(step, training.model)
+    training.step = step
+    if probed:
+        metrics = probes.after_update(training, step, finite) | metrics
+    if rates.differ:
+        metrics |= rates.metrics(step)
+    pipeline.stopping.after_step(step, metrics)
+    if evaluation_due(training):
         metrics |= evaluate(training, update, loss)
-        yield Step(step, lr, loss, metrics or None)
+    return Step(step, lr, loss, metrics or None)
 
 
 def descend(training: Training, step: int, probed: bool) -> tuple[Tensor, Metrics, bool]:
@@ -192,17 +214,27 @@ def descend(training: Training, step: int, probed: bool) -> tuple[Tensor, Metric
     return loss, metrics, finite
 
 
-def evaluate(training: Training, update: int, loss: Tensor) -> Metrics:
-    """Measure the validation split if due, and the test split once the training has ended."""
-    step, pipeline, last = training.step, training.pipeline, training.step == training.spec.total_steps
-    if not (step % training.spec.evaluation_every == 0 or last or training.ended):
-        return {}
+def evaluation_due(training: Training) -> bool:
+    """Whether the validation part is measured after the step that was just made."""
+    return training.step % training.spec.evaluation_every == 0 or is_over(training)
+
+
+def is_over(training: Training) -> bool:
+    """Whether no step follows."""
+    return training.step == training.spec.total_steps or bool(training.ended)
+
+
+def evaluate(training: Training, update: int, loss: Tensor | float, measured: Metrics | None = None) -> Metrics:
+    """Measure the validation split, unless `measured` has it, and the test split once the training has ended."""
+    step, pipeline = training.step, training.pipeline
     with eval_weights(training.optimizers):
-        metrics = pipeline.measure(step, training.validation, training.training_part)
+        metrics = pipeline.measured_so_far(step) | (
+            pipeline.measure(training.validation, training.training_part) if measured is None else measured
+        )
         metrics |= training.probes.after_evaluation(training, step)
     training.rates.observe(update, metrics)
     pipeline.stopping.after_evaluation(step, metrics | {"loss": loss})
-    if last or training.ended:
+    if is_over(training):
         with eval_weights(training.optimizers):
             metrics |= pipeline.measure_test(training.spec, training.test, training.metrics)
     return metrics

@@ -79,6 +79,17 @@ class Recorder(ABC):
         ]
         return names + _group_by_series(readings)
 
+    def _failing_position(self, finite: npt.NDArray[np.bool_]) -> int | None:
+        """Return the position of the first nonfinite loss that is not tolerated, or None."""
+        if self._tolerated is None or (finite.all() and len(finite)):
+            self._streak = 0
+            return None
+        for position, good in enumerate(finite.tolist()):
+            self._streak = 0 if good else self._streak + 1
+            if self._streak > self._tolerated:
+                return position
+        return None
+
 
 def make_recorder(device: torch.device, first: int, tolerated: int | None = 0) -> Recorder:
     """Return the cheapest recorder for `device`."""
@@ -112,6 +123,15 @@ class HostRecorder(Recorder):
             self._streak += 1
             if self._streak > self._tolerated:
                 raise self._diverged(step.step, loss, step.lr)
+
+    def record_block(self, first: int, losses: Floats, rates: Floats, readings: Readings) -> None:
+        """Record several steps at once, from `first` on; raise `RunFailure` at the loss that `record` would."""
+        end = self._failing_position(np.isfinite(losses))
+        made = len(losses) if end is None else end + 1
+        self._readings.extend(readings if end is None else [each for each in readings if each[0] < first + made])
+        self._values.extend(np.column_stack((losses, rates))[:made].reshape(-1).tolist())
+        if end is not None:
+            raise self._diverged(first + end, float(losses[end]), float(rates[end]))
 
     def _diverged(self, step: int, loss: float, lr: float) -> RunFailure:
         with self._lock:
@@ -221,17 +241,6 @@ class DeviceRecorder(Recorder):
         finite = [*self._recent, *np.concatenate([*before, rows[:end]])[:, 0].tolist()]
         self.failure = divergence_failure(first + end, float(losses[end]), transfer.rates[end], finite)
         return rows[: end + 1]
-
-    def _failing_position(self, finite: npt.NDArray[np.bool_]) -> int | None:
-        """Return the position of the first nonfinite loss that is not tolerated, or None."""
-        if self._tolerated is None or (finite.all() and len(finite)):
-            self._streak = 0
-            return None
-        for position, good in enumerate(finite.tolist()):
-            self._streak = 0 if good else self._streak + 1
-            if self._streak > self._tolerated:
-                return position
-        return None
 
 
 def _resolve_readings(transfer: Transfer) -> Readings:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -39,12 +39,14 @@ from worker.trainer.checkpoints.checkpoint import Saved
 from worker.trainer.checkpoints.policy import CheckpointPolicy, SaveReason
 from worker.trainer.checkpoints.writer import CheckpointWriter
 from worker.trainer.data.dataset_folders import DatasetFolders
+from worker.trainer.data.split import Splits
 from worker.trainer.data_wait import DataWait
 from worker.trainer.device_memory import PeakMemory
 from worker.trainer.divergence_replay import AttemptHistory, RestorePoint, replay_divergence
 from worker.trainer.environment import environment, environment_differences, usage
 from worker.trainer.failures import describe_error, run_failure_of
 from worker.trainer.loop import Training, evaluate_start, prepare, train
+from worker.trainer.metrics import Metrics
 from worker.trainer.numerics import numerics, report_nondeterminism
 from worker.trainer.optim.schedule_free import eval_weights
 from worker.trainer.prediction_job import PredictionJob
@@ -59,6 +61,7 @@ MAX_RESTORE_POINTS = 3  # the kept ones and the one it started from
 NONDETERMINISTIC = "nondeterministic_operations"  # the kind of reading
 ALIVE_PERIOD_S = 0.5  # between two signs of life while nothing is trained that is recorded
 USAGE_PERIOD_S = 1.0  # between two reports of GPU usage
+End = tuple[Outcome, SaveReason | None]  # of a training, with the reason to save the last state if it is the best
 
 
 class OtherRanks(Protocol):
@@ -146,35 +149,50 @@ def check_devices(spec: Experiment, devices: int) -> None:
         raise RunFailure("spec_cannot_build", detail)
 
 
-def prepare_request(request: TrainRequest, device: torch.device) -> Training:
-    """Build the training of a request, at step 0."""
-    spec = read_spec(request.spec)
+def prepare_request(request: TrainRequest, device: torch.device, splits: Splits | None = None) -> Training:
+    """Build the training of a request, at step 0; it reads `splits` unless they are given."""
+    return prepare(read_spec(request.spec), request.seed, device, folders_of(request), splits)
+
+
+def folders_of(request: TrainRequest) -> DatasetFolders:
+    """Return where the request's datasets are."""
     datasets, mounted = (Path(path) if path else None for path in (request.datasets, request.mounted))
-    return prepare(spec, request.seed, device, DatasetFolders(datasets, request.resident_bytes, mounted))
+    return DatasetFolders(datasets, request.resident_bytes, mounted)
 
 
 class Session:
     """One attempt: a training, its recorder and its checkpoint policy."""
 
     def __init__(
-        self, request: TrainRequest, training: Training, supervisor: SupervisorLink, peak: PeakMemory | None = None
+        self,
+        request: TrainRequest,
+        training: Training,
+        supervisor: SupervisorLink,
+        peak: PeakMemory | None = None,
+        runs: int = 1,
     ) -> None:
+        """Load the state to resume from, and report the start; `runs` is how many are trained as one pack."""
         self.request, self.training, self.supervisor = request, training, supervisor
         self.peak = peak or PeakMemory(training.device)
         self.environment = environment(training.device, request.threads, training.spec)
         self.environment["devices"] = training.spec.resources.devices
         self.environment["optimizer"] = optimizer_policies(training.spec, training.model, training.device)
+        if runs > 1:
+            self.environment["pack"] = {"runs": runs}
+        self.runs = runs
+        self.random_state: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
         self.policy = CheckpointPolicy(training.spec, request.checkpoint_s)
         self.nondeterministic: list[str] = []  # operations of this attempt
         self.restore_points: list[RestorePoint] = []  # checkpoints of this training on this machine
         started = self.environment | self._resume()
-        if training.spec.determinism != "strict":
+        if training.spec.determinism != "strict" or runs > 1:
             started["reproducible"] = False
         self.began, self.began_at = training.step, time.monotonic()
+        self.first = training.step + 1
         self.total = min(request.last_step or training.spec.total_steps, training.spec.total_steps)
-        self.recorder: Recorder = make_recorder(
-            training.device, training.step + 1, allowed_nonfinite(training.spec.nonfinite)
-        )
+        self.pause = self.total + 1 if request.pause_at is None else request.pause_at
+        self.tolerated = allowed_nonfinite(training.spec.nonfinite)
+        self.recorder: Recorder = make_recorder(training.device, training.step + 1, self.tolerated)
         self.data_wait = DataWait(training.batches)
         self.writer = CheckpointWriter(Path(request.folder), lambda: supervisor.send(Alive()))
         self._flushing = threading.Lock()  # a drain and its frame together, so that frames are in order
@@ -207,53 +225,69 @@ class Session:
 
     def run(self) -> Ended:
         """Train; return the end, to be sent as the last frame."""
-        with self._flusher(), report_nondeterminism(self._add_nondeterministic):
-            outcome, last = self._train()
+        with self._flusher(), report_nondeterminism(self.add_nondeterministic):
+            end = self._train()
+        return self.finish(*end)
+
+    def finish(self, outcome: Outcome, last: SaveReason | None, may_diagnose: bool = True) -> Ended:
+        """Save what is to be kept of a training that has ended; return the end, to be sent as the last frame."""
         self._flush_all()
         predictions = self._predict() if outcome == "succeeded" else None
         if outcome != "cancelled":
             reason = last or SaveReason("end" if outcome == "succeeded" else "wish")
             self._checkpoint(reason, goes_on=False, predictions=predictions)
         self.writer.wait()
-        if outcome == "succeeded" and self.total == self.training.spec.total_steps:  # a replay may end before
+        whole = outcome == "succeeded" and self.total == self.training.spec.total_steps  # a replay may end before
+        if whole and may_diagnose:
             self._diagnose()
         note = describe_stop(self.training.ended) if self.training.ended and outcome == "succeeded" else None
         memory = self.peak.against_estimate(self.training.spec)
         return Ended(outcome=outcome, step=self.training.step, note=note, memory=memory)
 
-    def _train(self) -> tuple[Outcome, SaveReason | None]:
-        """Train step by step; return the outcome, and the reason to save the last state if it is the best."""
-        first, total, record, supervisor = self.training.step + 1, self.total, self.recorder.record, self.supervisor
-        if first > total:
-            return "succeeded", None
-        pause = total + 1 if self.request.pause_at is None else self.request.pause_at
-        if self.training.step >= pause:  # an earlier attempt saved this state and broke off before it could end
-            return "paused", None
-        readings = self.training.probes.readings
-        add_start_readings(self.training, self.request.fork)
-        self.recorder.record_start(evaluate_start(self.training))
+    def _train(self) -> End:
+        """Train step by step; return the end."""
+        if (end := self.begin()) is not None:
+            return end
+        record, after_step = self.recorder.record, self.after_step
         for step in train(self.training):
             record(step)
-            if step.step == first:
-                self.flush()  # users see the first step at once, before any reading
-            if readings:
-                self._send_readings()
-            reason = self.policy.reason_to_save(step.step, step.metrics)
-            best = reason if reason is not None and reason.word == "best" else None
-            if step.step == total or self.training.ended:
-                return "succeeded", best
-            if step.step >= pause and supervisor.stop != "cancel":
-                return "paused", best
-            if supervisor.stop is not None:
-                return OUTCOMES[supervisor.stop], best
-            if self._flusher_error is not None:
-                raise self._flusher_error
-            if reason is not None:
-                self._flush_all()
-                self._checkpoint(reason)
+            if (end := after_step(step.step, step.metrics)) is not None:
+                return end
         return "succeeded", None
 
-    def _add_nondeterministic(self, operation: str) -> None:
+    def begin(self) -> End | None:
+        """Record what is known before the first step; return the end of a training that makes none."""
+        if self.training.step >= self.total:
+            return "succeeded", None
+        if self.training.step >= self.pause:  # an earlier attempt saved this state and broke off before it could end
+            return "paused", None
+        add_start_readings(self.training, self.request.fork)
+        self.recorder.record_start(evaluate_start(self.training))
+        return None
+
+    def after_step(self, step: int, metrics: Metrics | None) -> End | None:
+        """Send and save what is due after a recorded step; return the end if it is the last one."""
+        supervisor = self.supervisor
+        if step == self.first:
+            self.flush()  # users see the first step at once, before any reading
+        if self.training.probes.readings:
+            self._send_readings()
+        reason = self.policy.reason_to_save(step, metrics)
+        best = reason if reason is not None and reason.word == "best" else None
+        if step == self.total or self.training.ended:
+            return "succeeded", best
+        if step >= self.pause and supervisor.stop != "cancel":
+            return "paused", best
+        if supervisor.stop is not None:
+            return OUTCOMES[supervisor.stop], best
+        if self._flusher_error is not None:
+            raise self._flusher_error
+        if reason is not None:
+            self._flush_all()
+            self._checkpoint(reason)
+        return None
+
+    def add_nondeterministic(self, operation: str) -> None:
         """Add an operation without a deterministic kernel to the reading that lists them, under `determinism: warn`."""
         self.nondeterministic.append(operation)
         readings = self.training.probes.readings
@@ -321,7 +355,7 @@ class Session:
                 self.supervisor.send(Alive())
             return self.supervisor.stop is not None
 
-        found = learnability_at_end(self.training, time.monotonic() - self.began_at, stopped)
+        found = learnability_at_end(self.training, (time.monotonic() - self.began_at) / self.runs, stopped)
         if found is not None:
             self.training.probes.readings.append(ProbeReading(self.training.step, *found))
             self._send_readings()
@@ -337,7 +371,8 @@ class Session:
         extra = {"environment": self.environment} | self.training.fitted | self.policy.start_attempt(reason)
         if predictions is not None:
             extra["predictions"] = {"sha256": sha256_of_pieces(pieces_of(predictions))}
-        state = (self.writer.copy if goes_on else checkpoint.current_state)(self.training, extra)
+        with self.random_state():
+            state = (self.writer.copy if goes_on else checkpoint.current_state)(self.training, extra)
         state = state._replace(predictions=predictions)
         self.supervisor.send(Snapshot(step=step))
         self.writer.start(state, partial(self._report_checkpoint, step, reason))

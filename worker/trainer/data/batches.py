@@ -201,11 +201,12 @@ class Batches:
         epoch, position = divmod(step - 1, self.per_epoch)
         latest, pieces = self._order
         if epoch != latest or pieces[0].device != device:
-            pieces = torch.split(copy_to_device(self._epoch_rows(epoch), device), self.rows)
+            pieces = torch.split(copy_to_device(self.epoch_rows(epoch), device), self.rows)
             self._order = epoch, pieces
         return pieces[position]
 
-    def _epoch_rows(self, epoch: int) -> Tensor:
+    def epoch_rows(self, epoch: int) -> Tensor:
+        """Return the row numbers of an epoch (from 0) in order, on the host; not of windows, which are drawn."""
         if self.shares is not None:
             return draw_rows(self.seed, epoch, self.shares)[: self.rows_per_epoch]
         n = len(self.x)

@@ -1,7 +1,7 @@
 """Attention, and the choice of kernels that makes a model differentiable twice."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +62,7 @@ class Attention(nn.Module):
         super().__init__()
         self.heads, self.kv_heads, self.causal = heads, kv_heads or heads, causal
         self.size = width // heads
+        self.attend: Callable[..., Tensor] = scaled_dot_product_attention  # a pack has its own
         self.qkv = nn.Linear(width, (heads + 2 * self.kv_heads) * self.size, bias=bias)
         self.out = nn.Linear(width, width, bias=bias)
         if dropout:
@@ -78,6 +79,6 @@ class Attention(nn.Module):
             q, k = rotate(q, table), rotate(k, table)
         if self.kv_heads < self.heads:  # repeated: not every fused kernel takes groups
             k, v = (each.repeat_interleave(self.heads // self.kv_heads, 1) for each in (k, v))
-        attended = scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        attended = self.attend(q, k, v, is_causal=self.causal)
         y: Tensor = self.out(attended.transpose(1, 2).reshape(rows, length, width))
         return self.dropout(y) if hasattr(self, "dropout") else y

@@ -1,7 +1,7 @@
 """Evaluation on the validation and test splits, without any effect on the training."""
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy.typing as npt
 import torch
@@ -20,6 +20,8 @@ from worker.trainer.metrics import Metrics
 from worker.trainer.metrics.metric_set import MetricSet
 from worker.trainer.step.losses import loss_denominator, partial_loss
 from worker.trainer.step.precision import Precision
+
+T = TypeVar("T", Tensor, float)
 
 
 def target_tensor(y: npt.NDArray[Any], loss: LossBase) -> Tensor:
@@ -148,7 +150,7 @@ class Validation:
                 outputs = model(x)  # (B, K), or (B, T, V)
                 loss, counted = loss + partial_loss(criterion, outputs, y, 1), counted + loss_denominator(criterion, y)
                 if self.classification:
-                    right += _count_correct(outputs, y)
+                    right += count_correct(outputs, y)
                 if measurement:
                     measurement.update(outputs, y)
         model.train(training)
@@ -156,9 +158,12 @@ class Validation:
         if self.classification:
             readings[f"{self.name}/accuracy"] = right / (len(self.x) * self.positions)
         if self.text_bytes:
-            bits = loss / counted * (len(self.x) * self.positions) / math.log(2)
-            readings[f"{self.name}/bits_per_byte"] = bits / self.text_bytes
+            readings[f"{self.name}/bits_per_byte"] = self.bits_per_byte(loss / counted)
         return readings | (measurement.compute(self.name) if measurement else {})
+
+    def bits_per_byte(self, loss: T) -> T:
+        """Return what a mean loss in nats is in bits per byte of the targets' text."""
+        return loss * (len(self.x) * self.positions) / math.log(2) / self.text_bytes
 
 
 class ObjectivePoint(Validation):
@@ -174,7 +179,7 @@ class ObjectivePoint(Validation):
         return {f"x/{i}": value for i, value in enumerate(point.clone())}
 
 
-def _count_correct(outputs: Tensor, y: Tensor) -> Tensor:
+def count_correct(outputs: Tensor, y: Tensor) -> Tensor:
     """Count correct predictions: by the largest logit, or by the sign of a single one.
 
     The class of a distribution is its most likely one.

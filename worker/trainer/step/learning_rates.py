@@ -69,6 +69,10 @@ class LearningRates:
             self._momentum(step)
         return lr
 
+    def rate_at(self, step: int, base: float) -> float:
+        """Return the rate of update `step` for the base rate `base`, as far as the evaluations so far decide it."""
+        return self._lowered(base) if self._uses_plateau(step) else self.spec.rate(step, base)
+
     def metrics(self, step: int) -> Metrics:
         """Return the rate of each group at step `step`: 0 while it is frozen."""
         return {f"lr/{own.label}": own.group["lr"] if step >= own.first else 0.0 for own in self.groups}

@@ -40,9 +40,13 @@ class StepPipeline:
         self.average = build_weight_average(spec, model, optimizers, batches.x)
         self.model, self.criterion, self.device = model, criterion, device
 
-    def measure(self, step: int, validation: Validation | None, training_part: Validation | None = None) -> Metrics:
+    def measured_so_far(self, step: int) -> Metrics:
+        """Return what evaluations record of the steps so far: the share that was clipped, and skipped updates."""
+        return self.clipping.share(step - self.precision.skipped) | self.precision.metrics()
+
+    def measure(self, validation: Validation | None, training_part: Validation | None = None) -> Metrics:
         """Return the metrics of an evaluation; of averaged weights on the validation part only."""
-        measured = self.clipping.share(step - self.precision.skipped) | self.precision.metrics()
+        measured: Metrics = {}
         if validation is not None:
             measured |= validation.measure(self.model, self.criterion)
             if self.average is not None:

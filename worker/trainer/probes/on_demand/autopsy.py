@@ -100,7 +100,8 @@ def repeat_steps(training: ProbedTraining, count: int) -> Iterator[int]:
     for step in range(training.step + 1, min(training.step + count, last) + 1):
         train_step(training, step)
         if training.rates.plateau is not None and (step % every == 0 or step == last):
-            measured = training.pipeline.measure(step, training.validation, training.training_part)
+            pipeline = training.pipeline
+            measured = pipeline.measured_so_far(step) | pipeline.measure(training.validation, training.training_part)
             training.rates.observe(step, measured)
         yield step
 
