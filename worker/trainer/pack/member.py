@@ -1,0 +1,118 @@
+"""One run of a pack: an ordinary training and session, whose plain steps are made with those of the others."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from service.errors import RunFailure
+from worker.protocol import Failed
+from worker.trainer.channel import SupervisorLink
+from worker.trainer.divergence_replay import replay_divergence
+from worker.trainer.failures import REUSABLE_AFTER, run_failure_of
+from worker.trainer.loop import Training, begin_training, evaluate, evaluation_due, make_step
+from worker.trainer.metrics import Metrics
+from worker.trainer.pack.randomness import MemberRandom
+from worker.trainer.pack.steps import Block
+from worker.trainer.recorder import HostRecorder, Readings
+from worker.trainer.session import End, Session
+
+
+class Member:
+    """A run between its start and its end; `ended` once the supervisor knows how it ended, or will after a replay."""
+
+    def __init__(self, session: Session, prepare_again: Callable[[], Training]) -> None:
+        """Take over the process's random state, which is that of the training after it was built and resumed."""
+        self.session, self.training, self.link = session, session.training, session.supervisor
+        self.prepare_again = prepare_again  # without probes, for the replay of a divergence
+        self.random = MemberRandom(self.training.device)
+        session.random_state = self.random.active
+        session.recorder = self.recorder = HostRecorder(self.training.step + 1, session.tolerated)
+        self.diverged: RunFailure | None = None
+        self.ended = False
+
+    def begin(self) -> None:
+        """Record what is known before the first step."""
+        with self.random.active():
+            end = self.session.begin()
+            if end is None:
+                begin_training(self.training)
+        self._end_by(end)
+
+    def plain_steps(self) -> int:
+        """Return how many steps can be made with others' before something is due; 0: the next one is its own."""
+        session, spec, step = self.session, self.training.spec, self.training.step
+        rules = session.policy.rules
+        every = [n for n in (spec.evaluation_every, rules.every_steps, rules.keep_every) if n is not None]
+        stops = [session.total, session.pause, *(step - step % n + n for n in every)]
+        return min(*(stop for stop in stops if stop > step), self.training.probes.next_step - 1) - step
+
+    def make_own_step(self) -> None:
+        """Make an ordinary step."""
+        with self.random.active():
+            step = make_step(self.training, self.training.step + 1)
+        self.recorder.record(step)
+        self._end_by(self.session.after_step(step.step, step.metrics))
+
+    def add_block(self, block: Block, slot: int, measured: Metrics | None) -> None:
+        """Record the steps of a block, which end at an evaluation if it was `measured`."""
+        count, step = len(block.losses), self.training.step
+        first = step - count + 1
+        losses, rates = block.losses[:, slot], block.rates[:, slot]
+        readings = self._readings(block, slot, first)
+        metrics: Metrics = {}
+        self.training.pipeline.stopping.after_step(step, metrics)  # a limit of seconds
+        if measured is not None and np.isfinite(losses).all() and evaluation_due(self.training):
+            metrics = evaluate(self.training, step, float(losses[-1]), measured)
+        if metrics:
+            own = readings.pop()[1] if readings else {}
+            readings.append((step, own | metrics))
+        self.recorder.record_block(first, losses, rates, readings)
+        self._end_by(self.session.after_step(step, metrics or None))
+
+    def _readings(self, block: Block, slot: int, first: int) -> Readings:
+        """Return the values that each step records beside loss and rate."""
+        columns = [] if block.norms is None else [("grad_norm", block.norms[:, slot])]
+        labels = [f"lr/{own.label}" for own in self.training.rates.groups]
+        columns += [(label, rates[:, slot]) for label, rates in zip(labels, block.groups, strict=False)]
+        if not columns:
+            return []
+        names, values = zip(*columns, strict=True)
+        rows = np.stack(values, 1).tolist()
+        return [(first + at, dict(zip(names, row, strict=True))) for at, row in enumerate(rows)]
+
+    def _end_by(self, end: End | None) -> None:
+        self.end = end
+
+    def finish(self, may_diagnose: bool) -> None:
+        """Save and report the end."""
+        assert self.end is not None
+        self.link.send(self.session.finish(*self.end, may_diagnose=may_diagnose))
+        self.ended = True
+
+    def guard(self, act: Callable[[], None]) -> None:
+        """Let this run alone fail; raise `RunFailure` where the trainer cannot be used any more."""
+        try:
+            act()
+        except Exception as error:
+            failure = run_failure_of(error, self.training.step)
+            self.session.finish_failed()
+            if failure.kind not in REUSABLE_AFTER:
+                raise failure from error
+            self.ended = True
+            if failure.kind == "diverged" and self.session.request.autopsy_s > 0:
+                self.diverged = failure  # replayed once nobody waits
+            else:
+                report(self.link, failure)
+
+    def replay(self) -> None:
+        """Look for the cause of a divergence, and report the failure."""
+        if (failure := self.diverged) is not None:
+            limit_s = self.session.request.autopsy_s
+            replay_divergence(self.prepare_again, self.session.history(), failure, limit_s, self.link)
+            report(self.link, failure)
+
+
+def report(link: SupervisorLink, failure: RunFailure) -> None:
+    """Tell the supervisor that a run has failed, and that the trainer goes on."""
+    kind, detail, step, evidence = failure.kind, failure.detail, failure.step, failure.evidence
+    link.send(Failed(kind=kind, detail=detail, step=step, evidence=evidence, trainer_usable=True))

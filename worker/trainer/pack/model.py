@@ -1,0 +1,126 @@
+"""The model and the loss of every member as one function of stacked weights, by `torch.func.vmap`.
+
+vmap turns an affine layer into a batched product, and a convolution into a grouped one.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.modules.batchnorm import _NormBase
+
+from worker.trainer.models.attention import Attention
+from worker.trainer.models.objectives import Objective
+from worker.trainer.pack.attention import attend
+from worker.trainer.pack.batches import PackedBatch
+from worker.trainer.pack.randomness import MemberDropout, MemberRandom
+from worker.trainer.pack.stack import Stack
+
+Named = Mapping[str, Tensor]
+
+
+class StackedModel:
+    """The models of R members, which have the same modules; their buffers that change are stacked."""
+
+    def __init__(
+        self, models: Sequence[nn.Module], criteria: Sequence[nn.Module], random: Sequence[MemberRandom]
+    ) -> None:
+        self.skeleton = copy.deepcopy(models[0]).requires_grad_(requires_grad=False)
+        self.models, self.random, self.criteria = list(models), list(random), list(criteria)
+        self._changing = changing_buffers(models[0])
+        stacked = [[dict(each.named_buffers())[name] for name in self._changing] for each in models]
+        self._buffers = {kind: _stack_of(stacked, kind) for kind in {b.dtype for b in stacked[0]}}
+        self._fixed = {name: each for name, each in models[0].named_buffers() if name not in self._changing}
+        self._noises = [each.noise if isinstance(each, Objective) else 0.0 for each in models]
+        self._adapt()
+
+    def _adapt(self) -> None:
+        """Give the skeleton the members' random states and rates."""
+        if isinstance(self.skeleton, Objective):
+            self.skeleton.noise = 0.0
+        for path, module in list(self.skeleton.named_modules()):
+            if isinstance(module, nn.Dropout | MemberDropout):
+                rates = [rate_of(model.get_submodule(path)) for model in self.models]
+                parent, _, name = path.rpartition(".")
+                setattr(self.skeleton.get_submodule(parent), name, MemberDropout(rates, self.random))
+            elif isinstance(module, Attention):
+                module.attend = attend
+        smoothing = [getattr(each, "label_smoothing", 0.0) for each in self.criteria]
+        self._losses = _loss_terms(self.criteria[0], smoothing)
+
+    def keep(self, slots: Sequence[int]) -> None:
+        """Keep the members in these slots."""
+        self.models = [self.models[slot] for slot in slots]
+        self.random = [self.random[slot] for slot in slots]
+        self.criteria = [self.criteria[slot] for slot in slots]
+        for stack in self._buffers.values():
+            stack.keep(slots)
+        self._noises = [self._noises[slot] for slot in slots]
+        self._adapt()
+
+    def outputs(self, weights: Named, batch: PackedBatch, training: bool) -> Tensor:
+        """Return the outputs (R, B, ...) with weights (R, ...)."""
+        self.skeleton.train(training)
+        rows = None if batch.shared else 0
+        return vmap(self._outputs, in_dims=(0, 0, rows))(dict(weights), self._statistics(), batch.x)
+
+    def losses(self, weights: Named, batch: PackedBatch) -> Tensor:
+        """Return each member's mean loss (R,) in training mode."""
+        outputs = self.outputs(weights, batch, training=True)
+        loss = self.loss_of(outputs, batch)
+        return loss + self._noise(weights) if any(self._noises) else loss
+
+    def loss_of(self, outputs: Tensor, batch: PackedBatch) -> Tensor:
+        """Return each member's loss (R,) of outputs (R, B, ...)."""
+        rows = None if batch.shared else 0
+        terms = [vmap(criterion, in_dims=(0, rows))(outputs, batch.y) * share for criterion, share in self._losses]
+        found: Tensor = sum(terms[1:], terms[0])
+        return found
+
+    def _outputs(self, weights: Named, statistics: Named, x: Tensor) -> Tensor:
+        return functional_call(self.skeleton, {**weights, **statistics, **self._fixed}, (x,))  # type: ignore[no-any-return]
+
+    def _statistics(self) -> dict[str, Tensor]:
+        by_type = {kind: iter(stack.parts()) for kind, stack in self._buffers.items()}
+        own = dict(self.models[0].named_buffers())
+        return {name: next(by_type[own[name].dtype]) for name in self._changing}
+
+    def _noise(self, weights: Named) -> Tensor:
+        """Return a term (R,) of value 0 whose gradient is each objective's noise."""
+        x = weights["x"]
+        noise = torch.zeros_like(x, requires_grad=False)
+        for row, size, random in zip(noise, self._noises, self.random, strict=True):
+            if size:
+                row.copy_(torch.randn(row.shape, generator=random.generator, device=row.device) * size)
+        return (noise * (x - x.detach())).sum(1)
+
+
+def rate_of(dropout: nn.Module) -> float:
+    """Return the rate of a member's own dropout."""
+    assert isinstance(dropout, nn.Dropout)
+    return dropout.p
+
+
+def changing_buffers(model: nn.Module) -> list[str]:
+    """Return the names of the buffers that a forward pass changes: running statistics."""
+    layers = [(path, each) for path, each in model.named_modules() if isinstance(each, _NormBase)]
+    return [
+        f"{path}.{name}" if path else name for path, each in layers for name, _ in each.named_buffers(recurse=False)
+    ]
+
+
+def _stack_of(members: Sequence[Sequence[Tensor]], kind: torch.dtype) -> Stack:
+    return Stack([[each for each in own if each.dtype == kind] for own in members])
+
+
+def _loss_terms(criterion: nn.Module, smoothing: Sequence[float]) -> list[tuple[Callable[..., Tensor], Tensor | float]]:
+    """Return losses and the share (R,) of each in the members' losses, which are linear in label smoothing."""
+    if len(set(smoothing)) == 1:
+        return [(criterion, 1.0)]
+    sharp, even = copy.deepcopy(criterion), copy.deepcopy(criterion)
+    for each, smoothed in ((sharp, 0.0), (even, 1.0)):
+        vars(each)["label_smoothing"] = smoothed
+    share = torch.tensor(smoothing)
+    return [(sharp, 1 - share), (even, share)]

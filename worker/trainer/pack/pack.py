@@ -1,0 +1,113 @@
+"""Members at the same step: blocks of plain steps of all of them, and own steps where something is due."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from worker.protocol import DeviceUsage
+from worker.trainer.environment import usage
+from worker.trainer.pack.evaluation import evaluate_members
+from worker.trainer.pack.member import Member
+from worker.trainer.pack.packable import cannot_pack
+from worker.trainer.pack.steps import PackedSteps
+from worker.trainer.session import USAGE_PERIOD_S
+
+BLOCK_S = 0.1  # seconds of a block at most, after which stop requests are looked at
+FIRST_BLOCK = 8  # steps, which are timed
+FROZEN_SHARE = 1 / 8  # of the slots that compute for nobody, before the others move together
+SLOWEST_FLUSH_S = 1.0
+FLUSHED_AT_ONCE = 16  # members; more are flushed less often
+DIAGNOSIS_SHARE, DIAGNOSIS_S = 0.1, 5.0  # of the time of the pack, and at least: for all its members
+
+
+class Pack:
+    """Trains members that are at the same step until each has ended; members that end free their slots."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = list(members)
+        self.slots: list[Member] = []  # of the packed steps, ended ones too
+        self.steps: PackedSteps | None = None
+        self.packable = len(members) > 1 and not any(cannot_pack(each.training) for each in members)
+        self._step_s = 0.0
+        self._began = self._flushed = self._used = time.monotonic()
+        self._diagnosed_s = 0.0
+
+    def begin(self) -> None:
+        """Record what is known before the first step."""
+        self._each(Member.begin)
+
+    def advance(self) -> None:
+        """Make some steps of all members: a block of plain ones, or the next one of each alone."""
+        count = min(each.plain_steps() for each in self.members) if self.steps else 0
+        if self.steps and count > 0:
+            self._make_block(self.steps, min(count, self._most_steps()))
+        else:
+            self._each(Member.make_own_step)
+            self._stack()
+        self._flush()
+
+    def _stack(self) -> None:
+        """Stack the members once each has made a step, so that its optimizer's state exists."""
+        if self.packable and self.steps is None and self.members:
+            self.slots = list(self.members)
+            self.steps = PackedSteps([each.training for each in self.slots], [each.random for each in self.slots])
+
+    def _most_steps(self) -> int:
+        return FIRST_BLOCK if not self._step_s else max(1, int(BLOCK_S / self._step_s))
+
+    def _make_block(self, steps: PackedSteps, count: int) -> None:
+        began = time.monotonic()
+        block = steps.run(count)
+        self._step_s = (time.monotonic() - began) / count
+        due = self._evaluation_due()
+        measured = evaluate_members(steps) if due else [None] * len(self.slots)
+        for slot, (member, metrics) in enumerate(zip(self.slots, measured, strict=True)):
+            if not member.ended:
+                member.guard(partial(member.add_block, block, slot, metrics))
+        self._remove_ended()
+
+    def _evaluation_due(self) -> bool:
+        """Whether an ordinary step would have evaluated any of the members."""
+        trainings = [each.training for each in self.members]
+        return any(
+            each.step % each.spec.evaluation_every == 0 or each.step == each.spec.total_steps for each in trainings
+        )
+
+    def _each(self, act: Callable[[Member], None]) -> None:
+        for member in self.members:
+            member.guard(partial(act, member))
+        self._remove_ended()
+
+    def _remove_ended(self) -> None:
+        """Finish the members that have made their last step, and move the others together where it pays."""
+        for member in self.members:
+            if not member.ended and member.end is not None:
+                self._finish(member)
+        self.members = [each for each in self.members if not each.ended]
+        if self.steps and self.members and 1 - len(self.members) / len(self.slots) > FROZEN_SHARE:
+            self.steps.keep([slot for slot, each in enumerate(self.slots) if not each.ended])
+            self.slots = list(self.members)
+
+    def _finish(self, member: Member) -> None:
+        """Finish a member; what is trained beside those that learned little has a limit for the whole pack."""
+        began = time.monotonic()
+        limit = max(DIAGNOSIS_S, DIAGNOSIS_SHARE * (began - self._began))
+        member.guard(partial(member.finish, self._diagnosed_s < limit))
+        spent = time.monotonic() - began
+        self._diagnosed_s += spent if spent > 1.0 else 0.0
+
+    def _flush(self) -> None:
+        """Send the members' points now and then."""
+        if not self.members:
+            return
+        now, first = time.monotonic(), self.members[0].session
+        every = first.request.flush_s * max(1.0, len(self.members) / FLUSHED_AT_ONCE)
+        if now - self._flushed < min(every, SLOWEST_FLUSH_S):
+            return
+        self._flushed = now
+        for member in self.members:
+            member.session.flush()
+        if first.training.device.type == "cuda" and now - self._used >= USAGE_PERIOD_S:
+            self._used = now
+            for member in self.members:
+                member.link.send(DeviceUsage(values=usage(first.training.device)))

@@ -1,0 +1,115 @@
+"""Plain steps of every member at once: forward, backward and update of stacked weights, a block of steps at a time."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from worker.trainer.loop import Training
+from worker.trainer.pack.batches import PackedBatches
+from worker.trainer.pack.clipping import PackedClipping
+from worker.trainer.pack.model import StackedModel
+from worker.trainer.pack.randomness import MemberRandom
+from worker.trainer.pack.rates import RateTables, Table
+from worker.trainer.pack.stack import Stack
+from worker.trainer.pack.update import StackedGroup
+
+
+class Block(NamedTuple):
+    """What K steps of R members recorded; (K, R) each."""
+
+    losses: Table
+    rates: Table  # of /optimizer/lr
+    groups: list[Table]  # rates of the parameter groups, where they differ
+    norms: Table | None  # of the gradients before clipping
+
+
+class Keeps(Protocol):
+    """What has a slot for each member."""
+
+    def keep(self, slots: Sequence[int]) -> None:
+        """Keep the members in these slots, in this order."""
+
+
+class PackedSteps:
+    """R trainings at the same step, each of which has made at least one; their tensors are views of stacked ones."""
+
+    def __init__(self, trainings: Sequence[Training], random: Sequence[MemberRandom]) -> None:
+        self.trainings = list(trainings)
+        first = trainings[0]
+        self.groups = [
+            StackedGroup([each.rates.groups[at].optimizer for each in trainings], own.at)
+            for at, own in enumerate(first.rates.groups)
+        ]
+        names = {id(p): name for name, p in first.model.named_parameters()}
+        self.names = [[names.pop(id(p)) for p in group.groups[0]["params"]] for group in self.groups]
+        self.frozen = [*names.values()]  # parameters without optimizer
+        kept = [[dict(each.model.named_parameters())[name] for name in self.frozen] for each in trainings]
+        self.constants = Stack(kept) if self.frozen else None
+        self.model = StackedModel([each.model for each in trainings], [each.criterion for each in trainings], random)
+        self.clipping = PackedClipping([each.pipeline.clipping for each in trainings])
+        self._gather()
+
+    def _gather(self) -> None:
+        """Take what is looked up anew when members leave."""
+        self.batches = PackedBatches([each.batches for each in self.trainings])
+        self.rates = RateTables([each.spec for each in self.trainings], [each.rates for each in self.trainings])
+        self._gradients = [torch.empty_like(group.parameters.flat) for group in self.groups]
+
+    def keep(self, slots: Sequence[int]) -> None:
+        """Keep the trainings in these slots, in this order."""
+        self.trainings = [self.trainings[slot] for slot in slots]
+        parts: list[Keeps] = [*self.groups, self.model, self.clipping]
+        for part in parts + ([self.constants] if self.constants else []):
+            part.keep(slots)
+        self._gather()
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the weights (R, ...) by name."""
+        found = {name: each for at, group in enumerate(self.groups) for name, each in self._named(at, group)}
+        constants = self.constants.parts() if self.constants else []
+        return found | dict(zip(self.frozen, constants, strict=True))
+
+    def _named(self, at: int, group: StackedGroup) -> Iterable[tuple[str, Tensor]]:
+        return zip(self.names[at], group.parameters.parts(), strict=True)
+
+    def run(self, count: int) -> Block:
+        """Make the next `count` steps, all of them plain."""
+        first = self.trainings[0].step + 1
+        updates = range(first, first + count)
+        rates = [self.rates.of_group(updates, at) for at in range(len(self.groups))]
+        plans = [
+            group.plan(own, self.rates.momenta(updates, at))
+            for at, (group, own) in enumerate(zip(self.groups, rates, strict=True))
+        ]
+        losses, norms = [], []
+        for step, numbers in zip(updates, zip(*plans, strict=True), strict=True):
+            losses.append(self._compute(step))
+            norms.append(self.clipping.apply(self._gradients))
+            for group, g, own in zip(self.groups, self._gradients, numbers, strict=True):
+                group.update(g, own)
+        for group in self.groups:
+            group.count(count)
+        for training in self.trainings:
+            training.step += count
+            training.rates.apply(training.step)
+        differing = rates if self.trainings[0].rates.differ else []
+        return Block(
+            _table(losses), self.rates.recorded(updates), differing, _table(norms) if norms[0] is not None else None
+        )
+
+    def _compute(self, step: int) -> Tensor:
+        """Fill the gradients of update `step`; return the losses (R,)."""
+        weights = {name: each.detach() for name, each in self.weights().items()}
+        learning = [[weights[name].requires_grad_() for name in names] for names in self.names]
+        losses = self.model.losses(weights, self.batches.batch(step))
+        found = iter(torch.autograd.grad(losses.sum(), [each for own in learning for each in own]))
+        for own, whole in zip(learning, self._gradients, strict=True):
+            torch.cat([next(found).reshape(len(whole), -1) for _ in own], 1, out=whole)
+        return losses.detach()
+
+
+def _table(rows: Sequence[Tensor | None]) -> Table:
+    """Return numbers of R members at each of K steps as (K, R) on the host."""
+    return torch.stack([row for row in rows if row is not None]).double().cpu().numpy()
