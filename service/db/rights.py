@@ -195,7 +195,7 @@ ROLES: dict[str, Rights] = {
                 *("crash_count", "lost_count", "failure", "queued_at", "not_before", "started_at", "finished_at"),
                 *("device_count", "device_worker", "trained_s", "memory_bytes", "yields_to"),
             ),
-            "attempt": ("cut_step", "environment", "ended_at", "ending", "detail"),
+            "attempt": ("cut_step", "environment", "pack_runs", "ended_at", "ending", "detail"),
             "series": (
                 *("n", "first_step", "last_step", "last", "min", "min_step", "max", "max_step", "nonfinite"),
                 *("final", "final_from"),

@@ -103,6 +103,7 @@ ALLOWED = [
     ("saddle_api", "SET LOCAL ROLE saddle_keymaker; UPDATE api_key SET revoked_at = clock_timestamp()"),
     ("saddle_api", "SET LOCAL ROLE saddle_doorkeeper; UPDATE session SET ended_at = clock_timestamp()"),
     ("saddle_worker", "UPDATE run SET beat = beat + 1"),
+    ("saddle_worker", "UPDATE attempt SET pack_runs = 2"),
     *((role, "SELECT version_num FROM alembic_version") for role in LOGINS),
 ]
 Login = Callable[[str], psycopg.Connection[tuple[object, ...]]]

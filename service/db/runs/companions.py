@@ -9,6 +9,8 @@ from sqlalchemy import Connection, text
 
 from service.db.runs.claims import MAY_PACK, Claim, continue_run, find_held, to_claim
 
+MOST = 256  # runs of a pack, which settings allow
+WAITS = f"""r.state = 'queued' AND r.pack_key = :pack_key AND {MAY_PACK} AND r.not_before <= clock_timestamp()"""
 CLAIM = text(
     f"""
     WITH first AS (
@@ -19,12 +21,19 @@ CLAIM = text(
         FROM quota_use q JOIN first f ON q.project_id = f.project_id
             AND (q.member_id IS NULL OR q.member_id = f.owner_id)
         WHERE q.running_limit IS NOT NULL),
+    idle AS (
+        SELECT count(*) AS workers FROM worker w JOIN first f ON f.pool = w.pool AND f.worker <> w.name
+        WHERE w.state = 'idle' AND w.beat_at > clock_timestamp() - interval '1 minute'),
+    waiting AS (
+        SELECT count(*) AS runs FROM (
+            SELECT FROM run r JOIN first f USING (pool, needs, project_id, owner_id) WHERE {WAITS}
+            LIMIT {MOST} * ((SELECT workers FROM idle) + 1)) w),
     locked AS MATERIALIZED (
-        SELECT r.id, r.rank_at FROM run r JOIN first f USING (pool, needs, project_id, owner_id)
-        WHERE r.state = 'queued' AND r.pack_key = :pack_key AND {MAY_PACK}
-            AND r.not_before <= clock_timestamp()
+        SELECT r.id, r.rank_at FROM run r JOIN first f USING (pool, needs, project_id, owner_id) WHERE {WAITS}
         ORDER BY r.rank_at, r.id FOR UPDATE OF r SKIP LOCKED
-        LIMIT greatest(0, least(cardinality(cast(:leases AS text[])), (SELECT runs FROM room)))),
+        LIMIT greatest(0, least(cardinality(cast(:leases AS text[])), (SELECT runs FROM room),
+            -- of the waiting runs and the first: those of other idle workers are theirs
+            ceil(((SELECT runs FROM waiting) + 1.0) / ((SELECT workers FROM idle) + 1)) - 1))),
     chosen AS (
         SELECT l.id, given.lease, place
         FROM (SELECT id, row_number() OVER (ORDER BY rank_at, id) AS place FROM locked) l
@@ -58,6 +67,8 @@ SHARE = text(
 
 def claim(connection: Connection, first: Claim, leases: Sequence[str], again: bool = False) -> list[Claim]:
     """Claim companions of the run that was just claimed, at most one for each lease and what the quotas leave.
+
+    Idle workers of the pool get an equal share of those that wait.
 
     `again` with the same leases returns those that they already hold, if any.
     """

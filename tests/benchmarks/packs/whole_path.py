@@ -1,6 +1,6 @@
 """Runs through the whole of Saddle, as packs and alone: `python -m tests.benchmarks.packs.whole_path`.
 
-Real processes and a real Postgres. So many rates are posted, each as an experiment; measured is the time from the first
+Real processes and a real Postgres. An experiment of so many seeds is posted; measured is the time from the first
 claim to the last row of the last run, with `pack: auto` and `pack: never`, and what the supervisor and Postgres
 take of a core meanwhile.
 """
@@ -9,7 +9,6 @@ import argparse
 import time
 from typing import Any
 
-import numpy as np
 import psutil
 
 from tests.harness.product import Product, install_product
@@ -25,28 +24,16 @@ SPEC: dict[str, Any] = {
 }
 SPAN = """
     SELECT count(*) FILTER (WHERE state = 'succeeded'), count(*), extract(epoch FROM max(finished_at) - min(started_at))
-    FROM run WHERE experiment_id = ANY(%s)
+    FROM run WHERE experiment_id = %s
 """
-
-
-def sweep(product: Product, runs: int, pack: str, batch: int, steps: int) -> list[str]:
-    """Post a run for each rate, in as many experiments; the first waits until all are posted."""
-    rates = np.geomspace(1e-3, 0.5, runs)
-    product.sql("UPDATE worker SET drain_since = clock_timestamp()")
-    made = []
-    for rate in rates:
-        optimizer = SPEC["optimizer"] | {"lr": float(rate)}
-        spec = SPEC | {"optimizer": optimizer, "batch_size": batch, "steps": steps, "pack": pack}
-        made.append(product.post("/v1/experiments", spec)["id"])
-    product.sql("UPDATE worker SET drain_since = NULL")
-    return made
 
 
 def measure(product: Product, runs: int, pack: str, batch: int, steps: int) -> tuple[float, float]:
     """Return the seconds from the first claim to the last row, and the share of a core beside the training."""
     watched = beside(product)
-    made = sweep(product, runs, pack, batch, steps)
-    until(lambda: product.sql("SELECT 1 FROM run WHERE state = 'running'"), 60)
+    spec = SPEC | {"restarts": runs, "batch_size": batch, "steps": steps, "pack": pack}
+    made = product.post("/v1/experiments", spec)["id"]
+    until(lambda: product.sql("SELECT 1 FROM run WHERE experiment_id = %s AND started_at IS NOT NULL", made), 60)
     began, before = time.monotonic(), cpu_s(watched)
     until(lambda: ended(product, made), 1800, 0.1)
     share = (cpu_s(watched) - before) / (time.monotonic() - began)
@@ -55,8 +42,8 @@ def measure(product: Product, runs: int, pack: str, batch: int, steps: int) -> t
     return float(seconds), share
 
 
-def ended(product: Product, made: list[str]) -> bool:
-    statement = "SELECT 1 FROM run WHERE experiment_id = ANY(%s) AND finished_at IS NULL LIMIT 1"
+def ended(product: Product, made: str) -> bool:
+    statement = "SELECT 1 FROM run WHERE experiment_id = %s AND finished_at IS NULL LIMIT 1"
     return not product.sql(statement, made)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from service.db.access import quotas
 from service.db.access.principal import Principal
 from service.db.experiments import experiments
-from service.db.runs import claims, companions, derived_runs, endings, leases, reaper, turns
+from service.db.runs import claims, companions, derived_runs, endings, leases, reaper, turns, workers
 from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.lifecycle import State
@@ -81,6 +81,18 @@ def test_as_many_are_claimed_as_there_are_leases(engine: Engine, principal: Prin
     assert ids(take(engine, new_leases(3))) == made[4:]
     shared = sql(engine, "SELECT pack_runs FROM attempt ORDER BY run_id")
     assert sorted(each["pack_runs"] for each in shared) == [1, 1, 3, 3, 3]
+
+
+def test_idle_workers_get_their_share(engine: Engine, principal: Principal) -> None:
+    submit(engine, principal, 10)
+    with transaction(engine) as connection:
+        for name, pool, state in (("w2", "cpu", "idle"), ("w3", "cpu", "busy"), ("w4", "other", "idle")):
+            workers.announce(connection, name, pool, "host", 1, "1", {})
+            workers.beat(connection, name, state)
+    assert len(take(engine, new_leases(16))) == 5
+    with transaction(engine) as connection:
+        workers.beat(connection, "w2", "busy")
+    assert len(take(engine, new_leases(16))) == 5
 
 
 def test_a_claim_whose_answer_was_lost_is_found_again_by_its_leases(engine: Engine, principal: Principal) -> None:
