@@ -4,6 +4,7 @@ A flush holds all points of the steps since the flush before, of every series: s
 A chunk never spans a checkpoint that a later attempt may start from: so a cut drops whole chunks.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -165,7 +166,11 @@ def compact(connection: Connection, run_id: str, attempt: int, upto: int) -> Non
         connection.execute(metric_chunk.delete().where(group))
         row = {"run_id": run_id, "attempt": attempt, "series_id": series_id, **merge(parts).__dict__}
         connection.execute(insert(metric_chunk).values(row))
-    rollups.build(connection, run_id, attempt, upto, settled=MERGED_POINTS)
+    points = Counter[int]()
+    for piece in found:
+        points[piece.series_id] += piece.n
+    if any(n >= MERGED_POINTS for n in points.values()):  # else no chunk is joined for good that was not before
+        rollups.build(connection, run_id, attempt, upto, settled=MERGED_POINTS)
 
 
 def _small_neighbours(sizes: Sequence[tuple[int, int, int]]) -> list[tuple[int, list[int]]]:

@@ -191,7 +191,8 @@ def save_checkpoint(
     run = {"run_id": claim.run_id}
     if connection.execute(SAVE, run | {"attempt": claim.attempt} | saved.__dict__).rowcount == 0:
         return desired, list(connection.execute(RETIRED, run).scalars())  # committed before, but the answer was lost
-    flush(connection, claim, chunks)
+    if chunks:
+        flush(connection, claim, chunks)
     connection.execute(ADVANCE_CHECKPOINT, run | {"step": saved.step})
     retired = list(
         connection.execute(RETIRE, run | {"kept": CHECKPOINTS_KEPT, "keep_every": _keep_every(claim)}).scalars()

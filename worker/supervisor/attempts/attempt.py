@@ -8,7 +8,6 @@ import time
 from typing import Any, Protocol
 
 from service.db.runs.claims import Claim
-from service.db.session import Engine
 from service.lifecycle import DesiredState
 from service.settings import Settings
 from service.storage.factory import open_store, open_uploads
@@ -44,7 +43,6 @@ class Group(Protocol):
     """The interface of the attempts of one trainer to each of them."""
 
     settings: Settings
-    engine: Engine
 
     @property
     def draining(self) -> bool:
@@ -71,7 +69,7 @@ class Attempt:
         self.writes = AttemptWrites(claim, self.log)
         stores, cache = (open_store(settings), open_uploads(settings)), settings.checkpoint_cache.resolve()
         self.transfer = FileTransfer(*stores, cache, claim.lease, group.put_back)
-        self.progress = ProgressWriter(claim, self.writes, self.pending, self.transfer, group.engine)
+        self.progress = ProgressWriter(claim, self.writes, self.pending, self.transfer)
         self.endings = EndingWriter(claim, self.progress, self.deadlines, group.raised_memory, size)
         self.failing: Failing | None = None  # a failure whose cause the trainer is looking for, or of the trainer
         self._ending: LongSpan | None = None

@@ -10,7 +10,7 @@ from service.db.session import Connection
 from service.lifecycle import FailureClass, State, failure_class
 from worker.protocol import Outcome
 from worker.supervisor.attempts.deadlines import Deadlines
-from worker.supervisor.attempts.progress import ProgressWriter
+from worker.supervisor.attempts.progress import NO_POINTS, ProgressWriter
 from worker.supervisor.attempts.writes import ignore
 
 NOTHING: Mapping[str, float] = {}
@@ -41,19 +41,21 @@ class EndingWriter:
 
     def end(self, outcome: Outcome, note: str | None, memory: Mapping[str, float] = NOTHING) -> None:
         """End an attempt whose trainer stopped normally; `memory` is its peak."""
+        self.progress.flush_points()
         self.memory = memory
         if self.out_of_time and outcome not in ("succeeded", "cancelled"):
             self._fail_at_time_limit()
         elif outcome == "drained":
             self._requeue(note)
         elif outcome == "yielded":
-            claim, chunks = self.claim, self.pending.take()
-            self._write(lambda c: endings.make_way(c, claim, chunks))
+            claim = self.claim
+            self._write(lambda c: endings.make_way(c, claim, NO_POINTS))
         else:
             self._finish(STATES[outcome], detail=note)
 
     def end_killed(self) -> None:
         """End an attempt whose trainer was killed because it did not stop, as if it had stopped."""
+        self.progress.flush_points()
         requested, detail = self.deadlines.requested, f"killed: it did not obey within {self.deadlines.grace_s:g} s"
         if requested == "cancel":
             self._finish(State.CANCELLED, detail=detail)
@@ -66,6 +68,7 @@ class EndingWriter:
 
     def fail(self, kind: str, detail: str, evidence: dict[str, Any]) -> None:
         """End an attempt whose trainer reported a failure, died, or was killed because it hung."""
+        self.progress.flush_points()
         claim = self.claim
         if kind == "checkpoint_damaged" and claim.checkpoint is not None:
             folder = claim.checkpoint.folder
@@ -74,15 +77,16 @@ class EndingWriter:
         if failure_class(kind) is FailureClass.PERMANENT:
             self._finish(State.FAILED, {"code": kind, "detail": detail, "evidence": evidence})
             return
-        chunks = self.pending.take()
         if kind == "device_failed":
-            self._write_failure(lambda c: endings.record_device_failure(c, claim, detail, evidence, chunks))
+            self._write_failure(lambda c: endings.record_device_failure(c, claim, detail, evidence, NO_POINTS))
         elif kind != "cuda_oom":
-            self._write_failure(lambda c: endings.record_crash(c, claim, kind, detail, evidence, chunks))
+            self._write_failure(lambda c: endings.record_crash(c, claim, kind, detail, evidence, NO_POINTS))
         elif (memory_bytes := self.raised_memory()) is not None:
-            self._write_failure(lambda c: endings.record_shared_oom(c, claim, chunks, detail, evidence, memory_bytes))
+            self._write_failure(
+                lambda c: endings.record_shared_oom(c, claim, NO_POINTS, detail, evidence, memory_bytes)
+            )
         else:
-            self._write_failure(lambda c: endings.record_cuda_oom(c, claim, chunks, detail, evidence))
+            self._write_failure(lambda c: endings.record_cuda_oom(c, claim, NO_POINTS, detail, evidence))
 
     def _write_failure(self, end: Callable[[Connection], State]) -> None:
         self.writes.add_end(end, self._log_state)
@@ -102,13 +106,13 @@ class EndingWriter:
         self.writes.add_end(write, then)
 
     def _finish(self, state: State, failure: dict[str, Any] | None = None, detail: str | None = None) -> None:
-        claim, chunks = self.claim, self.pending.take()
+        claim = self.claim
         then = self._log_state if state is State.FAILED else ignore
-        self._write(lambda c: endings.finish(c, claim, state, chunks, failure, detail), then)
+        self._write(lambda c: endings.finish(c, claim, state, NO_POINTS, failure, detail), then)
 
     def _requeue(self, detail: str | None) -> None:
-        claim, chunks = self.claim, self.pending.take()
-        self._write(lambda c: endings.requeue(c, claim, chunks, detail))
+        claim = self.claim
+        self._write(lambda c: endings.requeue(c, claim, NO_POINTS, detail))
 
     def _fail_at_time_limit(self) -> None:
         seconds = round(self.claim.trained_s + (time.monotonic() - self.deadlines.since) / self.size, 1)

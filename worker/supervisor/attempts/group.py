@@ -3,37 +3,32 @@
 Each frame goes to the attempt that it is about. What all of them have to write is committed together.
 """
 
+import contextlib
 import queue
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
-from typing import Any, Protocol
 
 from service.db.runs.claims import Claim
-from service.db.session import Connection, Engine
+from service.db.session import Connection
 from service.errors import Unavailable
 from service.lifecycle import DesiredState
-from service.settings import Settings
-from worker.device_errors import explain
 from worker.protocol import (
     OUTCOMES,
     Checkpoint,
     Died,
     Ended,
     Failed,
-    Failing,
     Frame,
     PackRequest,
     Stop,
     StopRequest,
 )
 from worker.supervisor.attempts.attempt import Attempt
+from worker.supervisor.attempts.trainer_failures import TrainerFailures, WorkerContext
 from worker.supervisor.attempts.writes import GroupWriter
-from worker.supervisor.causes import assertion_evidence, output_evidence, with_cause
-from worker.supervisor.device_check import TrainerStarter, is_device_broken
+from worker.supervisor.cleanup import remove_orphans
 from worker.supervisor.output import SharedLog
-from worker.supervisor.presence import Presence
 from worker.supervisor.trainer_process import TrainerProcess
 
 SPARE_AFTER_S = 2.0  # after the first step; shorter runs need no spare trainer
@@ -41,33 +36,6 @@ MAX_PENDING_POINTS = 100_000  # flush beyond this even if more frames wait
 FLUSH_PER_RUN_S = 0.02  # seconds between two flushes of a pack, for each of its runs
 MAX_FLUSH_S = 1.0
 TAKE_S = 0.1  # longest time to take frames that wait before the next write
-
-
-class WorkerContext(TrainerStarter, Protocol):
-    """The interface of a worker to its attempts."""
-
-    settings: Settings
-    engine: Engine
-    presence: Presence
-
-    @property
-    def draining_s(self) -> float | None:
-        """Seconds since the worker was asked to stop; None if it was not."""
-
-    def note_contact(self) -> None:
-        """Record that Postgres has just answered."""
-
-    def warm_spare(self) -> None:
-        """Start a spare trainer, in case this one dies."""
-
-    def discard(self, trainer: TrainerProcess) -> None:
-        """Kill this trainer."""
-
-    def raised_memory(self) -> int | None:
-        """Return the bytes that the run reserves next if it ran out of memory beside another; None if it was alone."""
-
-    def stop_unhealthy(self, why: str) -> None:
-        """Claim no more runs, because the device is broken."""
 
 
 class AttemptGroup:
@@ -83,7 +51,7 @@ class AttemptGroup:
         self._begun, self._is_pack = False, False  # the trainer has its request; that is one for several runs
         self._is_preempted = False  # one was asked to make way, so all do
         self._training: set[str] = set()  # leases of the runs of the request whose end the trainer has not reported
-        self._device: tuple[bool, dict[str, Any]] | None = None  # whether it is broken, once that was checked
+        self.failures = TrainerFailures(self)
 
     @property
     def draining(self) -> bool:
@@ -133,11 +101,11 @@ class AttemptGroup:
             self._route(frame)
         self._tick()
         if self.attempts and self._is_write_due():
-            self._commit()
+            self.commit()
 
     def _begin_if_ready(self) -> None:
         """Start training once what the runs start from is on this machine."""
-        ready = self._open
+        ready = self.open
         if self._begun or not ready or any(attempt.transfer.fetching for attempt in ready):
             return
         self._begun, self._is_pack, self._training = True, len(ready) > 1, {each.claim.lease for each in ready}
@@ -159,7 +127,7 @@ class AttemptGroup:
             yield frames.get()
 
     @property
-    def _open(self) -> list[Attempt]:
+    def open(self) -> list[Attempt]:
         """The attempts whose end is neither written nor waits to be."""
         return [attempt for attempt in self.attempts.values() if not attempt.ends]
 
@@ -168,7 +136,7 @@ class AttemptGroup:
         return sum(attempt.pending.count for attempt in self.attempts.values())
 
     @property
-    def _beat_s(self) -> float:
+    def beat_s(self) -> float:
         """Seconds between writes, which also read the desired state, even during a slow step."""
         return min(self.settings.beat_s, self.settings.wish_s)
 
@@ -179,8 +147,8 @@ class AttemptGroup:
 
     def _frame_timeout_s(self) -> float:
         """Seconds to wait for a frame before the next write is due."""
-        period = self._flush_s if self._pending else self._beat_s
-        return max(0.01, min(self._beat_s / 4, self._last_write + period - time.monotonic()))
+        period = self._flush_s if self._pending else self.beat_s
+        return max(0.01, min(self.beat_s / 4, self.last_write + period - time.monotonic()))
 
     def _route(self, frame: Frame) -> None:
         """Hand a frame to the attempt that it is about, or to all."""
@@ -189,9 +157,9 @@ class AttemptGroup:
                 if isinstance(frame, Checkpoint):
                     attempt.progress.flush()  # a chunk of points ends at a checkpoint's step
             elif isinstance(frame, Died):
-                self._record_death(attempt)
+                self.failures.record_death(attempt)
             elif isinstance(frame, Failed):
-                self._record_failure(attempt, frame)
+                self.failures.record_failure(attempt, frame)
             else:
                 attempt.handle(frame)
                 if attempt.ends and not isinstance(frame, Ended):  # its checkpoints fail: the server pauses it
@@ -206,7 +174,7 @@ class AttemptGroup:
 
     def _tick(self) -> None:
         """Forward stop requests, and kill a trainer that hangs."""
-        now, attempts = time.monotonic(), self._open
+        now, attempts = time.monotonic(), self.open
         self._is_preempted |= any(attempt.progress.desired is DesiredState.YIELD for attempt in attempts)
         yields = self._is_preempted and any(attempt.deadlines.may_yield(now) for attempt in attempts)
         for attempt in attempts:
@@ -214,7 +182,7 @@ class AttemptGroup:
                 self._request_stop(attempt, stop)
         if any(attempt.deadlines.stepping_s(now) > SPARE_AFTER_S for attempt in attempts):
             self.worker.warm_spare()
-        self._check_deadlines(self._open)
+        self._check_deadlines(self.open)
 
     def _check_deadlines(self, attempts: Sequence[Attempt]) -> None:
         progress_at = max((attempt.deadlines.progress_at for attempt in attempts), default=0.0)
@@ -224,9 +192,9 @@ class AttemptGroup:
             if verdict is None or attempt.transfer.ending or not self.trainer.frames.empty():  # handle frames first
                 continue
             if verdict == "stalled":
-                self._end_stalled(attempt)
+                self.failures.end_stalled(attempt)
             else:
-                self._end_disobedient(attempt)
+                self.failures.end_disobedient(attempt)
             return
 
     def _request_stop(self, attempt: Attempt, stop: Stop) -> None:
@@ -246,26 +214,27 @@ class AttemptGroup:
             self.worker.discard(self.trainer)
 
     def _is_write_due(self) -> bool:
-        quiet_s = time.monotonic() - self._last_write
-        if quiet_s >= self._beat_s or any(attempt.writes.waiting for attempt in self.attempts.values()):
+        quiet_s = time.monotonic() - self.last_write
+        if quiet_s >= self.beat_s or any(attempt.writes.waiting for attempt in self.attempts.values()):
             return True
         pending = self._pending
         is_time = self.trainer.frames.empty() and quiet_s >= self._flush_s
         return pending > MAX_PENDING_POINTS or (pending > 0 and is_time)
 
     @property
-    def _last_write(self) -> float:
+    def last_write(self) -> float:
         """When the attempt that has waited the longest was last written (monotonic)."""
         return min((each.writes.written_at for each in self.attempts.values()), default=time.monotonic())
 
-    def _commit(self) -> None:
+    def commit(self) -> None:
         """Write all that waits, and a heartbeat of each run that has none for too long."""
         now = time.monotonic()
         for attempt in self.attempts.values():
             has_news = attempt.pending.count or attempt.progress.environment is not None
-            if not attempt.ends and (has_news or now - attempt.writes.written_at >= self._beat_s):
+            if not attempt.ends and (has_news or now - attempt.writes.written_at >= self.beat_s):
                 attempt.progress.flush()
         lost = self.writer.commit([attempt.writes for attempt in self.attempts.values()])
+        self._remove_orphans()
         for lease, attempt in list(self.attempts.items()):
             if attempt.writes in lost:
                 attempt.log.warning("the lease is lost: stopping")
@@ -274,6 +243,16 @@ class AttemptGroup:
                 del self.attempts[lease]
                 attempt.close()
 
+    def _remove_orphans(self) -> None:
+        """Remove files of checkpoints that no row names, once for all runs that have just saved one."""
+        saved = [attempt for attempt in self.attempts.values() if attempt.progress.has_retired]
+        for attempt in saved:
+            attempt.progress.has_retired = False
+        # a bucket is slow to list, so it is only cleaned at the start
+        if saved and (store := saved[0].transfer.store).in_place:
+            with contextlib.suppress(OSError, Unavailable):
+                remove_orphans(self.engine, store, [attempt.claim.run_id for attempt in saved])
+
     def _before_retry(self) -> None:
         """Stop the trainer after `fence_s` without the database; give up `drain_s` after the worker was asked to stop.
 
@@ -281,93 +260,8 @@ class AttemptGroup:
         frames wait here. What is not written is trained again once the leases have expired.
         """
         draining_s = self.worker.draining_s
-        if draining_s is not None or time.monotonic() - self._last_write > self.settings.fence_s:
-            for attempt in self._open:
+        if draining_s is not None or time.monotonic() - self.last_write > self.settings.fence_s:
+            for attempt in self.open:
                 self._request_stop(attempt, "drain")
         if draining_s is not None and draining_s > self.settings.drain_s:
             raise Unavailable("The worker stops, and the database does not answer.")
-
-    def _record_failure(self, attempt: Attempt, frame: Failed) -> None:
-        """End an attempt whose trainer reports a failure; where it will not survive it, all of them with its death."""
-        if frame.lease is not None and not frame.trainer_usable and len(self._open) > 1:
-            attempt.failing = frame
-        else:
-            self._fail(attempt, frame)
-
-    def _fail(self, attempt: Attempt, frame: Failing) -> None:
-        """End an attempt with this failure."""
-        kind, detail, evidence = frame.kind, frame.detail, {"step": frame.step, **frame.evidence}
-        if "cause" in evidence:  # a GPU's assertion is in the output only
-            evidence |= assertion_evidence(self.trainer.output_tail())
-            detail = with_cause(detail, evidence)
-        if kind == "device_error":
-            kind = "device_failed" if self._finds_device_broken(evidence) else "crashed"
-        attempt.fail(kind, detail, evidence)
-        if kind == "device_failed":
-            self._commit()
-            self.worker.stop_unhealthy(f"{detail}; {evidence['device']}")
-        elif not (isinstance(frame, Failed) and frame.trainer_usable):
-            self.worker.discard(self.trainer)
-
-    def _end_stalled(self, attempt: Attempt) -> None:
-        """Kill a trainer that hangs, with its stack as evidence."""
-        seconds = round(attempt.deadlines.quiet_s(time.monotonic()), 1)
-        stack = "" if attempt.failing is not None else self.trainer.stack()
-        self.worker.discard(self.trainer)
-        for each in self._open:
-            if each.failing is not None:  # it hangs in the search for the cause
-                self._fail(each, each.failing)
-            else:
-                each.crash("stalled", f"no step for {seconds:g} s", {"seconds": seconds, "stack": stack})
-
-    def _end_disobedient(self, attempt: Attempt) -> None:
-        """Kill a trainer that does not stop a run in time."""
-        stop, grace_s = attempt.deadlines.requested, attempt.deadlines.grace_s
-        attempt.log.warning("the trainer did not obey %s within %g s: killing it", stop, grace_s)
-        self.worker.discard(self.trainer)
-        for each in self._open:
-            if each.deadlines.requested in (None, "yield"):
-                each.crash("trainer_died", "killed, because another run of its pack did not stop in time", {})
-            else:
-                each.endings.end_killed()
-
-    def _record_death(self, attempt: Attempt) -> None:
-        """End an attempt whose trainer has died."""
-        if attempt.failing is not None:
-            self._fail(attempt, attempt.failing)
-            return
-        kind, detail, is_suspect = self._death
-        output = self.trainer.output_tail()
-        evidence = {"stderr": output, **output_evidence(output)}
-        if not is_suspect:  # else the check replaces it, by a fresh one and not by the spare
-            self.worker.discard(self.trainer)
-        elif self._finds_device_broken(evidence):
-            kind = "device_failed"
-        detail = with_cause(detail, evidence)
-        attempt.crash(kind, detail, evidence)
-        if kind == "device_failed":
-            self._commit()
-            self.worker.stop_unhealthy(f"{detail}; {evidence['device']}")
-
-    @cached_property
-    def _death(self) -> tuple[str, str, bool]:
-        """How the trainer died, as a kind and in words, and whether the device may be the reason."""
-        kind, detail = self.trainer.describe_end()
-        known = explain(self.trainer.output_tail())
-        return kind, detail, kind == "trainer_died" and known is not None and known.kind == "device_error"
-
-    def _finds_device_broken(self, evidence: dict[str, Any]) -> bool:
-        """Check the device, once for all attempts, and add the answer to the evidence."""
-        if self._device is None:
-            found: dict[str, Any] = {}
-            self._device = is_device_broken(self.worker, self.trainer, self._keep_leases, found), found
-        is_broken, found = self._device
-        evidence |= found
-        return is_broken
-
-    def _keep_leases(self) -> bool:
-        """Write if due; return False once the runs or the worker are asked to stop."""
-        if time.monotonic() - self._last_write >= self._beat_s:
-            self._commit()
-        desired = [attempt.progress.desired for attempt in self.attempts.values()]
-        return not self.draining and any(each in (DesiredState.RUN, DesiredState.YIELD) for each in desired)

@@ -1,6 +1,5 @@
 """Writes during an attempt: points, environment, readings, checkpoints. Each brings the desired state."""
 
-import contextlib
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -9,15 +8,14 @@ from typing import Any
 from service.db.metrics.codec import Chunk
 from service.db.runs import endings, events, leases
 from service.db.runs.claims import Claim, SavedCheckpoint
-from service.db.session import Connection, Engine
-from service.errors import Unavailable
+from service.db.session import Connection
 from service.lifecycle import DesiredState
 from worker.protocol import Checkpoint, CheckpointFailed, Reading
 from worker.supervisor.attempts.pending_points import PendingPoints
 from worker.supervisor.attempts.writes import AttemptWrites
-from worker.supervisor.cleanup import remove_orphans
 from worker.supervisor.file_transfer import FileTransfer
 
+NO_POINTS: Mapping[str, Chunk] = {}
 MAX_FAILED_CHECKPOINTS = 3  # in a row, until the run is paused
 
 
@@ -30,13 +28,13 @@ class ProgressWriter:
         writes: AttemptWrites,
         pending: PendingPoints,
         transfer: FileTransfer,
-        engine: Engine,
     ) -> None:
-        self.claim, self.writes, self.pending, self.transfer, self.engine = claim, writes, pending, transfer, engine
+        self.claim, self.writes, self.pending, self.transfer = claim, writes, pending, transfer
         self.desired = DesiredState.RUN  # as of the last commit
         self.environment: dict[str, Any] | None = None  # received and not yet among the writes
         self.checkpoint_step = claim.start_step
         self.failed_checkpoints = 0  # in a row
+        self.has_retired = False  # a checkpoint was saved, and may have left files that no row names
 
     def flush(self) -> None:
         """Write the pending points, or just a heartbeat if there are none."""
@@ -58,6 +56,11 @@ class ProgressWriter:
     def _note_desired(self, desired: DesiredState) -> None:
         self.desired = desired
 
+    def flush_points(self) -> None:
+        """Write the pending points, those of all attempts together, before another write of this one."""
+        if self.pending.count:
+            self.flush()
+
     def flush_environment(self) -> None:
         """Write the environment if no points have been written with it, as in a very short run."""
         if self.environment is not None:
@@ -66,24 +69,23 @@ class ProgressWriter:
     def save_checkpoint(self, frame: Checkpoint, saved: Callable[[], None]) -> None:
         """Write a checkpoint with all points up to it, and remove the retired ones; then call `saved`."""
         files = frame.step, frame.folder, frame.sha256, frame.size_bytes
-        row, chunks = SavedCheckpoint(*files, reason=frame.reason, value=frame.value), self.pending.take()
+        row = SavedCheckpoint(*files, reason=frame.reason, value=frame.value)
+        self.flush_points()
         self.checkpoint_step, self.failed_checkpoints = row.step, 0
 
         def then(result: tuple[DesiredState, list[str]]) -> None:
             self.desired, retired = result
             saved()
             self.transfer.remove(retired)
-            if self.transfer.store.in_place:  # a bucket is slow to list, so it is only cleaned at the start
-                with contextlib.suppress(OSError, Unavailable):
-                    remove_orphans(self.engine, self.transfer.store, [self.claim.run_id])
+            self.has_retired = True
 
-        self.writes.add(lambda c: leases.save_checkpoint(c, self.claim, row, chunks), then)
+        self.writes.add(lambda c: leases.save_checkpoint(c, self.claim, row, NO_POINTS), then)
 
     def save_reading(self, frame: Reading) -> None:
         """Write a probe's reading."""
-        chunks, data = self.pending.take(), json.loads(frame.payload)
-        save, step, kind = leases.save_reading, frame.step, frame.name
-        self.writes.add(lambda c: save(c, self.claim, step, kind, data, chunks), self._note_desired)
+        self.flush_points()
+        save, step, kind, data = leases.save_reading, frame.step, frame.name, json.loads(frame.payload)
+        self.writes.add(lambda c: save(c, self.claim, step, kind, data, NO_POINTS), self._note_desired)
 
     def record_failed_checkpoint(self, frame: CheckpointFailed) -> bool:
         """Record a failed checkpoint; return True if repeated failures pause the run."""
@@ -103,7 +105,6 @@ class ProgressWriter:
         if self.failed_checkpoints < MAX_FAILED_CHECKPOINTS or reason in ("end", "wish"):
             return False
         why = f"{self.failed_checkpoints} checkpoints in a row could not be saved; the last time: {detail}"
-        no_points: Mapping[str, Chunk] = {}
         pause = endings.pause_by_server
-        self.writes.add_end(lambda c: pause(c, self.claim, no_points, "checkpoint_failed", why))
+        self.writes.add_end(lambda c: pause(c, self.claim, NO_POINTS, "checkpoint_failed", why))
         return True
