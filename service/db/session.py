@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import from_json
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DisconnectionError, ProgrammingError
 
@@ -66,6 +67,7 @@ def make_engine(
         max_overflow=pool_size,
         pool_timeout=5,
         json_serializer=dumps,
+        json_deserializer=from_json,  # a tenth of the time of json.loads, and the same values
         execution_options={TURNS: turns},
         connect_args={
             "options": options,

@@ -7,6 +7,8 @@ worker that ends each run at once.
 
 import argparse
 import json
+import os
+import shutil
 import time
 import uuid
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from playwright.sync_api import sync_playwright
 from sqlalchemy import Engine, text
 
 from service.db.access.principal import Principal
@@ -29,10 +32,19 @@ from service.local.postgres import EmbeddedPostgres
 from service.settings import Settings
 from service.spec.studies.parse import parse_study
 from service.studies.advance import advance
+from tests.benchmarks.page import FLAGS, ROUNDS, opened
 from tests.harness.databases import copy_database, create_key, create_template
 from tests.harness.folders import server_folder
 from tests.harness.product import Product
 
+FRAME = """async () => {
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
+    return performance.now();
+}"""
+ANSWERED = """() => Math.max(...performance.getEntriesByType("resource")
+    .filter((each) => /trials|analysis/.test(each.name)).map((each) => each.responseEnd))"""
+NODES = """() => Object.fromEntries([...document.querySelectorAll("main section, main table")].map((each) =>
+    [each.querySelector("h2")?.textContent || "table", each.querySelectorAll("*").length]))"""
 STEPS = 100
 DOCUMENT: dict[str, Any] = {
     "name": "benchmark",
@@ -124,6 +136,25 @@ def measure_page(product: Product, study_id: str) -> None:
         print(f"GET {path.replace(study_id, '...'):28} {middle:6.1f} ms, worst {worst:6.1f}, {size / 1000:.0f} kB")
 
 
+def measure_browser(product: Product, study_id: str, trials: int) -> None:
+    """From the address, with known scripts, to charts of every trial and a table of the best, in Chromium."""
+    shown = f"document.querySelectorAll('table.list tbody tr').length >= {min(trials, 100)}"
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    spent, asked, parts = [], [], {}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        for _ in range(ROUNDS):
+            page = opened(browser, product, f"study/{study_id}", warm=True)
+            page.wait_for_function(shown, timeout=60_000)
+            spent.append(page.evaluate(FRAME))
+            asked.append(page.evaluate(ANSWERED))
+            parts = page.evaluate(NODES)
+            page.context.close()
+        browser.close()
+    print(f"page of {trials} trials in Chromium {median(spent):.0f} ms, worst {max(spent):.0f};", end=" ")
+    print(f"its answers were there after {median(asked):.0f} ms; nodes {json.dumps(parts)}")
+
+
 def measure_step(engine: Engine, settings: Settings, study_id: str) -> None:
     """One step of a running study that gives out four points by TPE, then one that has nothing to do."""
     with transaction(engine) as connection:
@@ -181,6 +212,7 @@ def main() -> None:
             try:
                 product.start_api()
                 measure_page(product, study_id)
+                measure_browser(product, study_id, options.trials)
                 for parallel in (1, 4, 16):
                     measure_rate(product, engine, options.seconds, parallel)
             finally:

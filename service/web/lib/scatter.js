@@ -12,6 +12,7 @@ const TOP = 12;
 const BOTTOM = 40;
 const MANYFOLD = 20; // positive values that span more lie by magnitude
 const EDGE = 0.06; // of the range, left free at either end
+const LINKED = 300; // points that are links of their own; of more, the best
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
@@ -56,7 +57,7 @@ const left = (at) => LEFT + at * (WIDTH - LEFT - RIGHT);
 const top = (at) => HEIGHT - BOTTOM - at * (HEIGHT - TOP - BOTTOM);
 
 // `points`: [{key, x, y, kind, title, path}]; a y of null is a cross at the edge where the worst lie (`direction`: which way is
-// better), and values far beyond the others lie at that edge too. `line`: [{x, y}], drawn as steps.
+// better), and values far beyond the others lie at that edge too. Of more than LINKED points the best are links. `line`: [{x, y}], drawn as steps.
 export function Scatter({ points, line = [], logX = false, direction = "min", xLabel, yLabel, label }) {
   const across = scaleOf(points.map(({ x }) => x), logX);
   const worst = worstShown(points.map(({ y }) => y), direction);
@@ -64,6 +65,8 @@ export function Scatter({ points, line = [], logX = false, direction = "min", xL
   const within = [...points.filter(({ y }) => !isBeyond(y)), ...line].map(({ y }) => y);
   const up = scaleOf(within, spansMagnitudes(within));
   const edge = direction === "max" ? HEIGHT - BOTTOM : TOP;
+  const placed = points.filter(({ x }) => across.place(x) !== null).map((point) => ({ point, x: left(across.place(point.x)), y: point.y === null || isBeyond(point.y) ? edge : top(up.place(point.y)) }));
+  const [linked, dots] = bestFirst(placed, direction);
   const corners = line.flatMap(({ x, y }, index) => (index ? [[x, line[index - 1].y], [x, y]] : [[x, y]]));
   return html`<svg class="scatter" viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="group" aria-label=${label}>
     ${up.ticks.map((tick) => html`<g key=${`y${tick.label}`}><line class="grid" x1=${LEFT} x2=${WIDTH - RIGHT} y1=${top(tick.at)} y2=${top(tick.at)}/><text x=${LEFT - 6} y=${top(tick.at) + 4} text-anchor="end">${escapeInvisible(tick.label)}</text></g>`)}
@@ -71,8 +74,21 @@ export function Scatter({ points, line = [], logX = false, direction = "min", xL
     <text class="name" x=${(LEFT + WIDTH - RIGHT) / 2} y=${HEIGHT - 6} text-anchor="middle">${escapeInvisible(xLabel)}</text>
     <text class="name" x="12" y=${HEIGHT / 2 - 10} text-anchor="middle" transform=${`rotate(-90 12 ${HEIGHT / 2 - 10})`}>${escapeInvisible(yLabel)}</text>
     ${corners.length ? html`<polyline class="best" fill="none" points=${corners.map(([x, y]) => `${left(across.place(x))},${top(up.place(y))}`).join(" ")}/>` : null}
-    ${points.filter(({ x }) => across.place(x) !== null).map((point) => html`<${Point} key=${point.key} point=${point} x=${left(across.place(point.x))} y=${point.y === null || isBeyond(point.y) ? edge : top(up.place(point.y))}/>`)}</svg>`;
+    ${[...new Set(dots.map(({ point }) => point.kind))].map((kind) => html`<path key=${kind} class=${`dots ${kind}`} d=${dotsOf(dots.filter(({ point }) => point.kind === kind))}/>`)}
+    ${linked.map(({ point, x, y }) => html`<${Point} key=${point.key} point=${point} x=${x} y=${y}/>`)}</svg>`;
 }
+
+// Of many points the best are links, the others dots of one path: a thousand links take a page seconds.
+export function bestFirst(placed, direction) {
+  if (placed.length <= LINKED) return [placed, []];
+  const sign = direction === "max" ? -1 : 1;
+  const worth = ({ point }) => (point.y === null ? Infinity : sign * point.y);
+  const sorted = [...placed].sort((one, other) => worth(one) - worth(other));
+  return [sorted.slice(0, LINKED), sorted.slice(LINKED)];
+}
+
+// Places as lines without length, which round ends make dots of.
+export const dotsOf = (placed) => placed.map(({ x, y }) => `M${x.toFixed(1)},${y.toFixed(1)}h0`).join("");
 
 function Point({ point, x, y }) {
   const shape = point.y === null ? html`<path d=${`M${x - 4},${y - 4}l8,8m0,-8l-8,8`}/>` : html`<circle cx=${x} cy=${y} r="4"/>`;

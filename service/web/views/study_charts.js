@@ -8,6 +8,8 @@ import { Scatter, spansMagnitudes, titleOfPoint, wordOf } from "../lib/scatter.j
 import { t } from "../lib/words.js";
 
 const SLICES = 8; // dimensions drawn at once
+const ROWS = 100; // of the table, until all are asked for
+const LINES = 200; // trials that are lines: of more, the best
 
 // A mean with its interval, where it has one.
 export const around = (mean, interval) => (mean === null ? "–" : html`${formatNumber(mean)}${interval ? html` <small>${formatNumber(interval[0])} – ${formatNumber(interval[1])}</small>` : null}`);
@@ -53,16 +55,26 @@ export function Slices({ trials, study }) {
   })}${names.length > SLICES && !more ? html`<p><button type="button" onClick=${() => setMore(true)}>${t("study.slices.more", { n: names.length - SLICES })}</button></p>` : null}`;
 }
 
+const hintOf = (drawn) => (drawn.length < LINES ? "" : ` ${t("study.best.only", { n: LINES })}`);
+
 // Every dimension is an upright, the objective the last; each trial is a line across those that it has.
 export function ParallelTrials({ trials, study }) {
   const names = dimensionsOf(trials).slice(0, 9);
-  const measured = trials.filter(isMeasured);
+  const measured = best(trials.filter(isMeasured), study.direction);
   if (names.length < 2 || measured.length < 2) return null;
   const axes = [...names.map((name) => ({ name: nameOf(name), values: measured.map(({ point }) => point[name] ?? null) })), { name: escapeInvisible(study.series), values: measured.map(worthOf) }];
   const ranks = rankOf(measured, study.direction);
   const lines = measured.map((trial, at) => ({ key: trial.number, class: "trial", style: { strokeOpacity: 0.08 + 0.92 * ranks[at] ** 3 }, title: titleOf(trial, study.series) }));
   return html`<section class="panel wide"><h2>${t("study.parallel")}</h2><${ParallelPlot} axes=${axes} lines=${lines} label=${t("study.parallel")}/>
-    <p class="hint">${t("study.parallel.how")}</p></section>`;
+    <p class="hint">${t("study.parallel.how")}${hintOf(measured)}</p></section>`;
+}
+
+// The best of many, in their order.
+function best(trials, direction) {
+  if (trials.length <= LINES) return trials;
+  const ranks = rankOf(trials, direction);
+  const bound = [...ranks].sort((one, other) => other - one)[LINES - 1];
+  return trials.filter((_, at) => ranks[at] >= bound);
 }
 
 // 1 of the best, 0 of the worst.
@@ -76,7 +88,7 @@ function rankOf(trials, direction) {
 
 // The objective of each trial at the rungs that it reached: those that were stopped are pale.
 export function Rungs({ trials, study }) {
-  const climbed = trials.filter((trial) => trial.rungs.some((value) => value !== null));
+  const climbed = best(trials.filter((trial) => trial.rungs.some((value) => value !== null)), study.direction);
   const [x, lines] = useMemo(() => {
     const steps = [...new Set(climbed.flatMap((trial) => [...trial.rung_steps, trial.total_steps]))].sort((one, other) => one - other);
     return [steps, climbed.map((trial) => {
@@ -87,11 +99,12 @@ export function Rungs({ trials, study }) {
   }, [trials]);
   if (!climbed.length || x.length < 2) return null;
   return html`<section class="panel wide"><h2>${t("study.rungs")}</h2><${Chart} x=${x} lines=${lines} logX=${true} logY=${spansMagnitudes(climbed.flatMap(({ rungs }) => rungs))} xLabel=${t("axis.step")} height=${240} label=${t("study.rungs")}/>
-    <p class="hint">${t("study.rungs.how")}</p></section>`;
+    <p class="hint">${t("study.rungs.how")}${hintOf(climbed)}</p></section>`;
 }
 
 export function TrialTable({ trials, study }) {
   const [by, setBy] = useState("value");
+  const [all, setAll] = useState(false);
   const names = dimensionsOf(trials).slice(0, 6);
   const sign = study.direction === "min" ? 1 : -1;
   const worth = (trial) => (trial.value === null ? Infinity : sign * trial.value);
@@ -101,7 +114,8 @@ export function TrialTable({ trials, study }) {
   return html`<h2>${t("study.trials", { n: formatCount(trials.length) })}</h2><div class="scroll tall"><table class="list"><thead><tr>
     <th scope="col"><button type="button" class="plain" onClick=${() => setBy("number")}>${t("column.trial")}</button></th><th scope="col">${t("column.state")}</th>
     <th scope="col"><button type="button" class="plain" onClick=${() => setBy("value")}>${escapeInvisible(study.series)}</button></th>${names.map((name) => html`<th key=${name} scope="col">${nameOf(name)}</th>`)}<th scope="col">${t("column.steps")}</th><th scope="col">${t("column.why")}</th></tr></thead>
-    <tbody>${sorted.map((trial) => html`<tr key=${trial.number} onDblClick=${() => open(trial)}><td class="number">${trial.experiment_id ? html`<a href=${`#/experiment/${trial.experiment_id}`}>${trial.number}</a>` : trial.number}</td><td class=${`state trial-${trial.state}`}>${t(`trial.${trial.state}`)}</td>
+    <tbody>${(all ? sorted : sorted.slice(0, ROWS)).map((trial) => html`<tr key=${trial.number} onDblClick=${() => open(trial)}><td class="number">${trial.experiment_id ? html`<a href=${`#/experiment/${trial.experiment_id}`}>${trial.number}</a>` : trial.number}</td><td class=${`state trial-${trial.state}`}>${t(`trial.${trial.state}`)}</td>
       <td class="number">${trial.value === null ? trial.rungs.length ? html`<small>${formatNumber(trial.rungs.at(-1))}</small>` : "–" : formatNumber(trial.value)}</td>
-      ${names.map((name) => html`<td key=${name} class="number">${name in trial.point ? shown(trial.point[name]) : "–"}</td>`)}<td class="number">${formatCount(trial.steps)}</td><td><small>${escapeInvisible(trial.why || "")}</small></td></tr>`)}</tbody></table></div>`;
+      ${names.map((name) => html`<td key=${name} class="number">${name in trial.point ? shown(trial.point[name]) : "–"}</td>`)}<td class="number">${formatCount(trial.steps)}</td><td><small>${escapeInvisible(trial.why || "")}</small></td></tr>`)}</tbody></table></div>
+    ${all || sorted.length <= ROWS ? null : html`<p><button type="button" onClick=${() => setAll(true)}>${t("study.trials.all", { n: formatCount(sorted.length) })}</button></p>`}`;
 }

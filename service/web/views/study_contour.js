@@ -4,13 +4,14 @@ import { href } from "../lib/address.js";
 import { colourAt, heightScale } from "../lib/contour.js";
 import { escapeInvisible, formatNumber } from "../lib/format.js";
 import { surface } from "../lib/hull.js";
-import { scaleOf, spansMagnitudes, worstShown } from "../lib/scatter.js";
+import { bestFirst, dotsOf, scaleOf, spansMagnitudes, worstShown } from "../lib/scatter.js";
 import { t } from "../lib/words.js";
 import { dimensionsOf, isMeasured, nameOf, titleOf, worthOf } from "./study_charts.js";
 
 const [WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM] = [460, 340, 58, 12, 14, 40];
 const [ROWS, COLUMNS] = [30, 40];
 const KEY = [1, 0.75, 0.5, 0.25, 0];
+const LEVELS = 24; // colors, each a path
 
 const across = (at) => LEFT + at * (WIDTH - LEFT - RIGHT);
 const up = (at) => HEIGHT - BOTTOM - at * (HEIGHT - TOP - BOTTOM);
@@ -45,21 +46,33 @@ function Plane({ trials, pair, study }) {
   const isSurface = columns.every(areNumbers);
   const scale = heightScale([finite.map(shown)]);
   const cells = useMemo(() => (isSurface && finite.length > 2 ? surface(finite.map(placeOf), finite.map(shown), ROWS, COLUMNS) : []), [trials.length, pair.join(), study.id]);
+  const placed = trials.map((trial) => ({ point: { trial, y: worthOf(trial) }, x: across(placeOf(trial)[0]), y: up(placeOf(trial)[1]) }));
+  const [linked, dots] = bestFirst(placed, study.direction);
   if (!finite.length) return html`<p class="hint">${t("study.contour.none")}</p>`;
   const [w, h] = [(WIDTH - LEFT - RIGHT) / COLUMNS, (HEIGHT - TOP - BOTTOM) / ROWS];
   return html`<div class="contour"><svg class="scatter plane" viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="group" aria-label=${t("study.contour.of", { x: nameOf(pair[0]), y: nameOf(pair[1]) })}>
-      ${cells.flatMap((row, r) => row.map((value, c) => (value === null ? null : html`<rect key=${`${r} ${c}`} x=${across(c / COLUMNS)} y=${up((r + 1) / ROWS)} width=${w + 0.5} height=${h + 0.5} fill=${fill(scale.shareOf(value))}/>`)))}
+      ${levelsOf(cells.flatMap((row, r) => row.map((value, c) => value !== null && { share: scale.shareOf(value), d: `M${across(c / COLUMNS).toFixed(1)},${up((r + 1) / ROWS).toFixed(1)}h${w + 0.5}v${h + 0.5}h${-w - 0.5}z` })).filter(Boolean)).map(({ level, ds }) => html`<path key=${level} class="cells" data-cells=${ds.length} d=${ds.join("")} fill=${fill(level / LEVELS)}/>`)}
       ${scales[1].ticks.map((tick) => html`<text key=${`y${tick.label}`} x=${LEFT - 6} y=${up(tick.at) + 4} text-anchor="end">${escapeInvisible(tick.label)}</text>`)}
       ${scales[0].ticks.map((tick) => html`<text key=${`x${tick.label}`} x=${across(tick.at)} y=${HEIGHT - BOTTOM + 15} text-anchor="middle">${escapeInvisible(tick.label)}</text>`)}
       <text class="name" x=${(LEFT + WIDTH - RIGHT) / 2} y=${HEIGHT - 6} text-anchor="middle">${nameOf(pair[0])}</text>
       <text class="name" x="12" y=${HEIGHT / 2 - 10} text-anchor="middle" transform=${`rotate(-90 12 ${HEIGHT / 2 - 10})`}>${nameOf(pair[1])}</text>
-      ${trials.map((trial) => html`<${Trial} key=${trial.number} trial=${trial} place=${placeOf(trial)} colour=${worthOf(trial) === null ? null : fill(scale.shareOf(shown(trial)))} series=${study.series}/>`)}</svg>
+      ${levelsOf(dots.filter(({ point }) => point.y !== null).map((each) => ({ share: scale.shareOf(shown(each.point.trial)), d: dotsOf([each]) }))).map(({ level, ds }) => html`<path key=${`dots ${level}`} class="dots" d=${ds.join("")} style=${{ stroke: fill(level / LEVELS) }}/>`)}
+      ${linked.map(({ point: { trial }, x, y }) => html`<${Trial} key=${trial.number} trial=${trial} x=${x} y=${y} colour=${worthOf(trial) === null ? null : fill(scale.shareOf(shown(trial)))} series=${study.series}/>`)}</svg>
     <ul class="key">${KEY.map((share) => html`<li key=${share}><span style=${{ background: fill(share) }}></span>${formatNumber(scale.heightAt(share), 3)}</li>`)}</ul></div>
     <p class="hint">${t(cells.length ? "study.contour.how" : "study.contour.points")}</p>`;
 }
 
-function Trial({ trial, place, colour, series }) {
-  const [x, y] = [across(place[0]), up(place[1])];
+// What has about the same color is one path: a thousand shapes take a page seconds.
+function levelsOf(parts) {
+  const found = new Map();
+  for (const { share, d } of parts) {
+    const level = Math.round(share * LEVELS);
+    found.set(level, [...(found.get(level) || []), d]);
+  }
+  return [...found].map(([level, ds]) => ({ level, ds }));
+}
+
+function Trial({ trial, x, y, colour, series }) {
   const shape = colour === null ? html`<path d=${`M${x - 4},${y - 4}l8,8m0,-8l-8,8`}/>` : html`<circle cx=${x} cy=${y} r=${trial.state === "finished" ? 4 : 3} style=${{ fill: colour, fillOpacity: 1, stroke: "#111" }}/>`;
   return html`<a class="point" href=${trial.experiment_id ? href(["experiment", trial.experiment_id]) : undefined}><title>${titleOf(trial, series)}</title>${shape}</a>`;
 }
