@@ -9,7 +9,7 @@ from worker.protocol import Failed
 from worker.trainer.channel import SupervisorLink
 from worker.trainer.divergence_replay import replay_divergence
 from worker.trainer.failures import REUSABLE_AFTER, run_failure_of
-from worker.trainer.loop import Training, begin_training, evaluate, evaluation_due, make_step
+from worker.trainer.loop import Training, begin_training, evaluate, make_step
 from worker.trainer.metrics import Metrics
 from worker.trainer.pack.randomness import MemberRandom
 from worker.trainer.pack.steps import Block
@@ -27,6 +27,11 @@ class Member:
         self.random = MemberRandom(self.training.device)
         session.random_state = self.random.active
         session.recorder = self.recorder = HostRecorder(self.training.step + 1, session.tolerated)
+        spec, rules = self.training.spec, session.policy.rules
+        self.evaluation_every = spec.evaluation_every
+        every = (self.evaluation_every, rules.every_steps, rules.keep_every)
+        self._every = [n for n in every if n is not None]  # intervals at whose multiples something is due
+        self.total_steps = spec.total_steps
         self.diverged: RunFailure | None = None
         self.ended = False
 
@@ -40,11 +45,17 @@ class Member:
 
     def plain_steps(self) -> int:
         """Return how many steps can be made with others' before something is due; 0: the next one is its own."""
-        session, spec, step = self.session, self.training.spec, self.training.step
-        rules = session.policy.rules
-        every = [n for n in (spec.evaluation_every, rules.every_steps, rules.keep_every) if n is not None]
-        stops = [session.total, session.pause, *(step - step % n + n for n in every)]
+        session, step = self.session, self.training.step
+        stops = [session.total, session.pause, *(step - step % n + n for n in self._every)]
         return min(*(stop for stop in stops if stop > step), self.training.probes.next_step - 1) - step
+
+    @property
+    def evaluation_due(self) -> bool:
+        """Whether an ordinary step would have evaluated it by the number of the step that was just made."""
+        return self.training.step in (
+            self.total_steps,
+            self.training.step // self.evaluation_every * self.evaluation_every,
+        )
 
     def make_own_step(self) -> None:
         """Make an ordinary step."""
@@ -61,7 +72,7 @@ class Member:
         readings = self._readings(block, slot, first)
         metrics: Metrics = {}
         self.training.pipeline.stopping.after_step(step, metrics)  # a limit of seconds
-        if measured is not None and np.isfinite(losses).all() and evaluation_due(self.training):
+        if measured is not None and np.isfinite(losses).all() and self.evaluation_due:
             metrics = evaluate(self.training, step, float(losses[-1]), measured)
         if metrics:
             own = readings.pop()[1] if readings else {}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _NormBase
 
 from worker.trainer.models.attention import Attention
@@ -17,6 +18,7 @@ from worker.trainer.pack.attention import attend
 from worker.trainer.pack.batches import PackedBatch
 from worker.trainer.pack.randomness import MemberDropout, MemberRandom
 from worker.trainer.pack.stack import Stack
+from worker.trainer.step.losses import NO_IGNORE_INDEX
 
 Named = Mapping[str, Tensor]
 
@@ -74,8 +76,7 @@ class StackedModel:
 
     def loss_of(self, outputs: Tensor, batch: PackedBatch) -> Tensor:
         """Return each member's loss (R,) of outputs (R, B, ...)."""
-        rows = None if batch.shared else 0
-        terms = [vmap(criterion, in_dims=(0, rows))(outputs, batch.y) * share for criterion, share in self._losses]
+        terms = [loss_of_members(criterion, outputs, batch) * share for criterion, share in self._losses]
         found: Tensor = sum(terms[1:], terms[0])
         return found
 
@@ -95,6 +96,20 @@ class StackedModel:
             if size:
                 row.copy_(torch.randn(row.shape, generator=random.generator, device=row.device) * size)
         return (noise * (x - x.detach())).sum(1)
+
+
+def loss_of_members(criterion: nn.Module, outputs: Tensor, batch: PackedBatch) -> Tensor:
+    """Return each member's mean loss (R,) of outputs (R, B, ...).
+
+    Members are rows of a plain cross entropy, for whose vmap torch would import 3 s of symbolic shapes.
+    """
+    inner = getattr(criterion, "criterion", criterion)
+    plain = isinstance(inner, nn.CrossEntropyLoss) and inner.weight is None and inner.ignore_index == NO_IGNORE_INDEX
+    if not plain or batch.y.is_floating_point():
+        return vmap(criterion, in_dims=(0, None if batch.shared else 0))(outputs, batch.y)
+    y = batch.y.expand(len(outputs), *batch.y.shape) if batch.shared else batch.y
+    rows = cross_entropy(outputs.flatten(0, -2), y.flatten(), reduction="none", label_smoothing=inner.label_smoothing)
+    return rows.view(len(outputs), -1).mean(1)
 
 
 def rate_of(dropout: nn.Module) -> float:

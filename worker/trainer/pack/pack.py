@@ -12,7 +12,7 @@ from worker.trainer.pack.packable import cannot_pack
 from worker.trainer.pack.steps import PackedSteps
 from worker.trainer.session import USAGE_PERIOD_S
 
-BLOCK_S = 0.1  # seconds of a block at most, after which stop requests are looked at
+BLOCK_S = 0.25  # seconds of a block at most, after which stop requests are looked at
 FIRST_BLOCK = 8  # steps, which are timed
 FROZEN_SHARE = 1 / 8  # of the slots that compute for nobody, before the others move together
 SLOWEST_FLUSH_S = 1.0
@@ -59,19 +59,12 @@ class Pack:
         began = time.monotonic()
         block = steps.run(count)
         self._step_s = (time.monotonic() - began) / count
-        due = self._evaluation_due()
+        due = any(member.evaluation_due for member in self.members)
         measured = evaluate_members(steps) if due else [None] * len(self.slots)
         for slot, (member, metrics) in enumerate(zip(self.slots, measured, strict=True)):
             if not member.ended:
                 member.guard(partial(member.add_block, block, slot, metrics))
         self._remove_ended()
-
-    def _evaluation_due(self) -> bool:
-        """Whether an ordinary step would have evaluated any of the members."""
-        trainings = [each.training for each in self.members]
-        return any(
-            each.step % each.spec.evaluation_every == 0 or each.step == each.spec.total_steps for each in trainings
-        )
 
     def _each(self, act: Callable[[Member], None]) -> None:
         for member in self.members:
