@@ -4,7 +4,8 @@ vmap turns an affine layer into a batched product, and a convolution into a grou
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -104,12 +105,18 @@ def loss_of_members(criterion: nn.Module, outputs: Tensor, batch: PackedBatch) -
     Members are rows of a plain cross entropy, for whose vmap torch would import 3 s of symbolic shapes.
     """
     inner = getattr(criterion, "criterion", criterion)
-    plain = isinstance(inner, nn.CrossEntropyLoss) and inner.weight is None and inner.ignore_index == NO_IGNORE_INDEX
-    if not plain or batch.y.is_floating_point():
-        return vmap(criterion, in_dims=(0, None if batch.shared else 0))(outputs, batch.y)
+    if not _is_plain(inner) or batch.y.is_floating_point():
+        found: Tensor = vmap(criterion, in_dims=(0, None if batch.shared else 0))(outputs, batch.y)
+        return found
     y = batch.y.expand(len(outputs), *batch.y.shape) if batch.shared else batch.y
-    rows = cross_entropy(outputs.flatten(0, -2), y.flatten(), reduction="none", label_smoothing=inner.label_smoothing)
+    smoothing: Any = inner.label_smoothing
+    rows = cross_entropy(outputs.flatten(0, -2), y.flatten(), reduction="none", label_smoothing=smoothing)
     return rows.view(len(outputs), -1).mean(1)
+
+
+def _is_plain(loss: nn.Module) -> bool:
+    """Whether a loss is a cross entropy whose mean is over all rows alike."""
+    return isinstance(loss, nn.CrossEntropyLoss) and loss.weight is None and loss.ignore_index == NO_IGNORE_INDEX
 
 
 def rate_of(dropout: nn.Module) -> float:
@@ -130,7 +137,7 @@ def _stack_of(members: Sequence[Sequence[Tensor]], kind: torch.dtype) -> Stack:
     return Stack([[each for each in own if each.dtype == kind] for own in members])
 
 
-def _loss_terms(criterion: nn.Module, smoothing: Sequence[float]) -> list[tuple[Callable[..., Tensor], Tensor | float]]:
+def _loss_terms(criterion: nn.Module, smoothing: Sequence[float]) -> list[tuple[nn.Module, Tensor | float]]:
     """Return losses and the share (R,) of each in the members' losses, which are linear in label smoothing."""
     if len(set(smoothing)) == 1:
         return [(criterion, 1.0)]

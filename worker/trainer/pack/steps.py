@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from worker.trainer.loop import Training
+from worker.trainer.pack.affine import AffineChain
 from worker.trainer.pack.batches import PackedBatches
 from worker.trainer.pack.clipping import PackedClipping
 from worker.trainer.pack.model import StackedModel
@@ -56,6 +57,13 @@ class PackedSteps:
         self.batches = PackedBatches([each.batches for each in self.trainings])
         self.rates = RateTables([each.spec for each in self.trainings], [each.rates for each in self.trainings])
         self._gradients = [torch.empty_like(group.parameters.flat) for group in self.groups]
+        self._slopes = {
+            name: slope
+            for names, group, whole in zip(self.names, self.groups, self._gradients, strict=True)
+            for name, slope in zip(names, group.parameters.parts(whole), strict=True)
+        }
+        found = AffineChain.of(self.model.models, self.model.criteria)
+        self.chain = None if self.frozen else found
 
     def keep(self, slots: Sequence[int]) -> None:
         """Keep the trainings in these slots, in this order."""
@@ -101,9 +109,12 @@ class PackedSteps:
 
     def _compute(self, step: int) -> Tensor:
         """Fill the gradients of update `step`; return the losses (R,)."""
+        batch = self.batches.batch(step)
+        if self.chain is not None and self.chain.fits(batch):
+            return self.chain.compute(self.weights(), self._slopes, batch)
         weights = {name: each.detach() for name, each in self.weights().items()}
         learning = [[weights[name].requires_grad_() for name in names] for names in self.names]
-        losses = self.model.losses(weights, self.batches.batch(step))
+        losses = self.model.losses(weights, batch)
         found = iter(torch.autograd.grad(losses.sum(), [each for own in learning for each in own]))
         for own, whole in zip(learning, self._gradients, strict=True):
             torch.cat([next(found).reshape(len(whole), -1) for _ in own], 1, out=whole)

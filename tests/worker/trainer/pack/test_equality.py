@@ -22,6 +22,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "mlp with dropout": {"model": {"kind": "mlp", "hidden": (8,), "dropout": 0.2}},
     "mlp with batch norm": {"model": {"kind": "mlp", "hidden": (8,), "norm": "batch"}},
     "mlp with layer norm": {"model": {"kind": "mlp", "hidden": (8,), "norm": "layer"}},
+    "mlp by autograd": {"model": {"kind": "mlp", "hidden": (8, 6), "activation": "gelu"}},
+    "mlp without bias": {"model": {"kind": "mlp", "hidden": (8, 6), "activation": "relu", "bias": False}},
     "linear": {"model": {"kind": "linear"}},
     "sum of units": {"model": {"kind": "sum_of_units"}},
     "cnn": {"model": {"kind": "cnn", "channels": (4,)}, **IMAGES},

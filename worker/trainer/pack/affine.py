@@ -1,0 +1,148 @@
+"""Forward and backward of stacked affine layers with activations between them, by hand and without new memory.
+
+Autograd takes new memory for every product, and a page fault for each of its pages. Only for a cross entropy of classes
+or a squared error, whose gradients are short.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from worker.trainer.models.mlp import MLP
+from worker.trainer.models.sum_of_units import SumOfUnits
+from worker.trainer.pack.batches import PackedBatch
+from worker.trainer.step.losses import NO_IGNORE_INDEX
+
+Named = Mapping[str, Tensor]
+ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Identity)  # whose derivative is a function of their value
+
+
+class Layer(NamedTuple):
+    """An affine map by the names of its tensors, and the activation behind it."""
+
+    weight: str
+    bias: str | None
+    activation: nn.Module
+
+
+class AffineChain:
+    """The losses and gradients of R members of one chain."""
+
+    def __init__(self, layers: Sequence[Layer], smoothing: Sequence[float] | None, like: Tensor) -> None:
+        self.layers = layers
+        self.smoothing = None if smoothing is None else torch.tensor(smoothing).to(like).view(-1, 1, 1)
+        self._memory: dict[tuple[str, int, int], Tensor] = {}  # by use, layer and rows
+
+    @classmethod
+    def of(cls, models: Sequence[nn.Module], criteria: Sequence[nn.Module]) -> "AffineChain | None":
+        """Return None unless these models and losses have this form."""
+        layers = _layers(models[0])
+        if layers is None or not all(isinstance(each.activation, ACTIVATIONS) for each in layers):
+            return None
+        like = next(models[0].parameters())
+        first = criteria[0]
+        if type(first) is nn.MSELoss:
+            return cls(layers, None, like)
+        if type(first) is not nn.CrossEntropyLoss or first.weight is not None or first.ignore_index != NO_IGNORE_INDEX:
+            return None
+        return cls(layers, [getattr(each, "label_smoothing", 0.0) for each in criteria], like)
+
+    def fits(self, batch: PackedBatch) -> bool:
+        """Whether the targets are of the loss's usual kind."""
+        return (self.smoothing is None) == batch.y.is_floating_point()
+
+    @torch.no_grad()
+    def compute(self, weights: Named, gradients: Named, batch: PackedBatch) -> Tensor:
+        """Write the gradients (R, ...) of the mean losses, and return these (R,)."""
+        runs = len(next(iter(weights.values())))
+        x = batch.x.flatten(1) if batch.shared else batch.x.flatten(2)
+        values = [x.expand(runs, -1, -1) if batch.shared else x]  # of each layer's input, (R, B, F)
+        for at, layer in enumerate(self.layers):
+            values.append(self._forward(at, layer, weights, values[-1]))
+        y = batch.y.expand(runs, *batch.y.shape) if batch.shared else batch.y
+        losses, slope = self._squared(values[-1], y) if self.smoothing is None else self._entropy(values[-1], y)
+        for at in range(len(self.layers) - 1, -1, -1):
+            layer = self.layers[at]
+            torch.bmm(slope.transpose(1, 2), values[at], out=gradients[layer.weight])
+            if layer.bias is not None:
+                torch.sum(slope, 1, out=gradients[layer.bias])
+            if at:
+                slope = torch.bmm(slope, weights[layer.weight], out=self._kept("slope", at, values[at]))
+                _backward(self.layers[at - 1].activation, slope, values[at])
+        return losses
+
+    def _forward(self, at: int, layer: Layer, weights: Named, x: Tensor) -> Tensor:
+        weight = weights[layer.weight]
+        out = self._kept("value", at, x, len(weight[0]))
+        if layer.bias is None:
+            torch.bmm(x, weight.transpose(1, 2), out=out)
+        else:
+            torch.baddbmm(weights[layer.bias].unsqueeze(1), x, weight.transpose(1, 2), out=out)
+        return _activate(layer.activation, out)
+
+    def _kept(self, use: str, at: int, like: Tensor, width: int | None = None) -> Tensor:
+        """Return memory of (R, B, width) that the last step used alike."""
+        runs, rows, own = like.shape
+        found = self._memory.get((use, at, rows))
+        if found is None or len(found) != runs:
+            found = self._memory[use, at, rows] = like.new_empty(runs, rows, width or own)
+        return found
+
+    def _entropy(self, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """z (R, B, K), y (R, B) -> losses (R,), their gradient with respect to z."""
+        _, rows, classes = z.shape
+        logs = torch.log_softmax(z, -1)
+        chosen = y.unsqueeze(2)
+        losses = -logs.gather(2, chosen).mean((1, 2))
+        assert self.smoothing is not None
+        share = self.smoothing
+        if smooth := bool(share.any()):
+            losses = (1 - share).view(-1) * losses - share.view(-1) * logs.mean((1, 2))
+        slope = logs.exp_().scatter_add_(2, chosen, (share - 1).expand(*chosen.shape))
+        return losses, (slope.sub_(share / classes) if smooth else slope).div_(rows)
+
+    def _squared(self, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """z and y (R, B, K) -> losses (R,), their gradient with respect to z."""
+        slope = z - y
+        losses = slope.square().mean((1, 2))
+        return losses, slope.mul_(2 / slope[0].numel())
+
+
+def _layers(model: nn.Module) -> list[Layer] | None:
+    """Return the affine layers of a model; None if it has others."""
+    if type(model) is SumOfUnits:
+        bias = ("inner.bias", "outer.bias")
+        return [Layer("inner.weight", bias[0], model.unit), Layer("outer.weight", bias[1], nn.Identity())]
+    if type(model) is not MLP or model.coded:
+        return None
+    found: list[Layer] = []
+    for name, module in model.layers.named_children():
+        if isinstance(module, nn.Linear):
+            bias_name = None if module.bias is None else f"layers.{name}.bias"
+            found.append(Layer(f"layers.{name}.weight", bias_name, nn.Identity()))
+        elif found and isinstance(found[-1].activation, nn.Identity):
+            found[-1] = found[-1]._replace(activation=module)
+        else:
+            return None
+    return found
+
+
+def _activate(activation: nn.Module, z: Tensor) -> Tensor:
+    if isinstance(activation, nn.ReLU):
+        return z.relu_()
+    if isinstance(activation, nn.Tanh):
+        return z.tanh_()
+    return z.sigmoid_() if isinstance(activation, nn.Sigmoid) else z
+
+
+def _backward(activation: nn.Module, slope: Tensor, value: Tensor) -> None:
+    """Multiply the slope by the activation's derivative where its value is `value`, in place."""
+    aten = torch.ops.aten
+    if isinstance(activation, nn.ReLU):
+        aten.threshold_backward.grad_input(slope, value, 0, grad_input=slope)
+    elif isinstance(activation, nn.Tanh):
+        aten.tanh_backward.grad_input(slope, value, grad_input=slope)
+    elif isinstance(activation, nn.Sigmoid):
+        aten.sigmoid_backward.grad_input(slope, value, grad_input=slope)
