@@ -171,7 +171,7 @@ class Experiment(Part):
     )
     diagnose: Literal["auto", "never"] = Field(
         "auto",
-        description="auto: if the run learned less than half, or nothing that holds on other rows, the probe "
+        description="auto: if the run learned less than three quarters, or nothing that holds on other rows, the probe "
         "learnability looks for the reason at its end, for a tenth of the run's time or 5 seconds; never: it does not",
     )
     pack: Literal["auto", "never"] = Field(

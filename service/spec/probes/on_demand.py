@@ -230,15 +230,15 @@ class RangeTest(OnDemandProbe):
 
 
 class OverfitBatch(OnDemandProbe):
-    """Overfit one batch: if a copy cannot memorise a single batch, the data pipeline or the model is wrong."""
+    """Overfit one batch: if fresh weights under Adam cannot memorise it, the data pipeline or the model is wrong."""
 
     target = "worker.trainer.probes.on_demand.overfit_batch:OverfitBatch"
     formula = "L(theta_500) / L(theta_0) on one batch"
     paper = "Karpathy 2019, A recipe for training neural networks"
     cost = 500
-    costs = "a training step each"
+    costs = "a training step each, for each of up to three rates"
     kind: Literal["overfit_batch"] = "overfit_batch"
-    steps: Annotated[int, Field(ge=10, le=10_000, description="training steps")] = 500
+    steps: Annotated[int, Field(ge=10, le=10_000, description="training steps at each rate")] = 500
 
 
 class Learnability(OnDemandProbe):

@@ -214,16 +214,27 @@ def test_a_rate_is_suggested_before_the_least_loss_and_none_where_the_loss_never
     assert suggested(rising, side=5) == (None, None)
 
 
-def test_a_healthy_net_learns_one_batch_by_heart_and_a_frozen_one_does_not(trained: Any, component: Any) -> None:
+def test_a_healthy_net_learns_one_batch_by_heart_and_a_closed_one_does_not(trained: Any, component: Any) -> None:
     tool = OverfitBatch(component(steps=300))
     adam = {"kind": "adam", "lr": 0.02}
     healthy = tool.measure(trained(0, optimizer=adam, model={"kind": "mlp", "hidden": (32,), "dropout": 0.5}))
     assert healthy.data is not None
     assert healthy.data["passed"] is True
-    slow = tool.measure(trained(0, optimizer={"kind": "sgd", "lr": 1e-6}))
-    assert slow.data is not None
-    assert slow.data["passed"] is False
-    assert slow.values["overfit_batch/share"] == pytest.approx(1, abs=0.01)
+    narrow = tool.measure(trained(0, model={"kind": "mlp", "hidden": (1,), "init": {"kind": "zeros"}}))
+    assert narrow.data is not None
+    assert narrow.data["passed"] is False
+    assert narrow.data["rates"] == [3e-3, 3e-2, 3e-4]
+    assert narrow.values["overfit_batch/share"] > 0.2
+
+
+@pytest.mark.parametrize("rate", [1e-6, 10.0])
+def test_a_rate_that_does_not_train_the_run_does_not_look_like_a_wrong_model(
+    rate: float, trained: Any, component: Any
+) -> None:
+    training = trained(5, optimizer={"kind": "sgd", "lr": rate}, nonfinite="continue")
+    found = OverfitBatch(component(steps=300)).measure(training).data
+    assert found is not None
+    assert (found["passed"], found["optimizer"]) == (True, "adam")
 
 
 def test_label_smoothing_leaves_the_entropy_of_the_smoothed_answer(experiment: Any) -> None:

@@ -18,7 +18,7 @@ from worker.trainer.probes.learnability.trial import BUSY
 from worker.trainer.probes.measurement import ProbedTraining, side_effect_free
 
 KIND = "learnability"
-HALF = 0.6  # of the way: rules take 0.5 of a mean over the last steps, which is above the loss at the end
+MOST = 0.75  # of the way: others can reach at most a third more than this, which is the least that a verdict takes
 MIN_STEPS = 20  # of a run; shorter ones are not diagnosed
 MIN_UPDATES = 150  # beside the run, of its own speed: fewer tell nothing
 MAX_PARAMETERS = 20_000_000  # three more models of this size are kept at a time
@@ -67,8 +67,8 @@ def _wanted(training: ProbedTraining, trained_s: float) -> bool:
 
 
 def learned_little(training: ProbedTraining) -> bool:
-    """Whether the run has come less than half of the way to the minimum, or nowhere on other rows, or nobody knows."""
-    parts: list[tuple[HasRows, float]] = [(training.batches, HALF)]
+    """Whether the run has come less than three quarters of the way, or nowhere on other rows, or nobody knows."""
+    parts: list[tuple[HasRows, float]] = [(training.batches, MOST)]
     parts += [] if training.validation is None else [(training.validation, LITTLE)]
     with side_effect_free(training.device), eval_weights(training.optimizers):
         for part, bound in parts:

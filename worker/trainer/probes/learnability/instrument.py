@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from service.spec.experiment import Experiment
 from service.spec.probes import on_demand
-from worker.trainer.build import build_model
 from worker.trainer.optim.schedule_free import eval_weights
+from worker.trainer.probes.fresh_model import fresh_model
 from worker.trainer.probes.inline.sanity_checks import constant_answer
 from worker.trainer.probes.inline.side_effect_free import side_effect_free_forward
 from worker.trainer.probes.learnability.reference_models import Reference, reference_models
@@ -26,7 +26,6 @@ from worker.trainer.probes.measurement import (
     not_applicable,
     side_effect_free,
 )
-from worker.trainer.start_weights import load_start
 
 MAX_STEPS = 500  # of a training, unless the run has 40 times as many
 LITTLE = 0.1  # of the way from the best constant's loss to the minimum
@@ -84,7 +83,7 @@ class Learnability(Instrument[on_demand.Learnability]):
         found["other"] = other
 
         def fresh(rate: float, control: bool = False) -> Trial:
-            return Trial(_fresh_model(training), training.criterion, rows, rate, control)
+            return Trial(fresh_model(training), training.criterion, rows, rate, control)
 
         best, trials, complete = search_rate(fresh, steps, clock.part(SEARCH_TIME))
         found["same"] = best.as_json() | {"optimizer": "adam", "complete": complete}
@@ -134,17 +133,6 @@ def _of_run(training: ProbedTraining, rows: Rows) -> Levels:
     ):
         criterion = deepcopy(training.criterion)
         return {name: group_losses(training.model, criterion, part) for name, part in rows.parts.items()}
-
-
-def _fresh_model(training: ProbedTraining) -> nn.Module:
-    """Return the run's model at the first weights of its spec and seed, in which everything learns."""
-    torch.manual_seed(training.seed)
-    model = build_model(training.spec)
-    load_start(model, training.spec, training.files)
-    for module in model.modules():
-        if isinstance(module, nn.Embedding):
-            module.sparse = False  # which Adam does not take
-    return model.to(training.device)
 
 
 def _best_reference(
