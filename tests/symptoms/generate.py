@@ -10,7 +10,7 @@ from pathlib import Path
 
 from service.client.documents import parse_seeds
 from tests.symptoms.__main__ import cache
-from tests.symptoms.generated import Outcome, healthy_draws, outcomes, sick_draws
+from tests.symptoms.generated import Draw, Outcome, healthy_draws, outcomes, sick_draws, sound_draws
 from tests.symptoms.generated_report import figures, written_between
 
 
@@ -27,11 +27,11 @@ def main() -> int:
     parser.add_argument("--only", help="print those whose disease has this word in it")
     parser.add_argument("--write", type=Path, help="the page whose section `Generated trainings` is replaced")
     given = parser.parse_args()
-    draws = []
+    draws, how = list[Draw](), (cache() / "generated", given.jobs, given.stale)
     for seed in parse_seeds(given.seeds):
-        twins = healthy_draws(given.half, 10_000 * seed, given.healthy)
-        draws += [*twins, *sick_draws(given.half, twins, given.count, seed)]
-    found = outcomes(draws, cache() / "generated", given.jobs, given.stale)
+        healthy = healthy_draws(given.half, 10_000 * seed, given.healthy)
+        draws += [*healthy, *sick_draws(given.half, sound_draws(healthy, *how), given.count, seed)]
+    found = outcomes(draws, *how)
     for each in found:
         if given.only is None or given.only in each.draw.disease:
             print(line(each))

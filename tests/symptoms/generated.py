@@ -6,8 +6,7 @@ far than its twin's, without effect below three hundredths, and undecided betwee
 
 import hashlib
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +29,7 @@ from worker.trainer import loop
 from worker.trainer.data.split import Splits
 
 HARMS, HARMLESS = 0.1, 0.03  # of the way from the trivial loss to the minimum, less than the twin
-USUAL, RISEN = 0.8, 1.1  # of the family's median; of the least validation loss: what a healthy twin must keep within
+USUAL = 0.8  # of what its family's median learns: less is no healthy twin
 TRIES = 40  # healthy specs that a disease is offered, before it is left out
 Truth = Literal["sick", "healthy", "no effect", "undecided", "no twin"]
 
@@ -107,44 +106,54 @@ def sick_draws(half: Half, twins: Sequence[Draw], count: int, seed: int) -> list
     return found
 
 
+def sound_draws(draws: Sequence[Draw], folder: Path | None, processes: int, stale: bool = False) -> list[Draw]:
+    """Train healthy draws, and return those that learned what is usual and kept it: twins for the sick ones."""
+    done = _trained(draws, folder, processes, "" if stale else sources())
+    facts = {draw.number: _facts(draw, record) for draw, record in zip(draws, done, strict=True)}
+    sound = _sound(draws, facts)
+    return [draw for draw in draws if draw.number in sound]
+
+
 def outcomes(draws: Sequence[Draw], folder: Path | None, processes: int, stale: bool = False) -> list[Outcome]:
     """Train what is not kept, and judge all; every sick draw's twin must be among them."""
-    done = list(_trained(draws, folder, processes, "" if stale else sources()))
-    facts = [facts_of(parse_experiment(d.document).spec, record) for d, record in zip(draws, done, strict=True)]
-    shares = {d.number: share(f) for d, f in zip(draws, facts, strict=True) if not d.disease}
-    usual = _usual(draws, shares)
-    sound = {
-        d.number
-        for d, f in zip(draws, facts, strict=True)
-        if not d.disease and shares[d.number] >= USUAL * usual[d.family] and _kept(f)
-    }
-    return [_outcome(d, f, shares, sound) for d, f in zip(draws, facts, strict=True)]
+    done = _trained(draws, folder, processes, "" if stale else sources())
+    facts = [_facts(draw, record) for draw, record in zip(draws, done, strict=True)]
+    twins = {draw.number: each for draw, each in zip(draws, facts, strict=True) if not draw.disease}
+    sound = _sound([draw for draw in draws if not draw.disease], twins)
+    shares = {number: share(each) for number, each in twins.items()}
+    return [_outcome(draw, each, shares, sound) for draw, each in zip(draws, facts, strict=True)]
 
 
-def _usual(draws: Iterable[Draw], shares: Mapping[int, float]) -> dict[str, float]:
+def _facts(draw: Draw, record: Record) -> RunRecord:
+    return facts_of(parse_experiment(draw.document).spec, record)
+
+
+def _sound(draws: Sequence[Draw], facts: Mapping[int, RunRecord]) -> set[int]:
     families: dict[str, list[float]] = {}
     for draw in draws:
-        if not draw.disease:
-            families.setdefault(draw.family, []).append(shares[draw.number])
-    return {name: median(each) for name, each in families.items()}
+        families.setdefault(draw.family, []).append(share(facts[draw.number]))
+    return {
+        draw.number
+        for draw in draws
+        if share(facts[draw.number]) >= USUAL * median(families[draw.family])
+        and share(facts[draw.number], best=True) - share(facts[draw.number]) <= HARMLESS
+    }
 
 
-def _kept(facts: RunRecord) -> bool:
-    """Whether the validation loss ends near its least."""
-    curve = facts.get("val/loss")
-    return curve is not None and float(np.median(curve.values[-3:])) <= RISEN * float(curve.values.min())
+def share(facts: RunRecord, best: bool = False) -> float:
+    """Return how far the validation loss came from the trivial loss to the minimum; -1 at worst, as of a failed run.
 
-
-def share(facts: RunRecord) -> float:
-    """Return how far the validation loss came from the trivial loss to the minimum; -1 at worst, as of a failed run."""
+    It is that of the end, or the `best` one.
+    """
     curve, start, floor = facts.get("val/loss"), facts.reading("start"), facts.plan.floor
     trivial = None if start is None else start.number("trivial_loss")
     if facts.failure is not None or curve is None or trivial is None or floor is None or trivial <= floor:
         return -1.0
-    return max(-1.0, (trivial - float(np.median(curve.values[-2:]))) / (trivial - floor))
+    reached = float(curve.values.min()) if best else float(np.median(curve.values[-2:]))
+    return max(-1.0, (trivial - reached) / (trivial - floor))
 
 
-def _outcome(draw: Draw, facts: RunRecord, shares: Mapping[int, float], sound: set[int]) -> Outcome:
+def _outcome(draw: Draw, facts: RunRecord, shares: Mapping[int, float], sound: Collection[int]) -> Outcome:
     said = diagnose(facts)
     harm = shares[draw.number] - share(facts) if draw.disease else 0.0
     truth: Truth = "healthy"
@@ -182,9 +191,3 @@ def train_draw(draw: Draw) -> Record:
 
     with mock.patch.object(loop, "split_dataset", altered):
         return recorded(spec, draw.seed)
-
-
-def share_of(parts: Iterable[bool]) -> float:
-    """Return the share that holds; not a number of none."""
-    listed = list(parts)
-    return sum(listed) / len(listed) if listed else math.nan

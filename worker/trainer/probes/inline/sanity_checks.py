@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from service.spec.memory import evaluation_rows, output_numbers
 from worker.trainer.data.equal_rows import count_equal_rows
 from worker.trainer.probes.inline.base import InlineProbe
+from worker.trainer.probes.inline.part_differences import part_differences
 from worker.trainer.probes.inline.side_effect_free import has_batch_norm, sample_rows, side_effect_free_forward
 from worker.trainer.probes.measurement import ProbedTraining
 from worker.trainer.step.evaluation import to_device
@@ -42,6 +43,7 @@ class SanityChecks(InlineProbe):
         validation_rows, test_rows  sizes of the held-out parts
         equal_validation_rows, equal_test_rows  of those, rows that equal a training row, features and target; null:
                              there are none in the part, or too many bytes to compare
+        shifted_features, class_shift, told, ...  how the validation part differs, see `part_differences`
         coarse_features, coarse_target  columns left unscaled whose standard deviation is less than 1024 float32
                              spacings at their magnitude: digits are lost, and standardising keeps them
     """
@@ -71,7 +73,8 @@ def measure(training: ProbedTraining) -> dict[str, Any]:
     found: dict[str, Any] = {"rows": len(x), "initial_loss": initial, "trivial": name, "trivial_loss": loss}
     found |= {"uniform_loss": math.log(classes) if classes else None, "classes": classes or None}
     found |= {f"coarse_{name}": len(training.coarse.get(name, ())) for name in ("features", "target")}
-    return found | equal_rows(training) | target_statistics(y) | feature_statistics(x, y)
+    found |= equal_rows(training) | target_statistics(y) | feature_statistics(x, y)
+    return found | part_differences(training, (x, y))
 
 
 def equal_rows(training: ProbedTraining) -> dict[str, Any]:

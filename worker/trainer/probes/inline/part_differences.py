@@ -1,0 +1,101 @@
+"""How the rows of the training and of the validation part differ: what no model that learns the one can know."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from service.spec.memory import output_numbers
+from worker.trainer.data.batches import Batch
+from worker.trainer.probes.inline.side_effect_free import sample_rows
+from worker.trainer.probes.measurement import ProbedTraining
+
+SHIFT = 0.5  # training deviations between the means of a feature
+ERRORS = 5.0  # standard errors: smaller differences are chance
+LEAST = 30  # rows of a part
+MAX_CLASSES = 100
+
+
+def part_differences(training: ProbedTraining, rows: Batch) -> dict[str, Any]:
+    """Return how the validation rows differ from these training rows; empty for tokens, and where a part is small.
+
+    shifted_features    share of the features whose mean lies half a deviation or more from that of the training rows
+    largest_shift       the largest such difference, in deviations of the training rows
+    class_shift         half of the sum of the differences of the classes' shares: 0 the same, 1 no class in common
+    class_shift_noise   what chance makes of it, with so many validation rows
+    telling_feature     the feature that alone tells most of the targets' variance (of classes: whose variance is most
+                        between them), `told` the share of it, and `told_validation` that in the validation part
+    """
+    x, y = rows
+    if not x.is_floating_point() or len(x) < LEAST:
+        return {}
+    found = _telling(x, y)
+    if training.validation is None or len(training.validation.x) < LEAST:
+        return found
+    other, answers = sample_rows(training.validation, output_numbers(training.spec))
+    found |= _shift(_flat(x), _flat(other)) | _class_shift(y, answers)
+    if "telling_feature" in found:
+        at = found["telling_feature"]
+        found["told_validation"] = float(told_shares(_flat(other)[:, at : at + 1], answers)[0])
+    return found
+
+
+def _flat(x: Tensor) -> Tensor:
+    return torch.nan_to_num(x.reshape(len(x), -1), 0.0, 0.0, 0.0).double()
+
+
+def _shift(train: Tensor, other: Tensor) -> dict[str, Any]:
+    spread = train.std(0, correction=0)
+    known = spread > 1e-6 * train.abs().amax(0).clamp(min=1e-30)
+    if not bool(known.any()):
+        return {}
+    train, other, spread = train[:, known], other[:, known], spread[known]
+    apart = (other.mean(0) - train.mean(0)).abs()
+    error = (spread**2 / len(train) + other.var(0, correction=0).clamp(min=spread**2 * 0.01) / len(other)).sqrt()
+    shifted = (apart > SHIFT * spread) & (apart > ERRORS * error)
+    largest = float((apart / spread)[shifted].max()) if bool(shifted.any()) else 0.0
+    return {"shifted_features": float(shifted.double().mean()), "largest_shift": largest}
+
+
+def _class_shift(y: Tensor, other: Tensor) -> dict[str, Any]:
+    if y.is_floating_point() or y.dim() != 1:
+        return {}
+    classes = int(max(y.max(), other.max())) + 1
+    if classes > MAX_CLASSES or int(min(y.min(), other.min())) < 0:
+        return {}
+    shares, others = (torch.bincount(each, minlength=classes).double() / len(each) for each in (y, other))
+    noise = (shares * (1 - shares) / len(other)).sqrt().sum() / 2
+    return {"class_shift": float((shares - others).abs().sum() / 2), "class_shift_noise": float(noise)}
+
+
+def _telling(x: Tensor, y: Tensor) -> dict[str, Any]:
+    shares = told_shares(_flat(x), y)
+    if not len(shares):
+        return {}
+    at = int(shares.argmax())
+    return {"telling_feature": at, "told": float(shares[at])}
+
+
+def told_shares(flat: Tensor, y: Tensor) -> Tensor:
+    """Return the share of variance (F,) that each feature (N, F) has in common with the targets y.
+
+    Of classes it is that of the feature between them (eta squared), of numbers the squared correlation. Empty where
+    the targets are neither, or there are fewer than ten rows for each class.
+    """
+    centred = flat - flat.mean(0)
+    whole = centred.square().sum(0)
+    if y.is_floating_point():
+        if y.dim() > 2 or (y.dim() == 2 and y.shape[1] != 1):
+            return torch.zeros(0)
+        target = y.reshape(-1).double()
+        target = target - target.mean()
+        scale = target.square().sum()
+        common = (centred * target[:, None]).sum(0).square() / scale.clamp(min=1e-30)
+    else:
+        classes = int(y.max()) + 1 if y.dim() == 1 and len(y) and int(y.min()) >= 0 else 0
+        if not 0 < classes <= MAX_CLASSES or len(y) < 10 * classes:
+            return torch.zeros(0)
+        counts = torch.bincount(y, minlength=classes).double()
+        sums = torch.zeros(classes, flat.shape[1], dtype=torch.double, device=flat.device).index_add(0, y, centred)
+        common = (sums.square() / counts.clamp(min=1)[:, None]).sum(0)
+    return torch.where(whole > 0, common / whole.clamp(min=1e-30), torch.zeros_like(whole))
