@@ -1,10 +1,12 @@
 """A diagnosis and its rules as the API answers them."""
 
+import math
 from collections.abc import Sequence
 
 from service.db.runs.runs import StoredRun
 from service.diagnosis.diagnose import VERSION, Diagnosis, RuleFinding, RuleResult
 from service.diagnosis.finding import Rule
+from service.diagnosis.neighbours import Neighbour
 from service.diagnosis.thresholds import Threshold
 from service.lifecycle import TERMINAL
 from service.schemas.diagnosis import (
@@ -13,6 +15,7 @@ from service.schemas.diagnosis import (
     EvidenceView,
     ExpectView,
     FindingView,
+    NeighbourView,
     ProbeAsked,
     RulesView,
     RuleView,
@@ -20,8 +23,8 @@ from service.schemas.diagnosis import (
 )
 
 
-def diagnosis_view(run: StoredRun, found: Diagnosis) -> DiagnosisView:
-    """Return the view of a run's diagnosis."""
+def diagnosis_view(run: StoredRun, found: Diagnosis, neighbour: Neighbour | None = None) -> DiagnosisView:
+    """Return the view of a run's diagnosis, and of a similar run that went well."""
     return DiagnosisView(
         run_id=run.id,
         state=run.state,
@@ -32,7 +35,13 @@ def diagnosis_view(run: StoredRun, found: Diagnosis) -> DiagnosisView:
         headline=found.headline,
         findings=[_finding(each) for each in found.findings],
         checked=[_checked(each) for each in found.checked],
+        neighbour=neighbour and _neighbour(neighbour),
     )
+
+
+def _neighbour(found: Neighbour) -> NeighbourView:
+    own = found.own if math.isfinite(found.own) else None
+    return NeighbourView.of(found, own=own, patch=[dict(each) for each in found.patch])
 
 
 def _finding(verdict: RuleFinding) -> FindingView:

@@ -6,15 +6,20 @@ from collections.abc import Iterator
 
 from service.diagnosis.diagnose import Diagnosis, RuleFinding
 from service.diagnosis.finding import Evidence
+from service.diagnosis.neighbours import Neighbour
+from service.diagnosis.rules.registry import RULES
 
 WIDTH = 100
+_SYMPTOMS = {rule.id: rule.symptom for rule in RULES}
 
 
-def readable(diagnosis: Diagnosis) -> str:
+def readable(diagnosis: Diagnosis, neighbour: Neighbour | None = None) -> str:
     """Return the text, in lines of at most 100 characters."""
     lines = [f"{diagnosis.level.upper()}: {diagnosis.headline}"]
     for verdict in diagnosis.findings:
         lines += ["", *_finding(verdict)]
+    if neighbour is not None:
+        lines += ["", *_neighbour(neighbour)]
     lines += ["", *_rest(diagnosis)]
     return "\n".join(line for text in lines for line in _wrapped(text)) + "\n"
 
@@ -23,7 +28,7 @@ def _finding(verdict: RuleFinding) -> Iterator[str]:
     finding = verdict.finding
     first, last = finding.steps
     where = f"step {first}" if first == last else f"steps {first} to {last}"
-    yield f"{verdict.rule.id} {finding.verdict} ({finding.level}, {where}, confidence {finding.confidence:.0%})"
+    yield f"{finding.verdict.replace('_', ' ')} ({finding.level}, {where}, confidence {finding.confidence:.0%})"
     yield f"  {finding.text}"
     yield from (f"  - {_evidence(each)}" for each in finding.evidence)
     if finding.remedy:
@@ -36,7 +41,7 @@ def _finding(verdict: RuleFinding) -> Iterator[str]:
     if finding.probes:
         yield f"  Surer with: {', '.join(finding.probes)}"
     if verdict.suppressed:
-        yield f"  Explains: {', '.join(verdict.suppressed)}"
+        yield f"  Explains: {', '.join(_SYMPTOMS.get(rule, rule) for rule in verdict.suppressed)}"
 
 
 def _evidence(each: Evidence) -> str:
@@ -47,13 +52,22 @@ def _evidence(each: Evidence) -> str:
     return f"{each.name}: {value}{against}{of} ({each.source})"
 
 
+def _neighbour(found: Neighbour) -> Iterator[str]:
+    count = len(found.patch)
+    yield (
+        f"Similar, and it went well: {found.run_id} of {found.name}, {found.series} {found.value:.4g}. It differs in "
+        f"{count} setting{'' if count == 1 else 's'}:"
+    )
+    yield from (f"    {each['op']} {each['path']} = {json.dumps(each['value'])}" for each in found.patch)
+
+
 def _rest(diagnosis: Diagnosis) -> Iterator[str]:
-    clear = [each.rule.id for each in diagnosis.checked if each.state == "clear"]
-    yield f"Clear: {', '.join(clear) or 'none'}."
+    clear = [each.rule.symptom for each in diagnosis.checked if each.state == "clear"]
+    yield f"Looked for and not found: {', '.join(clear) or 'nothing'}."
     unknown = [each for each in diagnosis.checked if each.state == "unknown"]
     if unknown:
         yield "Not known:"
-        yield from (f"  {each.rule.id} {each.rule.symptom}: {each.why}" for each in unknown)
+        yield from (f"  {each.rule.symptom}: {each.why}" for each in unknown)
 
 
 def _wrapped(line: str) -> list[str]:

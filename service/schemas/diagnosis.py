@@ -68,6 +68,20 @@ class CheckedView(View):
     probes: list[ProbeAsked] = Field(description="probes that would tell, if it is unknown")
 
 
+class NeighbourView(View):
+    """The most similar run that went well: on the same data with the same loss, of another experiment."""
+
+    run_id: str
+    experiment_id: str
+    name: str
+    series: str
+    value: Number = Field(description="its last value of the series")
+    own: Number | None = Field(description="that of the diagnosed run; null: it has none")
+    patch: list[Json] = Field(
+        description="what differs: operations of RFC 6902 from this spec to that of the neighbour"
+    )
+
+
 class DiagnosisView(View):
     """Why a run learned or did not, as far as its records tell."""
 
@@ -80,6 +94,9 @@ class DiagnosisView(View):
     headline: str
     findings: list[FindingView] = Field(description="the gravest first")
     checked: list[CheckedView] = Field(description="every rule and its result")
+    neighbour: NeighbourView | None = Field(
+        None, description="where something is wrong or unknown; null: no run of the project on the same data went well"
+    )
 
 
 class ThresholdView(View):

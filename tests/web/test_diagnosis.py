@@ -90,6 +90,21 @@ def test_findings_and_readings_are_drawn_and_hostile_words_stay_text(see: See, p
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_a_similar_run_that_went_well_is_shown_with_what_differs(see: See, page: Page, trained: Trained) -> None:
+    run, other = trained["broken"]["runs"][0]["id"], trained["fast"]["runs"][0]["id"]
+    patch = [{"op": "replace", "path": "/optimizer/lr", "value": 0.07}]
+    neighbour = {"run_id": other, "experiment_id": trained["fast"]["id"], "name": EVIL, "patch": patch}
+    told = {"run_id": run, "state": "failed", "step": 9, "version": "1", "complete": True, "level": "fault"}
+    found = told | {"headline": EVIL, "findings": [], "checked": []}
+    answers(page, run, found | {"neighbour": neighbour | {"series": "loss", "value": 0.25, "own": None}})
+    see(f"run/{run}?tab=diagnosis")
+    similar = page.get_by_role("region", name="Similar, and it went well")
+    expect(similar.get_by_role("link", name=EVIL)).to_have_attribute("href", re.compile(other))
+    expect(similar.locator(".difference ins")).to_have_text("+ 0.07")
+    expect(similar).to_contain_text("loss 0.25")
+    assert page.locator("main img, main iframe, main script").count() == 0
+
+
 PIXELS = """canvas => {
     const {width, height} = canvas;
     const at = (x, y) => [...canvas.getContext("2d").getImageData(x * (width - 1), y * (height - 1), 1, 1).data];

@@ -10,7 +10,7 @@ from service.api.markdown import JSON, MARKDOWN, Accept
 from service.api.one_thread import OneThread
 from service.diagnosis.answers import diagnosis_view, rules_view
 from service.diagnosis.autopsy import autopsy_script
-from service.diagnosis.diagnose_run import diagnosis_of
+from service.diagnosis.diagnose_run import explain
 from service.diagnosis.rules.registry import RULES
 from service.diagnosis.text import readable
 from service.diagnosis.thresholds import TABLE
@@ -36,11 +36,11 @@ def get_diagnosis(
     JSON, or text with `Accept: text/plain`, or with `text/markdown` a shorter one.
     """
     media = negotiate_media_type(accept, (JSON, TEXT, MARKDOWN))
-    run, found = diagnosis_of(connection, principal, run_id)
+    run, found, neighbour = explain(connection, principal, run_id)
     headers = {"Cache-Control": REVALIDATE, "Vary": "Accept"}
     if media == TEXT:
-        return Response(readable(found), media_type=TEXT, headers=headers)
-    view = diagnosis_view(run, found)
+        return Response(readable(found, neighbour), media_type=TEXT, headers=headers)
+    view = diagnosis_view(run, found, neighbour)
     if media == MARKDOWN:
         return Response(diagnosis_markdown(view), media_type=MARKDOWN, headers=headers)
     return Response(view.model_dump_json(), media_type=JSON, headers=headers)

@@ -1,5 +1,6 @@
 """Experiments and their runs: added, listed, read; always within one project."""
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -219,6 +220,30 @@ def find(connection: Connection, principal: Principal, ids: Collection[str]) -> 
     """Return those of these experiments that exist, by id."""
     rows = _FIND.rows(connection, ids=list(ids), **sight_values(principal))
     return {each.id: each for each in map(_of_tuple, rows)}
+
+
+_ALIKE = Statement(
+    text(
+        """
+        SELECT id FROM (
+            SELECT id, spec FROM experiment
+            WHERE project_id = :project AND deleted_at IS NULL AND id <> :own
+            ORDER BY created_at DESC LIMIT 500
+        ) AS newest
+        WHERE spec -> 'dataset' = CAST(:dataset AS jsonb) AND spec -> 'loss' = CAST(:loss AS jsonb) LIMIT :most
+        """
+    )
+)
+
+
+def on_the_same_data(
+    connection: Connection, principal: Principal, experiment_id: str, spec: Mapping[str, Any], most: int
+) -> list[StoredExperiment]:
+    """Return up to `most` other experiments of the project with this spec's dataset and loss, of its newest 500."""
+    parts = {name: json.dumps(spec[name]) for name in ("dataset", "loss")}
+    rows = _ALIKE.rows(connection, project=principal.project_id, own=experiment_id, most=most, **parts)
+    found = find(connection, principal, [row[0] for row in rows])
+    return [found[row[0]] for row in rows if row[0] in found]
 
 
 def get_many(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredExperiment]:

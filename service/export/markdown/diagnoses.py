@@ -5,14 +5,14 @@ from collections.abc import Iterator
 
 from service.export.markdown.runs import json_lines
 from service.markdown import document, number, plain
-from service.schemas.diagnosis import DiagnosisView, EvidenceView, FindingView
+from service.schemas.diagnosis import DiagnosisView, EvidenceView, FindingView, NeighbourView
 
 MAX_EVIDENCE, MAX_PATCH = 4, 600  # numbers of a finding, characters
 
 
 def diagnosis_markdown(found: DiagnosisView) -> str:
     """Return a diagnosis."""
-    sections = [_head(found), *(_finding(each) for each in found.findings), _rest(found)]
+    sections = [_head(found), *(_finding(each) for each in found.findings), *_neighbour(found.neighbour), _rest(found)]
     return document(sections, f"GET /v1/runs/{found.run_id}/diagnosis")
 
 
@@ -48,6 +48,14 @@ def _evidence(each: EvidenceView) -> str:
     against = "" if each.threshold is None else f" {each.relation} {number(each.threshold)}"
     series = f" of {plain(each.series)}" if each.series else ""
     return f"{plain(each.name)}{series}: {plain(value + against)}"
+
+
+def _neighbour(found: NeighbourView | None) -> Iterator[list[str]]:
+    if found is None:
+        return
+    head = f"{plain(found.run_id)} of {plain(found.name)}: {plain(found.series)} {number(found.value)}"
+    lines = ["## Similar, and it went well", "", f"- {head}", "- what differs (RFC 6902):", ""]
+    yield [*lines, *json_lines(found.patch, MAX_PATCH)]
 
 
 def _rest(found: DiagnosisView) -> Iterator[str]:

@@ -1,13 +1,15 @@
 // Why it did or did not learn: what was found first, each with its evidence, a remedy to try, and what would make it surer.
 import { html, useRef, useState } from "../lib/html.js";
+import { href } from "../lib/address.js";
 import { get } from "../lib/api.js";
 import { Problems, Prose, useInterval, useRequest } from "../lib/components.js";
-import { escapeInvisible, formatCount } from "../lib/format.js";
+import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
+import { listChanges } from "../lib/json_patch.js";
 import { TERMINAL_STATES } from "../lib/run.js";
 import { findText, t } from "../lib/words.js";
 import { Evidence } from "./evidence.js";
 import { Instruments, useReadings } from "./instruments.js";
-import { Remedy } from "./remedy.js";
+import { Difference, Remedy } from "./remedy.js";
 
 const LOOK_MS = 4000;
 const SIGNS = { fault: "✕", warning: "!", info: "i", healthy: "✓", unknown: "?" };
@@ -47,11 +49,12 @@ export function Diagnosis({ run, experiment, curves, tick, diagnosis, deferred }
   for (const finding of found.findings) known.current.set(finding.id, finding);
   const standing = deferred.shown.map((id) => known.current.get(id)).filter(Boolean);
   const holds = (finding) => found.findings.some(({ id }) => id === finding.id);
-  const shared = { run, experiment, curves, tick, readings: readings.items };
+  const shared = { run, experiment, curves, tick, readings: readings.items, checked: found.checked };
   return html`<section class="diagnosis" aria-label=${t("diagnosis")}>
     <p class="late" aria-live="polite">${deferred.pending.length ? html`<button type="button" onClick=${deferred.reveal}>${t("late.show", { n: deferred.pending.length })}</button>` : null}</p>
     ${found.level === "unknown" && found.complete ? html`<${Untold} checked=${found.checked} run=${run} done=${readings.again}/>` : null}
     ${standing.map((finding, index) => html`<${Finding} key=${finding.id} finding=${finding} holds=${holds(finding)} open=${index === 0} ...${shared} asked=${readings.again}/>`)}
+    ${found.neighbour && experiment ? html`<${Neighbour} neighbour=${found.neighbour} experiment=${experiment}/>` : null}
     <div class="beneath"><${Instruments} run=${run} readings=${readings}/><${Checked} items=${found.checked}/></div></section>`;
 }
 
@@ -61,19 +64,29 @@ function Untold({ checked, ...shared }) {
   return probes.length ? html`<${Instruments.Suggested} probes=${probes} ...${shared}/>` : null;
 }
 
+// The most similar run that went well, and what differs; its settings can be tried from the form.
+function Neighbour({ neighbour, experiment }) {
+  const { run_id: run, name, series, value, patch } = neighbour;
+  return html`<section class="remedy neighbour" aria-label=${t("neighbour")}><h2>${t("neighbour")}</h2>
+    <p><a href=${href(["run", run])}>${escapeInvisible(name)}</a> <code>${run.slice(-8)}</code>: ${escapeInvisible(series)} ${formatNumber(value)}</p>
+    <${Difference} changes=${listChanges(experiment.spec, patch)}/>
+    <div class="bar"><a class="button" href=${href(["new"], { from: experiment.id, patch: JSON.stringify(patch) })}>${t("try.form")}</a></div></section>`;
+}
+
 const share = (confidence) => `${Math.round(100 * confidence)} %`;
 
-function Finding({ finding, holds, open, asked, ...shared }) {
+function Finding({ finding, holds, open, asked, checked, ...shared }) {
   const [from, to] = finding.steps;
+  const symptomOf = (rule) => escapeInvisible(checked.find((each) => each.rule === rule)?.symptom || rule);
   return html`<details class=${`finding ${finding.level}`} open=${open}>
-    <summary><${Level} level=${finding.level}/> <strong>${titleOf(finding.verdict)}</strong>${" "}<small>${t("confidence", { share: share(finding.confidence) })} · ${t("steps.between", { from: formatCount(from), to: formatCount(to) })} · ${escapeInvisible(finding.rule)}${holds ? "" : ` · ${t("finding.over")}`}</small></summary>
+    <summary><${Level} level=${finding.level}/> <strong>${titleOf(finding.verdict)}</strong>${" "}<small>${t("confidence", { share: share(finding.confidence) })} · ${t("steps.between", { from: formatCount(from), to: formatCount(to) })}${holds ? "" : ` · ${t("finding.over")}`}</small></summary>
     <p class="told"><${Prose} text=${finding.text}/></p>
     <${Evidence} finding=${finding} ...${shared}/>
     <${Remedy} finding=${finding} run=${shared.run} experiment=${shared.experiment}/>
     ${finding.expect ? html`<dl class="expect"><div><dt>${t("expect.confirm")}</dt><dd>${escapeInvisible(finding.expect.confirm)}</dd></div>
       <div><dt>${t("expect.refute")}</dt><dd>${escapeInvisible(finding.expect.refute)}</dd></div></dl>` : null}
     ${finding.probes.length ? html`<${Instruments.Suggested} probes=${finding.probes} run=${shared.run} done=${asked}/>` : null}
-    ${finding.explains?.length ? html`<p class="hint">${t("explains", { rules: finding.explains.map(escapeInvisible).join(", ") })}</p>` : null}</details>`;
+    ${finding.explains?.length ? html`<p class="hint">${t("explains", { rules: finding.explains.map(symptomOf).join(", ") })}</p>` : null}</details>`;
 }
 
 // Every rule and what became of it: what is not known says what is missing.

@@ -24,7 +24,7 @@ export function Remedy({ finding, run, experiment }) {
     ${tries.map((each) => html`<${Outcome} key=${each.id} tried=${each}/>`)}</div>`;
 }
 
-function Difference({ changes }) {
+export function Difference({ changes }) {
   return html`<div class="difference" role="group" aria-label=${t("remedy.difference")}>${changes.map(({ pointer, before, after }) => html`<div class="at">${escapeInvisible(pointer)}</div>
     ${before === undefined ? null : html`<del>− ${escapeInvisible(before)}</del>`}${after === undefined ? null : html`<ins>+ ${escapeInvisible(after)}</ins>`}`)}</div>`;
 }
