@@ -1,5 +1,6 @@
 """The library's results as a page of the documentation."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -22,6 +23,8 @@ def written(library: Mapping[str, Symptom], results: Sequence[Result], checked: 
     figures = "\n".join(f"- {line}" for line in summarise(results, checked).lines())
     text = HEAD.format(date=datetime.now(UTC).date().isoformat(), seeds=seeds) + figures
     text += "\n\n## Expected against found\n\n" + table(confusion_table(results))
+    if checked:
+        text += "\n\n## Remedies tried, by what was found\n\n" + table(hit_rates(checked))
     rows = [["symptom", "expected", "right", "remedies that helped", "what it is"]]
     for name, symptom in library.items():
         mine = [each for each in results if each.symptom == name]
@@ -31,6 +34,17 @@ def written(library: Mapping[str, Symptom], results: Sequence[Result], checked: 
         right = f"{sum(each.right for each in mine)} of {len(mine)}"
         rows.append([name, f"{symptom.expect.level}: {wanted}", right, helped, symptom.about])
     return text + "\n\n## One by one\n\n" + table(rows) + "\n"
+
+
+def hit_rates(checked: Sequence[Verified]) -> list[list[str]]:
+    """Return how often the remedy of each verdict helped, of all that were tried, those that failed included."""
+    outcomes = ("helped", "symptom_gone", "did_not_help", "undecided")
+    rows = [["found", "tried", "helped", "symptom gone, loss the same", "did not help", "undecided", "hit rate"]]
+    for verdict in sorted({each.result.first for each in checked}):
+        counts = Counter(each.outcome for each in checked if each.result.first == verdict)
+        rate = f"{counts['helped'] / counts.total():.0%}"
+        rows.append([verdict, str(counts.total()), *(str(counts[name]) for name in outcomes), rate])
+    return rows
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -9,6 +9,7 @@ from service.diagnosis.rules.registry import RULES
 from service.spec.checks.experiment import find_problems
 from service.symptoms.library import Expectation, Verdict, symptoms, unknown_symptoms
 from service.symptoms.score import Result, Verified, confusion_table, summarise
+from tests.symptoms.report import hit_rates
 
 
 @pytest.mark.parametrize("name", symptoms())
@@ -85,6 +86,10 @@ def test_the_figures_count_right_ones_false_alarms_and_remedies() -> None:
     found = summarise(runs, checked)
     assert (found.broken, found.right, found.healthy, found.false_faults, found.false_warnings) == (2, 1, 3, 1, 1)
     assert (found.share_right, found.share_helped) == (0.5, 2 / 3)
+    assert hit_rates(checked)[1:] == [
+        ["dead", "1", "1", "0", "0", "0", "100%"],
+        ["flat", "2", "1", "0", "1", "0", "50%"],
+    ]
     assert [each.mark[0] for each in runs] == ["right", "wrong", "false alarm", "right", "false alarm"]
     assert confusion_table(runs)[1:] == [["dead", "1", "2", "flat 1"], ["nothing", "1", "3", "flat 1, overfitting 1"]]
     assert [each.finding for each in runs] == ["R13", "R13", "R13", None, None]
