@@ -14,6 +14,8 @@ from service.diagnosis.thresholds import limit
 
 VERSION = "2"
 TRIED = "R29"  # the rule that compares the run with trainings beside it
+ENDED_EARLY = "R33"
+UNSPECIFIC = "optimizer_settings"  # its verdict where nothing recorded says which setting
 SUPPORT = 0.5  # of the doubt about a cause that a training without it takes away
 SEVERITY = {"fault": 0, "warning": 1, "info": 2}
 Overall = Literal["fault", "warning", "info", "healthy", "unknown"]
@@ -55,7 +57,9 @@ def diagnose(record: RunRecord, rules: Sequence[Rule] = RULES) -> Diagnosis:
     findings = [_verdict(rule, record, outcomes, by) for rule in rules if rule.id in standing]
     findings.sort(key=lambda each: (SEVERITY[each.finding.level], each.finding.rank))
     level = _level(record, findings, outcomes)
-    checked = tuple(_checked(rule, outcomes[rule.id], by.get(rule.id)) for rule in rules)
+    symptoms = {rule.id: rule.symptom for rule in rules}
+    causes = {name: symptoms[cause] for name, cause in by.items()}
+    checked = tuple(_checked(rule, outcomes[rule.id], causes.get(rule.id)) for rule in rules)
     return Diagnosis(level, _headline(record, level, findings, outcomes), tuple(findings), checked)
 
 
@@ -69,17 +73,24 @@ def _weighed(outcomes: dict[str, Outcome]) -> dict[str, Outcome]:
     kind, found = kind_of(tried.verdict) if isinstance(tried, Finding) else "", dict(outcomes)
     guesses = tuple(n for n, each in findings.items() if each.guess and each.verdict in REFUTED.get(kind, ()))
     if isinstance(tried, NoFinding) and tried.enough:
+        if (early := findings.get(ENDED_EARLY)) is not None:  # a simple model trained longer, for no more
+            outcomes = outcomes | {ENDED_EARLY: replace(early, level="info")}
         return outcomes | dict.fromkeys(guesses, NoFinding(f"refuted: {tried.why}"))
     if not isinstance(tried, Finding):
         return outcomes
     before = 0 if guesses else tried.rank  # what explains guesses comes before them
     found[TRIED] = replace(tried, explains=(*tried.explains, *guesses), rank=min(tried.rank, before))
     for name, each in findings.items():
-        if name in (*guesses, *tried.explains) or each.level == "info" or kind_of(each.verdict) != kind:
+        early = tried.verdict == UNSPECIFIC and name == ENDED_EARLY  # that settings matter makes a note a finding
+        noted = each.level == "info" and not early
+        named = kind_of(each.verdict) == kind or early or (tried.verdict == UNSPECIFIC and each.rank <= 0)
+        if name in (*guesses, *tried.explains) or noted or not named:
             continue
+        if kind_of(each.verdict) != kind and SEVERITY[tried.level] < SEVERITY[each.level]:
+            each = replace(each, level=tried.level)
         confidence = 1 - (1 - each.confidence) * (1 - SUPPORT)
         seen, explains = [*each.evidence, *tried.evidence], (*each.explains, TRIED, *guesses)
-        rank, found[TRIED] = min(each.rank, before), replace(tried, rank=max(tried.rank, 1))
+        rank, found[TRIED] = min(each.rank, before), replace(tried, rank=2)
         found[name] = replace(each, confidence=round(confidence, 2), evidence=seen, explains=explains, rank=rank)
     return found
 

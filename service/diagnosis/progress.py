@@ -6,6 +6,8 @@ from typing import NamedTuple
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.trend import mean, tail_mean, trend_window
 
+IN_NATS = ("cross_entropy", "nll", "bce_with_logits", "soft_margin", "kl_div")  # equal guesses cost ln C
+
 
 class Reference(NamedTuple):
     """A loss to compare others with, and how it is known."""
@@ -29,7 +31,7 @@ def trivial_loss(record: RunRecord) -> Reference | None:
 
 def untrained_loss(record: RunRecord) -> Reference | None:
     """Return the loss of equal guesses, which a fresh model is near, else of the best constant prediction."""
-    reading = record.reading("start")
+    reading = record.reading("start") if record.plan.loss in IN_NATS else None
     measured = None if reading is None else reading.data.get("uniform_loss")
     if reading is not None and isinstance(measured, int | float) and math.isfinite(measured):
         return Reference(float(measured), "uniform guessing", reading.id)
@@ -79,6 +81,14 @@ def share_learned(record: RunRecord) -> float | None:
     if loss is None or reference is None or floor is None or reference.value <= floor:
         return None
     return (reference.value - tail_mean(loss, trend_window(record)).value) / (reference.value - floor)
+
+
+def share_held(record: RunRecord) -> float | None:
+    """Return how far the validation loss has come from the trivial loss to the minimum; None if it is unknown."""
+    curve, trivial, floor = record.get("val/loss"), trivial_loss(record), record.plan.floor
+    if curve is None or trivial is None or floor is None or trivial.value <= floor:
+        return None
+    return (trivial.value - float(curve.values[-1])) / (trivial.value - floor)
 
 
 def loss_scale(record: RunRecord) -> float | None:

@@ -28,6 +28,8 @@ Verdict = Literal[
     "ill_conditioned_inputs", "stale_second_moment", "eps_dominated_parameters", "accumulator_exhausted",
     "needs_warmup", "noise_dominated", "wasteful_batch", "overfitting", "schedule_mismatch", "bn_statistics",
     "setting_had_no_effect", "update_underflow", "within_noise", "equal_rows",
+    "leakage", "constant_features", "dropout_too_strong", "too_few_updates",
+    "rows_not_shuffled",
 ]  # fmt: skip
 
 

@@ -352,8 +352,15 @@ CASES = [
         "R17",
         "eps_dominated_parameters",
         "info",
+        lambda: drawn(FLAT, ADAM, series={"rate/q50": flat(1e-2), "rate/q99": flat(50.0), "rate/unused": flat(0.0)}),
+        lambda: drawn(FLAT, ADAM, series={"rate/q50": flat(1e-2), "rate/q99": flat(5.0), "rate/unused": flat(0.005)}),
+    ),
+    Case(  # rates differ wherever gradients do: of a run that learns it is nothing to act on
+        "R17",
+        "eps_dominated_parameters",
+        "info",
+        lambda: drawn(FLAT, ADAM, series={"rate/q50": flat(1e-2), "rate/q99": flat(50.0), "rate/unused": flat(0.0)}),
         lambda: drawn(None, ADAM, series={"rate/q50": flat(1e-2), "rate/q99": flat(50.0), "rate/unused": flat(0.0)}),
-        lambda: drawn(None, ADAM, series={"rate/q50": flat(1e-2), "rate/q99": flat(5.0), "rate/unused": flat(0.005)}),
     ),
     Case(
         "R17",
@@ -616,6 +623,173 @@ CASES += [
         lambda: drawn(readings=beside(steps=5)),
     ),
 ]
+SHIFTED = {"shifted_features": 0.4, "largest_shift": 2.0, "class_shift": 0.0, "class_shift_noise": 0.05}
+RARER = {"shifted_features": 0.0, "largest_shift": 0.0, "class_shift": 0.5, "class_shift_noise": 0.05}
+DEEP_LINEAR = {"model": {"kind": "mlp", "hidden": [32, 32], "activation": "identity"}}
+DROPPED = {"model": {"kind": "mlp", "hidden": [32], "dropout": 0.9}}
+FROZEN_HEAD = {"groups": [{"match": {"name": "layers.2.*"}, "freeze": True}]}
+SETTINGS = beside(run=LITTLE, same=LEARNS)
+MODEL = beside(run=LITTLE, same=LITTLE, other=LEARNS)
+
+
+def elsewhere(held: float, **differences: float) -> RunRecord:
+    """A run that learns its training rows, and whose validation loss ends at `held`."""
+    start = reading("start", 0, trivial_loss=LN10, initial_loss=LN10, features=64, rows=1000, **differences)
+    return drawn(readings=start, series={"val/loss": evaluated([LN10, held, held])})
+
+
+def with_start(loss: object, **data: float) -> RunRecord:
+    values = np.asarray(loss, dtype=np.float64)
+    return drawn(values, readings=reading("start", 0, trivial_loss=LN10, initial_loss=LN10, **data))
+
+
+CASES += [
+    Case(
+        "R29",
+        "weight_decay_too_strong",
+        "warning",
+        lambda: drawn(spec=DECAYED, readings=SETTINGS),
+        lambda: drawn(spec=DECAYED, readings=beside(run=LEARNS, same=LEARNS)),
+    ),
+    Case(
+        "R29",
+        "lr_above_stability",
+        "warning",
+        lambda: drawn(spec={"optimizer": {"kind": "sgd", "lr": 0.01, "momentum": 0.999}}, readings=SETTINGS),
+        lambda: drawn(spec={"optimizer": {"kind": "sgd", "lr": 0.01, "momentum": 0.999}}),
+    ),
+    Case(
+        "R29",
+        "eps_dominated_parameters",
+        "warning",
+        lambda: drawn(spec=COARSE, readings=SETTINGS),
+        lambda: drawn(spec=COARSE),
+    ),
+    Case(
+        "R29",
+        "accumulator_exhausted",
+        "warning",
+        lambda: drawn(spec={"optimizer": {"kind": "adagrad", "lr": 0.01}}, readings=SETTINGS),
+        lambda: drawn(spec={"optimizer": {"kind": "adagrad", "lr": 0.01}}),
+    ),
+    Case(  # both could be told: the model gains more
+        "R29",
+        "pipeline_or_capacity",
+        "warning",
+        lambda: drawn(readings=beside(run=LITTLE, same=1.4, other=0.1)),
+        lambda: drawn(readings=beside(run=0.5, same=0.45, other=0.4)),
+    ),
+    Case("R29", "bad_init_or_scale", "warning", lambda: drawn(spec=WIDE, readings=MODEL), lambda: drawn(spec=WIDE)),
+    Case(
+        "R29",
+        "dropout_too_strong",
+        "warning",
+        lambda: drawn(spec=DROPPED, readings=MODEL),
+        lambda: drawn(spec=DROPPED),
+    ),
+    Case(
+        "R29",
+        "vanishing_gradient",
+        "warning",
+        lambda: drawn(spec={"model": {"kind": "mlp", "hidden": [8] * 5, "activation": "sigmoid"}}, readings=MODEL),
+        lambda: drawn(spec={"model": {"kind": "mlp", "hidden": [8] * 5, "activation": "sigmoid"}}),
+    ),
+    Case(
+        "R30",
+        "validation_shift",
+        "warning",
+        lambda: elsewhere(1.9, **SHIFTED),
+        lambda: elsewhere(0.3, **SHIFTED),  # it does no harm
+    ),
+    Case(
+        "R30",
+        "validation_shift",
+        "fault",
+        lambda: elsewhere(4.0, **RARER),
+        lambda: elsewhere(4.0, **RARER | {"class_shift": 0.15}),  # chance
+    ),
+    Case(
+        "R30",
+        "leakage",
+        "warning",
+        lambda: elsewhere(1.9, shifted_features=0.0, told=0.9999, told_validation=0.1, telling_feature=3),
+        lambda: elsewhere(1.9, shifted_features=0.0, told=0.95, told_validation=0.1, telling_feature=3),
+    ),
+    Case(  # of a few rows that are repeated, a feature tells the target by chance
+        "R30",
+        "leakage",
+        "warning",
+        lambda: elsewhere(0.1, shifted_features=0.0, told=1.0, told_validation=1.0, telling_feature=3),
+        lambda: elsewhere(0.1, shifted_features=0.0, told=1.0, telling_feature=3, duplicate_rows=970),
+    ),
+    Case(
+        "R29",
+        "setting_had_no_effect",
+        "warning",
+        lambda: drawn(spec=FROZEN_HEAD, readings=SETTINGS),
+        lambda: drawn(spec=FROZEN_HEAD, readings=beside(run=LEARNS, same=LEARNS)),
+    ),
+    Case(
+        "R29",
+        "bn_statistics",
+        "warning",
+        lambda: drawn(spec=BATCH_NORM, readings=SETTINGS),
+        lambda: drawn(spec=BATCH_NORM),
+    ),
+    Case(
+        "R29",
+        "too_few_updates",
+        "warning",
+        lambda: drawn(spec={"steps": 100}, step=100, readings=reading("learnability", 100, **SETTINGS[0].data)),
+        lambda: drawn(
+            spec={"steps": 100}, step=100, readings=reading("learnability", 100, **beside(run=0.5, same=0.5)[0].data)
+        ),
+    ),
+    Case(
+        "R31",
+        "constant_features",
+        "warning",
+        lambda: with_start(flat(1.5, 0.01), constant_features=50, features=64),
+        lambda: with_start(falling(), constant_features=50, features=64),
+    ),
+    Case(
+        "R32",
+        "pipeline_or_capacity",
+        "warning",
+        lambda: drawn(flat(0.7, 0.01), DEEP_LINEAR),
+        lambda: drawn(flat(0.1, 0.01), DEEP_LINEAR),
+    ),
+    Case(
+        "R32",
+        "pipeline_or_capacity",
+        "info",
+        lambda: drawn(spec={"model": {"kind": "mlp", "hidden": [32, 3, 32]}}),
+        lambda: drawn(spec={"model": {"kind": "mlp", "hidden": [32, 8, 32]}}),
+    ),
+    Case(
+        "R32",
+        "dropout_too_strong",
+        "warning",
+        lambda: drawn(flat(1.9, 0.01), DROPPED, series={"val/loss": evaluated([2.0, 1.2, 1.2])}),
+        lambda: drawn(flat(1.9, 0.01), DROPPED, series={"val/loss": evaluated([2.0, 0.3, 0.3])}),
+    ),
+    Case(
+        "R33",
+        "too_few_updates",
+        "warning",
+        lambda: drawn(2.3 - 0.7 * AT / STEPS + noise(0.05)),
+        lambda: drawn(1.5 - 0.05 * AT / STEPS + noise(0.05)),
+    ),
+]
+CASES += [
+    Case(
+        "R34",
+        "rows_not_shuffled",
+        "warning",
+        lambda: drawn(flat(1.2, 0.5), {"shuffle": False}),
+        lambda: drawn(flat(1.2, 0.05), {"shuffle": False}),
+    )
+]
 NAMES = [f"{case.rule}-{number}" for number, case in enumerate(CASES)]
 
 
@@ -661,6 +835,9 @@ WITHOUT_PATCH = {
     "R27",
     "R28",
     "bad_init_or_scale",
+    "leakage",
+    "R32",
+    "constant_features",
 }
 
 

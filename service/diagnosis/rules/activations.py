@@ -49,7 +49,7 @@ def dead_units(record: RunRecord) -> Outcome:
     steps = (int(curve.steps[0]), int(curve.steps[-1]))
     closed = poor and late[worst] > limit("R13.closed") and not record.plan.starts_alike  # nothing passes the layer
     return Finding(
-        level="fault" if poor and late[worst] > limit("R13.most") else "warning",
+        level="info" if not poor else "fault" if late[worst] > limit("R13.most") else "warning",
         verdict="dying_relu",
         text=f"{late[worst]:.0%} of the units of {worst} output 0 for every row of a batch"
         + (", from the start." if at_start else ": they died during training."),

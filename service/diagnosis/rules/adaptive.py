@@ -54,8 +54,8 @@ def stale_second_moment(record: RunRecord) -> Outcome:
     return Finding(
         level="warning",
         verdict="stale_second_moment",
-        text=f"The loss jumps to {peak:.3g} at step {at}: the second moment reflects gradients of long before, "
-        "and allowed too long a step.",
+        text=f"The loss jumps to {peak:.3g} at step {at}: the optimizer's average of squared gradients "
+        f"(beta2 {beta2:g}) still reflects much smaller gradients of long before, and allowed too long a step.",
         confidence=0.75,
         steps=(at, at),
         evidence=[
@@ -91,8 +91,9 @@ def extreme_effective_rates(record: RunRecord) -> Outcome:
     wide, idle = spread > limit("R17.spread"), share > limit("R17.unused")
     if (drowned := _drowned(record, median(middle, w))) is not None:
         return drowned
-    if not (wide or idle):
-        return NoFinding(f"the 99th percentile of the rates is {spread:.3g} times the median.")
+    came = share_learned(record)
+    if not (wide or idle) or (came is not None and came > limit("any.learned_poorly")):
+        return NoFinding(f"the 99th percentile of the rates is {spread:.3g} times the median, and the run learns.")
     seen = []
     if wide:
         seen.append(evidence("99th percentile over median rate", spread, ">", "R17.spread", series="rate/q99"))

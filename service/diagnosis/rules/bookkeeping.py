@@ -25,6 +25,7 @@ from service.spec.group_assignment import assign_groups
 
 LOOKED_AT = 400  # steps whose planned rate is computed
 WITHOUT_EFFECT = {"ignored", "no_effect", "never_due"}
+PROBES = "/probes"  # these only observe, and the default ones are nobody's choice
 CUT = {"cut_short", "rises_again", "stops_learning"}
 
 
@@ -104,7 +105,8 @@ def _too_early(record: RunRecord, course: _Course, came: float | None, wasted: b
         if plan.predictable
         else "Give the schedule more patience, or measure its series less often.",
         expect=Expect("the loss keeps falling to the end", "it stops where it did"),
-        explains=("R3", "R9", "R10", "R25"),
+        explains=("R3", "R7", "R9", "R10", "R25", "R29", "R33"),
+        rank=-1,
     )
 
 
@@ -181,10 +183,11 @@ def no_effect(record: RunRecord) -> Outcome:
         rules = [number for number, rule in enumerate(plan.spec.groups) if rule.freeze]
         patch = [{"op": "remove", "path": f"/groups/{number}"} for number in reversed(rules)]
         came = share_learned(record)
-        poor = came is not None and came < limit("any.learned_poorly")
+        bounds: dict[Level, float] = {"fault": limit("any.learned_poorly"), "warning": limit("R29.most")}
+        level: Level = next((name for name, bound in bounds.items() if came is not None and came < bound), "info")
         said = f"Most of the model is frozen: {share:.0%} of its parameters are not trained."
-        return _effectless(record, said, "fault" if poor else "info", 0.9, patch, len(frozen))
-    odd = [each for each in plan.spec_warnings if each.code in WITHOUT_EFFECT]
+        return _effectless(record, said, level, 0.9, patch, len(frozen))
+    odd = [each for each in plan.spec_warnings if each.code in WITHOUT_EFFECT and not each.pointer.startswith(PROBES)]
     if odd:
         return _effectless(
             record, f"A setting has no effect: {odd[0].pointer}: {odd[0].detail}", "info", 0.9, [], len(odd)
@@ -219,5 +222,6 @@ def _effectless(
         patch=patch,
         remedy="Unfreeze the layers that should train." if patch else "Remove the setting, or what overrides it.",
         expect=Expect("without it the curve changes", "the curve stays the same, bit for bit"),
-        explains=("R3", "R9", "R10", "R11") if level == "fault" else (),
+        explains=("R3", "R6", "R7", "R9", "R10", "R11", "R29", "R33") if level != "info" else (),
+        rank=-1 if patch else 0,
     )

@@ -13,7 +13,7 @@ from service.diagnosis.finding import (
     not_recorded,
     observation,
 )
-from service.diagnosis.progress import share_learned, trivial_loss
+from service.diagnosis.progress import share_held, share_learned, trivial_loss
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 from service.diagnosis.trend import median, tail_mean, trend_window
@@ -29,7 +29,8 @@ def ill_conditioned_inputs(record: RunRecord) -> Outcome:
         return Inconclusive("the scales of the features are not known: the probe start measures them.", ("start",))
     if ratio <= limit("R15.features"):
         return NoFinding(f"the features' standard deviations differ at most by a factor of {ratio:.3g}.")
-    share = share_learned(record)
+    reached = [each for each in (share_learned(record), share_held(record)) if each is not None]
+    share = min(reached, default=None)
     patch = remedies.standardise(record.plan)
     if not patch:
         return NoFinding(
@@ -67,6 +68,7 @@ def ill_conditioned_inputs(record: RunRecord) -> Outcome:
             "R13",
             "R14",
             "R19",
+            "R21",
             "R26",
         )
         if poor
@@ -120,7 +122,7 @@ def overfitting(record: RunRecord) -> Outcome:
     since = (len(values) - 1 - least) / len(values)
     gap = now - train > limit("R21.gap") * now
     if not (risen and since > limit("R21.stretch") and gap):
-        return NoFinding("the validation loss has not stayed above its minimum for long.")
+        return _apart(record) or NoFinding("the validation loss has not stayed above its minimum for long.")
     reference = trivial_loss(record)
     worse = reference is not None and now > limit("R21.fault") * reference.value
     at, steps = int(validation.steps[least]), (int(validation.steps[least]), int(validation.steps[-1]))
@@ -158,6 +160,37 @@ def overfitting(record: RunRecord) -> Outcome:
         patch=_earlier_end(record, len(values)),
         remedy="Stop at the best validation loss; weight decay, dropout or more data lower it.",
         expect=Expect("the last validation loss is near its minimum", "it still rises"),
+        rank=1,
+    )
+
+
+def _apart(record: RunRecord) -> Finding | None:
+    """Return the finding for training rows that are known by heart, of which much less holds on other rows."""
+    trained, held = share_learned(record), share_held(record)
+    if trained is None or held is None or trained < limit("R21.heart") or held > limit("R21.holds") * trained:
+        return None
+    decay = record.plan.document["optimizer"].get("weight_decay")
+    return Finding(
+        level="warning",
+        verdict="overfitting",
+        text=f"The training rows are known by heart ({trained:.0%} of the way to the minimum), but on the validation "
+        f"part only {max(held, 0.0):.0%} of the way is done.",
+        confidence=0.85,
+        steps=(1, record.step),
+        evidence=[
+            evidence("share of the way on training rows", trained, ">", "R21.heart", series="loss"),
+            evidence(
+                "share of the way on validation rows",
+                held,
+                "<",
+                "R21.holds",
+                series="val/loss",
+                at=limit("R21.holds") * trained,
+            ),
+        ],
+        patch=[remedies.replace("/optimizer/weight_decay", max(1e-2, 10 * decay))] if decay is not None else [],
+        remedy="Use more rows, a smaller model, weight decay or dropout.",
+        expect=Expect("the validation loss ends lower", "it ends where it did, and the training loss higher"),
         rank=1,
     )
 

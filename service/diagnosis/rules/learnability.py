@@ -4,15 +4,17 @@ import math
 from typing import Any
 
 from service.diagnosis import remedies
-from service.diagnosis.finding import Evidence, Expect, Finding, Inconclusive, NoFinding, Outcome, evidence, observation
+from service.diagnosis.finding import Evidence, Expect, Finding, Inconclusive, NoFinding, Outcome, observation
+from service.diagnosis.rules.blame import blamed_part, blamed_setting
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 from service.diagnosis.trained_beside import Compared, compared
-from service.diagnosis.trend import median
 
 VERDICTS = (
     "lr_too_small", "lr_above_stability", "schedule_mismatch", "optimizer_settings", "pipeline_or_capacity",
-    "labels_unrelated", "validation_shift", "bad_init_or_scale",
+    "labels_unrelated", "validation_shift", "bad_init_or_scale", "weight_decay_too_strong", "eps_dominated_parameters",
+    "accumulator_exhausted", "dropout_too_strong", "vanishing_gradient", "too_few_updates",
+    "bn_statistics", "setting_had_no_effect",
 )  # fmt: skip
 SOURCE = "the probe learnability"
 SETTINGS = (
@@ -20,7 +22,13 @@ SETTINGS = (
     "needs_warmup", "exploding_gradient", "weight_decay_too_strong", "setting_had_no_effect", "update_underflow",
     "accumulator_exhausted", "eps_dominated_parameters", "stale_second_moment", "noise_dominated", "outlier_gradient",
 )  # fmt: skip
-MODEL = ("pipeline_or_capacity", "vanishing_gradient", "saturated_output", "softmax_applied_twice")
+MODEL = (
+    "pipeline_or_capacity",
+    "dropout_too_strong",
+    "vanishing_gradient",
+    "saturated_output",
+    "softmax_applied_twice",
+)
 KINDS = {  # what a verdict blames; the others are signs, or certain
     **dict.fromkeys(SETTINGS, "settings"),
     **dict.fromkeys(MODEL, "model"),
@@ -47,9 +55,10 @@ def less_than_possible(record: RunRecord) -> Outcome:
     if found is None:
         why = "nothing was trained beside the run: the probe learnability says what the model and the data allow."
         return Inconclusive(why, ("learnability",))
-    if found.more("same"):
+    simpler = found.more("other") and found.more("other", "same")
+    if found.more("same") and not (simpler and _model_matters_more(found)):
         return _settings(record, found)
-    if found.more("other") and found.more("other", "same"):
+    if simpler:
         if not found.tried("same"):
             return Inconclusive("the same model was trained for too few steps to say what it can learn.")
         return _model(record, found)
@@ -62,6 +71,11 @@ def less_than_possible(record: RunRecord) -> Outcome:
             "that it was fitted to: the run knows its rows by heart, or started too large."
         )
     return _enough(found)
+
+
+def _model_matters_more(found: Compared) -> bool:
+    """Whether another model gains more over the same one than that gains over the run by another optimizer."""
+    return found.gain("other") - found.gain("same") > found.gain("same") - found.gain("run")
 
 
 def _cost(found: Compared) -> str:
@@ -100,38 +114,23 @@ def _capital(text: str) -> str:
 def _settings(record: RunRecord, found: Compared) -> Finding:
     """The same model learns from the same start with another optimizer: its settings, not the data, are the cause."""
     same = found.entry("same")
-    verdict, why, seen = _which_setting(record, same)
+    setting = blamed_setting(record, same)
+    tried = _sound_optimizer(record, found)
     return Finding(
         level="warning" if found.learned("run") else "fault",
-        verdict=verdict,
+        verdict=setting.verdict,
         text=f"The same model reaches {found.said('same')} in {same['steps']} updates of adam at {same['rate']:g}, "
-        f"this run {found.said('run')}: {why}",
-        confidence=0.85,
+        f"this run {found.said('run')}: {setting.why}",
+        confidence=setting.confidence,
         steps=(1, max(1, record.step)),
-        evidence=[*_seen(found, "run", "same"), *seen],
-        patch=_sound_optimizer(record, found),
-        remedy=f"Use adam at {same['rate']:g} at a constant rate, without clipping or decay: this was tried.",
+        evidence=[*_seen(found, "run", "same"), *setting.seen],
+        patch=setting.patch or tried,
+        remedy=setting.remedy
+        or f"Use adam at {same['rate']:g} at a constant rate, without clipping or decay: this was tried.",
         expect=Expect(f"the loss reaches {found.loss('same', 'train'):.4g}", "it stays where it is"),
+        explains=() if setting.verdict == "optimizer_settings" else ("R33",),
         rank=1,
     )
-
-
-def _which_setting(record: RunRecord, same: dict[str, Any]) -> tuple[str, str, list[Evidence]]:
-    """Return the setting that differs: the schedule, the length of the updates, or another one."""
-    rates, ratio, sound = record.get("lr"), record.get("update_ratio"), same.get("update_ratio")
-    if rates is not None and float(rates.values.mean()) < limit("R22.mean") * float(rates.high.max()):
-        share = float(rates.values.mean()) / float(rates.high.max())
-        seen = evidence("mean over largest rate", share, "<", "R22.mean", series="lr")
-        return "schedule_mismatch", "its schedule took the rate away before it had learned.", [seen]
-    if ratio is not None and isinstance(sound, int | float) and sound > 0:
-        own, apart = median(ratio), limit("R29.apart")
-        seen = evidence("median update over weight", own, "<", "R29.apart", series="update_ratio", at=sound / apart)
-        if own < sound / apart:
-            return "lr_too_small", f"its updates are {sound / max(own, 1e-30):.2g} times shorter.", [seen]
-        if own > sound * apart:
-            seen = evidence("median update over weight", own, ">", "R29.apart", series="update_ratio", at=sound * apart)
-            return "lr_above_stability", f"its updates are {own / sound:.2g} times longer.", [seen]
-    return "optimizer_settings", "its optimizer, rate, schedule or regularisation keep it from learning.", []
 
 
 def _sound_optimizer(record: RunRecord, found: Compared) -> remedies.Patch:
@@ -152,23 +151,23 @@ def _sound_optimizer(record: RunRecord, found: Compared) -> remedies.Patch:
 
 def _model(record: RunRecord, found: Compared) -> Finding:
     """A simple model learns what this one does not learn from any rate: the model is the cause."""
-    other, same = found.entry("other"), found.entry("same")
-    document = other.get("model")
-    if (scale := _unscaled(record)) and other.get("name") != "bigrams":
+    same = found.entry("same")
+    if (scale := _unscaled(record)) and found.entry("other").get("name") != "bigrams":
         return _scaling(record, found, scale)
-    patch = [remedies.replace("/model", document)] if document else []
+    part = blamed_part(record, found.entry("other").get("model"))
     return Finding(
         level="warning" if found.learned("run") else "fault",
-        verdict="pipeline_or_capacity",
+        verdict=part.verdict,
         text=f"{_capital(_other(found))} reaches {found.said('other')} on the same rows, this run "
         f"{found.said('run')}, and its model does not reach more with another optimizer ({found.said('same')} with "
-        f"adam at {same['rate']:g}): the model is too small, or of the wrong kind, for these data.",
-        confidence=0.85,
+        f"adam at {same['rate']:g}): {part.why}",
+        confidence=part.confidence,
         steps=(1, max(1, record.step)),
-        evidence=_seen(found, "run", "same", "other"),
-        patch=patch,
-        remedy="Use a larger model, or one of another kind; look at the narrowest layer and at what pooling discards.",
+        evidence=[*_seen(found, "run", "same", "other"), *part.seen],
+        patch=part.patch,
+        remedy=part.remedy,
         expect=Expect(f"the loss reaches {found.loss('other'):.4g}", "it stays where it is"),
+        explains=("R33",),
         rank=1,
     )
 

@@ -11,11 +11,15 @@ from service.diagnosis.rules import (
     equal_rows,
     gradients,
     learnability,
+    model_settings,
     no_learning,
     non_finite,
+    parts,
+    row_order,
     seeds,
     steps_too_long,
     steps_too_short,
+    unfinished,
 )
 
 PLAYBOOK = "Deep Learning Tuning Playbook (Google 2023)"
@@ -67,4 +71,12 @@ RULES = (
          "Mohan et al. 2021, arXiv:2007.06775"),
     Rule("R29", "less than the data allow", learnability.VERDICTS, learnability.less_than_possible,
          "Zhang et al. 2017, arXiv:1611.03530"),
+    Rule("R30", "parts that differ", ("validation_shift", "leakage"), parts.differing_parts,
+         "Rabanser et al. 2019, arXiv:1810.11953; Kaufman et al. 2012, Leakage in data mining"),
+    Rule("R31", "features without information", ("constant_features",), parts.uninformative_features, "arithmetic"),
+    Rule("R32", "a model that is held back", ("pipeline_or_capacity", "dropout_too_strong"),
+         model_settings.limited_model, "Srivastava et al. 2014, JMLR 15"),
+    Rule("R33", "ended too early", ("too_few_updates",), unfinished.still_falling, PLAYBOOK),
+    Rule("R34", "rows in the order of the file", ("rows_not_shuffled",), row_order.unshuffled_rows,
+         "Bengio 2012, arXiv:1206.5533"),
 )  # fmt: skip

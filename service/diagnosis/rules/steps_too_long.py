@@ -1,6 +1,6 @@
 """R6, R19: steps that are too long, always or only at the start."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from service.analysis.run_data import Series
 from service.diagnosis import remedies
 from service.diagnosis.finding import Evidence, Expect, Finding, NoFinding, Outcome, Relation, evidence, too_early
 from service.diagnosis.progress import first_loss, loss_scale, share_learned, trivial_loss
+from service.diagnosis.rules.blame import momentum_blame
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 from service.diagnosis.trend import (
@@ -20,7 +21,7 @@ from service.diagnosis.trend import (
     window_means,
 )
 
-EXPLAINED = ("R3", "R7", "R9", "R10", "R11", "R12", "R13", "R14", "R16", "R17", "R19", "R21", "R23")
+EXPLAINED = ("R3", "R7", "R9", "R10", "R11", "R12", "R13", "R14", "R16", "R17", "R19", "R21", "R23", "R33")
 
 SETTLED = 4  # points before the moving average is meaningful
 
@@ -60,6 +61,10 @@ def divergence(record: RunRecord) -> Outcome:
             )
         )
     few = norms is not None and _few(norms, rise.steps[0])
+    if (goes_on := momentum_blame(record)) is not None:
+        seen = [*seen, *goes_on.seen]
+        found = _too_high(record, rise, seen, sharp)
+        return replace(found, text=f"{rise.why}: {goes_on.why}", patch=goes_on.patch, remedy=goes_on.remedy)
     outlier = rise.isolated and few and peak > limit("R6.outlier") and (sharp is None or sharp <= 1)
     return _outlier(record, rise, seen) if outlier else _too_high(record, rise, seen, sharp)
 
@@ -262,12 +267,14 @@ def early_instability(record: RunRecord) -> Outcome:
         verdict="needs_warmup",
         text=f"The loss rose to {peak:.4g} within the first {span} steps"
         + (" and fell afterwards" if recovered else "")
-        + ": the learning rate that suits later steps is too high at the start.",
+        + ": either the learning rate is too high at the start only, so that a warmup is missing, or it is too high "
+        "throughout.",
         confidence=0.6,
         steps=steps,
         evidence=[evidence("highest smoothed early loss", peak, ">", "R19.rise", series="loss", steps=steps, at=at)],
         patch=remedies.add_warmup(record.plan, longer),
-        remedy=f"Warm up the learning rate over the first {longer} updates; try 10, 100 and 1,000.",
+        remedy=f"Warm up the learning rate over the first {longer} updates; this tells the two apart. If the loss then "
+        "rises at the full rate, use a third of the rate.",
         expect=Expect("the loss falls from the start and ends no higher", "it rises later, at the full rate"),
         probes=("sharpness",),
     )

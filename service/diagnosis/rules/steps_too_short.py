@@ -2,7 +2,7 @@
 
 from service.diagnosis import remedies
 from service.diagnosis.finding import Evidence, Expect, Finding, NoFinding, Outcome, evidence, not_recorded, too_early
-from service.diagnosis.progress import share_learned
+from service.diagnosis.progress import share_held, share_learned
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 from service.diagnosis.trend import median, relative_change, tail_mean, trend_window
@@ -32,7 +32,7 @@ def bouncing(record: RunRecord) -> Outcome:
     shrunk = median(norms, long) / max(median(norms.between(0, long)), 1e-30)
     if shrunk < limit("R7.shrinking"):
         return NoFinding("gradients reverse and shrink, so the training converges.")
-    share = share_learned(record)
+    reached = max((each for each in (share_learned(record), share_held(record)) if each is not None), default=0.0)
     steps = (int(loss.steps[-1]) - long + 1, int(loss.steps[-1]))
     seen = [
         evidence(
@@ -43,7 +43,7 @@ def bouncing(record: RunRecord) -> Outcome:
     ]
     huber = record.plan.loss == "mae"
     return Finding(
-        level="warning" if share is not None and share > 1 - limit("any.learned_little") else "fault",
+        level="info" if reached > limit("R29.most") else "fault",  # near the end every constant rate does
         verdict="bouncing_not_critical",
         text="The loss is flat although gradients do not vanish: each step jumps across the valley and back. "
         "This is not a critical point.",
@@ -116,7 +116,7 @@ def creeping(record: RunRecord) -> Outcome:
         else f"Do not clip: every gradient is reduced to about {clip:.1e} of its norm.",
         expect=Expect("the loss falls faster by about that factor", "it falls as slowly, or rises"),
         probes=("range_test",),
-        explains=("R3", "R10", "R11", "R14", "R17", "R25"),
+        explains=("R3", "R10", "R11", "R14", "R17", "R25", "R33"),
         rank=1,
     )
 
