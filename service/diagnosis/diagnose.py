@@ -81,9 +81,9 @@ def _weighed(outcomes: dict[str, Outcome]) -> dict[str, Outcome]:
     before = 0 if guesses else tried.rank  # what explains guesses comes before them
     found[TRIED] = replace(tried, explains=(*tried.explains, *guesses), rank=min(tried.rank, before))
     for name, each in findings.items():
-        early = tried.verdict == UNSPECIFIC and name == ENDED_EARLY  # that settings matter makes a note a finding
-        noted = each.level == "info" and not early
-        named = kind_of(each.verdict) == kind or early or (tried.verdict == UNSPECIFIC and each.rank <= 0)
+        short = tried.verdict == UNSPECIFIC and name == ENDED_EARLY  # that settings matter makes a note a finding
+        noted = each.level == "info" and not short
+        named = kind_of(each.verdict) == kind or short or (tried.verdict == UNSPECIFIC and each.rank <= 0)
         if name in (*guesses, *tried.explains) or noted or not named:
             continue
         if kind_of(each.verdict) != kind and SEVERITY[tried.level] < SEVERITY[each.level]:

@@ -18,7 +18,6 @@ from service.schemas.experiments import PostedExperiment
 from service.schemas.problems import ProblemItem
 from service.schemas.runs import RunView
 from service.spec.checks.training import fold_problems
-from service.spec.experiment import Experiment
 from service.spec.parse.experiment import ParsedExperiment, parse_experiment
 
 
@@ -28,7 +27,7 @@ def submit(context: Context, document: Any, key: str | None = None) -> Made[Post
     with tracing.span("check", request_id=request_id):
         understood = _parse(context, document)
     spec, pool = understood.spec, context.settings.pool
-    waits = _known(context, spec, pool)
+    waits = pool_warnings(context.connection, spec, pool)
     request_hash = hashlib.sha256(dumps(spec.normalised()).encode()).hexdigest()
     with tracing.span("store", request_id=request_id):
         added = context.add(spec, pool, None, key, request_hash)
@@ -38,15 +37,12 @@ def submit(context: Context, document: Any, key: str | None = None) -> Made[Post
 def dry_run(context: Context, document: Any) -> PostedExperiment:
     """Check and normalise a document, and estimate what it would take."""
     understood = _parse(context, document)
-    waits = _known(context, understood.spec, context.settings.pool)
+    waits = [
+        *pool_warnings(context.connection, understood.spec, context.settings.pool),
+        *rate_warnings(context.connection, context.principal, understood.spec),
+    ]
     context.check_room(understood.spec)
     return preview(context, understood, understood.spec.total_steps, waits)
-
-
-def _known(context: Context, spec: Experiment, pool: str) -> list[Problem]:
-    """Return what the server knows of a spec: what will keep it waiting, and how runs like it ended."""
-    waits = pool_warnings(context.connection, spec, pool)
-    return [*waits, *rate_warnings(context.connection, context.principal, spec)]
 
 
 def _parse(context: Context, document: Any) -> ParsedExperiment:
@@ -66,7 +62,7 @@ def preview(context: Context, understood: ParsedExperiment, steps: int, waits: S
 def made(
     context: Context, understood: ParsedExperiment, waits: Sequence[Problem], added: AddedExperiment, pool: str
 ) -> Made[PostedExperiment]:
-    """Return the answer to a stored spec; `waits` says what is known of them before."""
+    """Return the answer to a stored spec; `waits` says what will keep its runs waiting."""
     runs, connection = added.runs, context.connection
     views = [run_view(run) for run in runs] if added.new else read_runs(connection, runs, with_places=False)
     queued = ((pool, len(runs)),) if added.new else ()
