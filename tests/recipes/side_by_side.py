@@ -29,7 +29,7 @@ def compare(
     from the weights that pretrain.json yields on it.
     """
     folder = ROOT / "examples" / recipe
-    with tempfile.TemporaryDirectory() as temporary, product() as running:
+    with tempfile.TemporaryDirectory() as temporary, product(SADDLE_PACK_RUNS="1") as running:
         files = {"dataset": (file, content)}
         if pretrain is not None:
             files["start"] = ("pretrained.safetensors", _pretrained(running, folder, *pretrain))

@@ -129,7 +129,7 @@ def desk(module_url: str) -> Iterator[Desk]:
 
 def settings(url: str, folder: Path, name: str, **more: Any) -> Settings:
     quick = {"poll_s": 0.1, "beat_s": 0.5, "wish_s": 0.3, "flush_s": 0.05, "stall_s": 1.5, "drain_s": 2.0}
-    quick |= {"first_step_s": 8.0, "spool_bytes": 20_000, "system_s": 0.5}
+    quick |= {"first_step_s": 8.0, "spool_bytes": 20_000, "system_s": 0.5, "pack_runs": 1}
     return Settings(database_url=url, data_dir=folder, worker_name=name, **(quick | more))
 
 

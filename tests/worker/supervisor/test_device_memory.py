@@ -135,7 +135,7 @@ def shared_gpu(
     """Two slots on one GPU, whose trainers really train on the CPU."""
     monkeypatch.setenv("PYTHONPATH", str(troubled))
     monkeypatch.setattr(trainer_process, "torch_device", lambda devices: "cpu")
-    quick = {"poll_s": 60.0, "beat_s": 0.5, "wish_s": 0.3, "flush_s": 0.05, "spares": 0}
+    quick = {"poll_s": 60.0, "beat_s": 0.5, "wish_s": 0.3, "flush_s": 0.05, "spares": 0, "pack_runs": 1}
     found = Settings(database_url=database_url, data_dir=tmp_path, worker_name="w", devices="0 x 2", **quick)
     group = SlotGroup("w", split_slots(found))
     group.start()
