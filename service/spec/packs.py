@@ -22,6 +22,10 @@ OPTIMIZERS = {  # as formulas over stacked tensors
     *("sgd", "adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adagrad", "adadelta"),
     *("lecture_adagrad", "lecture_rmsprop"),
 }
+LOSSES = {  # as operations on stacked tensors
+    *("cross_entropy", "softmax_mse", "one_hot_mse", "bce_with_logits", "hinge", "soft_margin"),
+    *("mse", "mae", "huber", "smooth_l1", "gaussian_nll", "objective"),
+}
 PRECISIONS = ("fp32", "fp64")
 LARGE = 3_000_000  # parameters with which one run keeps a device busy
 OWN = {  # of each run, whatever its pack
@@ -55,13 +59,16 @@ def _problems(spec: Experiment) -> Iterator[str]:
         yield "pack is never."
     for package in used_packages(spec):
         yield f"A part of the plug-in {package} has no form for several runs."
-    for name, part, known in (("model", spec.model, MODELS), ("optimizer", spec.optimizer, OPTIMIZERS)):
+    forms = (("model", spec.model, MODELS), ("optimizer", spec.optimizer, OPTIMIZERS), ("loss", spec.loss, LOSSES))
+    for name, part, known in forms:
         if part.kind not in known:
             yield f"The {name} {part.kind} has no form for several runs."
     if spec.resources.devices > 1:
         yield f"It trains on {spec.resources.devices} devices."
     if spec.precision not in PRECISIONS:
         yield f"The precision {spec.precision} is for large models; packs train in {' or '.join(PRECISIONS)}."
+    if spec.compile:
+        yield "It compiles its steps."
     if spec.accumulate > 1:
         yield "It accumulates gradients, as large models do."
     if spec.average is not None:

@@ -1,16 +1,16 @@
-"""Whether a training can be part of a packed step; what its spec says of it is in `service.spec`."""
+"""Whether a training can be part of a packed step; what its spec says of it is in `service.spec.packs`."""
 
 import json
 
 from torch import nn
 
 from service.spec.experiment import Experiment
+from service.spec.packs import LOSSES
 from worker.trainer.loop import Training
 from worker.trainer.pack.optimizers import RULES
 
 OURS = ("torch.nn.", "worker.trainer.")  # modules whose forward pass is known to be a function of their tensors
 UNSTACKED = (nn.RNNBase, nn.RReLU)  # fused kernels without a stacked form, and own random numbers
-UNSTACKED_LOSSES = {"kl_div", "multi_margin", "nll", "poisson_nll"}  # vmap would compute them run by run
 FREE = {"init", "dropout", "spread", "start", "noise"}  # fields of a model that only its tensors and draws depend on
 
 
@@ -28,7 +28,8 @@ def cannot_pack(training: Training) -> str:
         "a stop rule looks at every step": pipeline.stopping.needs_norm,
         "the loss has a state": pipeline.gradients.switches_loss,
         "several devices train": spec.resources.devices > 1,
-        "the loss has no stacked form": spec.loss.kind in UNSTACKED_LOSSES,
+        "the loss has no stacked form": spec.loss.kind not in LOSSES,
+        "its steps are compiled": spec.compile,
         "a module has no stacked form": not all(_is_known(each) for each in training.model.modules()),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from service.spec import packs
 from service.spec.experiment import Experiment
 from tests.worker.conftest import Make
 from tests.worker.trainer.pack.together import alone, difference, stacked, together
@@ -95,6 +96,11 @@ def test_a_packed_optimizer_makes_the_updates_of_torchs(experiment: Make, optimi
 def test_every_rule_is_of_a_tested_optimizer() -> None:
     kinds = {each["kind"].replace("_", "") for each in OPTIMIZERS}
     assert {name.lower() for name in RULES} == kinds
+
+
+def test_everything_that_can_be_packed_is_tested() -> None:
+    assert {loss for losses in LOSSES.values() for loss in losses} | {"objective"} == packs.LOSSES
+    assert {each["kind"] for each in OPTIMIZERS} == packs.OPTIMIZERS
 
 
 @pytest.mark.parametrize(("data", "loss"), [(data, loss) for data, losses in LOSSES.items() for loss in losses])

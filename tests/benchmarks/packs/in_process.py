@@ -1,0 +1,112 @@
+"""What a packed step costs: `python -m tests.benchmarks.packs.in_process [CASE ...] [--runs 64] [--threads 1]`.
+
+Steps of a pack against steps of one run alone, which take turns in one process: wall and processor time of a run's step
+alone over that of a run's step in the pack, and the products alone (batched, of the sizes of the affine layers) as the
+limit. Rates differ from run to run; probes are off; `difference` is of the losses of both, over the largest loss.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from service.spec.experiment import Experiment
+from tests.worker.trainer.pack.together import stacked
+from worker.trainer.loop import prepare, train
+from worker.trainer.pack.steps import PackedSteps
+
+CPU = torch.device("cpu")
+DIGITS: dict[str, Any] = {
+    "dataset": {"kind": "digits"},
+    "model": {"kind": "mlp", "hidden": [128]},
+    "loss": {"kind": "cross_entropy"},
+    "optimizer": {"kind": "sgd"},
+    "probes": [],
+    "steps": 100_000,
+}
+CASES: dict[str, dict[str, Any]] = {
+    "mlp-64": DIGITS | {"batch_size": 64},
+    "mlp-16": DIGITS | {"batch_size": 16},
+    "mlp-64-adam": DIGITS | {"batch_size": 64, "optimizer": {"kind": "adam"}},
+    "mlp-16-adam": DIGITS | {"batch_size": 16, "optimizer": {"kind": "adam"}},
+    "cnn1d-64": DIGITS | {"batch_size": 64, "dataset": {"kind": "mnist1d"}, "model": {"kind": "cnn1d"}},
+    "transformer-16": DIGITS | {"batch_size": 16, "model": {"kind": "transformer", "width": 32}},
+}
+
+
+def specs_of(name: str, runs: int) -> list[Experiment]:
+    """The case with as many rates."""
+    case = CASES[name]
+    rates = np.logspace(-3, -2, runs).tolist()
+    documents = [case | {"optimizer": case["optimizer"] | {"lr": rate}} for rate in rates]
+    return [Experiment.model_validate_json(json.dumps(each)) for each in documents]
+
+
+def timed(work: Callable[[], Any], steps: int) -> tuple[float, float]:
+    """Wall and processor seconds of a step."""
+    wall, processor = time.perf_counter(), time.process_time()
+    work()
+    return (time.perf_counter() - wall) / steps, (time.process_time() - processor) / steps
+
+
+def products(packed: PackedSteps, rows: int) -> Callable[[], None]:
+    """The products of a step's affine layers: forward, and both backward but for the first layer."""
+    sizes = [each.weight.shape for each in packed.trainings[0].model.modules() if isinstance(each, nn.Linear)]
+    runs = len(packed.trainings)
+    made = [(torch.rand(runs, rows, i), torch.rand(runs, o, i), torch.rand(runs, rows, o)) for o, i in sizes]
+
+    def work() -> None:
+        for at, (x, weight, slope) in enumerate(made):
+            torch.bmm(x, weight.transpose(1, 2))
+            torch.bmm(slope.transpose(1, 2), x)
+            if at:
+                torch.bmm(slope, weight)
+
+    return work
+
+
+def measure(name: str, runs: int, steps: int, rounds: int) -> dict[str, float]:
+    """Medians over the rounds."""
+    specs = specs_of(name, runs)
+    packed, _ = stacked(specs)
+    whole = prepare(specs[0], 0, CPU)
+    alone = train(whole)
+    first = [float(step.loss) for step in islice(alone, 6)]
+    block = packed.run(5)
+    difference = abs(block.losses[:, 0] - first[1:]).max() / max(first)
+    limit = products(packed, specs[0].rows_per_step)
+    found = []
+    for _ in range(rounds):
+        wall, processor = timed(lambda: packed.run(steps), steps)
+        one_wall, one = timed(lambda: [step.loss.item() for step in islice(alone, 4 * steps)], 4 * steps)
+        least = timed(lambda: [limit() for _ in range(steps)], steps)[1]
+        found.append(
+            (wall, processor, one_wall, one, runs * one_wall / wall, runs * one / processor, runs * one / least)
+        )
+    names = ("packed_s", "packed_cpu_s", "alone_s", "alone_cpu_s", "times_faster", "times_less_cpu", "limit_cpu")
+    return dict(zip(names, np.median(found, 0).tolist(), strict=True)) | {"difference": float(difference)}
+
+
+def main() -> None:
+    """Print a line a case."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", default=[*CASES], choices=[*CASES, []])
+    parser.add_argument("--runs", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=40, help="of a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    for name in arguments.cases:
+        found = measure(name, arguments.runs, arguments.steps, arguments.rounds)
+        print(name, *(f"{key} {value:.3g}" for key, value in found.items()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
