@@ -222,3 +222,11 @@ def test_a_dataset_without_steps_keeps_its_identity() -> None:
     identity = data_identity(dataset.model_dump(mode="json"))
     assert not {"prepare"} & {*identity}
     assert not {"columns", "inputs"} & {*identity["resolved"]}
+
+
+def test_folds_by_time_are_refused_with_the_reason_and_what_to_do() -> None:
+    asked = upload(split={"kind": "time", "column": "size"}, folds=5, features=("count",))
+    _, problems = asked.resolve(REPORT, SHA)
+    (problem,) = [each for each in problems if each.pointer == "/folds"]
+    assert "windows that expand train on more and more rows" in problem.detail
+    assert "compare settings within a window" in problem.detail

@@ -9,7 +9,7 @@ from pydantic import Field
 from service.errors import Problem
 from service.spec.datasets.columns import weight_column
 from service.spec.datasets.report import Column, Report
-from service.spec.datasets.splits import GroupSplit, Split, SplitBase
+from service.spec.datasets.splits import GroupSplit, Split, SplitBase, TimeSplit
 from service.spec.validation_errors import closest
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
@@ -76,7 +76,7 @@ class NamedColumns:
             detail = "the file has its own rows to test on, so only a random split of the others fits: leave it out."
             yield Problem("/split", "contradiction", detail)
         elif self.folds and not isinstance(self.split, GroupSplit):
-            yield _no_folds(f"a split by {self.split.kind}")
+            yield _folds_in_time() if isinstance(self.split, TimeSplit) else _no_folds(f"a split by {self.split.kind}")
         elif isinstance(self.split, SplitBase):
             yield from self.split.column_problems(_column(report, name))
 
@@ -104,6 +104,19 @@ def file_problems(upload: str, parts: Mapping[str, str], folds: int | None) -> I
 
 def _no_folds(what: str) -> Problem:
     detail = f"{what} has one validation part: leave it out, or split at random or by groups."
+    return Problem("/folds", "contradiction", detail)
+
+
+def _folds_in_time() -> Problem:
+    """Refuse windows that expand: the correction of `significance` is for training parts of one size.
+
+    Later windows train on all rows of the earlier ones and on more, so results of windows are not exchangeable.
+    """
+    detail = (
+        "a split by time has no folds: windows that expand train on more and more rows, and how far their results "
+        "depend on each other is not known, so no interval would hold. Post an experiment for each window, with "
+        "/validation and /test of its own, and compare settings within a window over seeds."
+    )
     return Problem("/folds", "contradiction", detail)
 
 
