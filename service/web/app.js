@@ -4,6 +4,7 @@ import { href, parseAddress, useAddress } from "./lib/address.js";
 import { onSignedOut } from "./lib/api.js";
 import { Boundary, UncaughtErrors } from "./lib/boundary.js";
 import { ConnectionNotice, useReconnect } from "./lib/connection.js";
+import { DensityButton } from "./lib/density_button.js";
 import { enter, onChange, signOut, takeInvitation, tellOtherTabs } from "./lib/entering.js";
 import { escapeInvisible } from "./lib/format.js";
 import { lazy, loadTheRest } from "./lib/lazy.js";
@@ -26,6 +27,7 @@ const VIEWS = {
   studies: lazy(() => import("./views/studies.js"), "Studies"),
   study: lazy(() => import("./views/study.js"), "StudyPage"),
   compare: lazy(() => import("./views/compare.js"), "Compare"),
+  report: lazy(() => import("./views/report.js"), "Report"),
   new: lazy(() => import("./views/new.js"), "New"),
   workers: lazy(() => import("./views/workers.js"), "Workers"),
   bin: lazy(() => import("./views/bin.js"), "Bin"),
@@ -70,7 +72,7 @@ function App() {
     ${me.key_expires_soon ? html`<a class="wrong" href=${href(["keys"])}>${t("key.expires", { date: me.key_expires_at.slice(0, 10) })}</a>` : null}
     <span class="who"><a href=${href(["account"])} title=${t("place.account")}>${escapeInvisible(me.member)}</a> · <${ProjectSwitch} me=${me} entered=${entered}/></span>
     <${Palette} places=${placesOf(me)} redraw=${() => redraw((n) => n + 1)}/>
-    <${ThemeButton}/>
+    <${ThemeButton}/><${DensityButton}/>
     <select aria-label=${t("language")} value=${currentLanguage()} onChange=${async (event) => { await setLanguage(event.target.value); redraw((n) => n + 1); }}>
       ${Object.entries(LANGUAGES).map(([word, name]) => html`<option value=${word}>${name}</option>`)}</select>
     <button type="button" onClick=${async () => { await signOut(); setMe(null); }}>${t("sign.out")}</button>

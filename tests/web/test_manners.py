@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 See = Callable[[str], Page]
 PLACES = [
@@ -119,3 +119,63 @@ def test_colours_follow_the_system_until_somebody_chooses(see: See) -> None:
     page.emulate_media(color_scheme="light")
     page.get_by_role("button", name="Colours: light").click()
     expect(body).to_have_css("background-color", dark)
+
+
+def test_first_steps_disappear_as_they_are_done_and_rows_come_closer(
+    see: See, place: Callable[[str], str], trained: dict[str, Any]
+) -> None:
+    page = see("experiments")
+    steps = page.get_by_role("region", name="First steps").get_by_role("listitem")
+    expect(steps).to_have_count(2)  # somebody who has trained already
+    steps.get_by_role("link", name="Open a run").click()
+    page.locator(".headline").wait_for()
+    page.go_back()
+    expect(steps).to_have_count(1)
+    expect(steps).to_contain_text("Select two rows and press Compare")
+    row = page.locator("tr[data-row]").first
+    expect(row).to_have_css("height", "36px")
+    page.get_by_role("button", name="Density: comfortable").click()
+    expect(row).to_have_css("height", "26px")
+    page.reload()
+    expect(row).to_have_css("height", "26px")
+    expect(steps).to_have_count(1)
+    see(place("compare?experiments={fast},{slow}"))
+    page.locator(".ranking").wait_for()
+    page = see("experiments")
+    expect(page.get_by_role("region", name="First steps")).to_have_count(0)
+
+
+def test_on_a_phone_rows_are_cards_no_button_is_dead_and_the_form_folds(
+    see: See, place: Callable[[str], str], trained: dict[str, Any]
+) -> None:
+    def lacking(route: Route) -> None:
+        answer = route.fetch()
+        catalog = answer.json()
+        for family in catalog["items"]:
+            for item in family["items"]:
+                if item["kind"] == "lion":
+                    item["pools"], item["needs"] = {"default": False}, ["pytorch-optimizer"]
+        route.fulfill(response=answer, json=catalog)
+
+    page = see("workers")
+    page.route("**/v1/catalog", lacking)
+    page.set_viewport_size({"width": 390, "height": 800})
+    see("experiments?filter=name%20=%20fast")
+    card = page.locator("tr[data-row]")
+    expect(card).to_have_css("height", "86px")
+    for column in ("name", "state", "best"):
+        box = card.locator(f"[data-column={column}]").bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 390
+    expect(page.locator("button:disabled:visible")).to_have_count(0)
+    card.get_by_role("checkbox").click()
+    expect(page.get_by_role("button", name="Compare", exact=True)).to_be_visible()
+    see(place("compare?experiments={fast},{slow}"))
+    ranking = page.locator(".ranking")
+    assert ranking.evaluate("node => node.scrollWidth <= node.clientWidth")
+    see("new?preset=digits-adam")
+    folded = page.get_by_role("group", name="optimizer")
+    expect(folded.get_by_role("combobox")).to_have_count(0)
+    folded.get_by_role("button", name="optimizer adam").click()
+    kind = folded.get_by_role("combobox").first
+    assert "lion (no worker can build it: needs pytorch-optimizer)" in kind.locator("option").all_inner_texts()

@@ -10,7 +10,7 @@ from service.spec.experiment import NewName
 from service.spec.text import normalise
 
 MAX_TEXT = 20_000  # characters, as `document.TEXTS` allows
-MAX_QUERY = 8_000  # characters: 200 ids and what is asked about them
+MAX_QUERY = 17_000  # characters: 500 ids and what is asked about them
 
 Place = Literal["experiments", "compare"]
 Query = Annotated[

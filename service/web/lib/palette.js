@@ -3,6 +3,7 @@ import { html, useEffect, useRef, useState } from "./html.js";
 import { navigate } from "./address.js";
 import { get, queryString } from "./api.js";
 import { escapeInvisible, formatAge } from "./format.js";
+import { currentDensity, DENSITIES, setDensity } from "./density.js";
 import { currentTheme, setTheme, THEMES } from "./theme.js";
 import { LANGUAGES, setLanguage, t } from "./words.js";
 
@@ -17,6 +18,7 @@ function commands(places, redraw) {
     ...places.map((place) => ({ key: place, label: t(`place.${place}`), kind: t("palette.page"), act: () => navigate([place]) })),
     { key: "account", label: t("place.account"), kind: t("palette.page"), act: () => navigate(["account"]) },
     ...THEMES.filter((each) => each !== currentTheme()).map((each) => ({ key: `theme-${each}`, label: t(`theme.${each}`), kind: t("theme"), act: () => setTheme(each) })),
+    ...DENSITIES.filter((each) => each !== currentDensity()).map((each) => ({ key: `density-${each}`, label: t(`density.${each}`), kind: t("density"), act: () => setDensity(each) })),
     ...Object.entries(LANGUAGES).map(([word, name]) => ({ key: word, label: name, kind: t("language"), act: async () => { await setLanguage(word); redraw(); } })),
   ];
 }

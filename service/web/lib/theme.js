@@ -31,6 +31,19 @@ export function setTheme(chosen) {
   apply();
 }
 
+const DRAWN_MS = 400; // until charts are drawn in other colours
+
+// Prints on white paper, whatever the screen shows.
+export async function printPage() {
+  if (isDark()) {
+    document.documentElement.dataset.theme = "light";
+    window.dispatchEvent(new Event(CHANGED));
+    await new Promise((done) => setTimeout(done, DRAWN_MS));
+  }
+  window.print();
+  apply();
+}
+
 system.addEventListener("change", apply);
 window.addEventListener("storage", (event) => event.key === KEY && apply());
 apply();
@@ -39,7 +52,7 @@ apply();
 export function useDark() {
   const [is, set] = useState(isDark);
   useEffect(() => {
-    const changed = () => set(isDark());
+    const changed = () => set(document.documentElement.dataset.theme === "dark");
     window.addEventListener(CHANGED, changed);
     return () => window.removeEventListener(CHANGED, changed);
   }, []);

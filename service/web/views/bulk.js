@@ -81,13 +81,13 @@ export function Bulk({ chosen, list, clear, asked: question, ask }) {
   };
   const button = (kind, act, look = "") => html`<button type="button" class=${look} disabled=${none} onClick=${act}>${t(kind)}</button>`;
   const asking = (kind) => button(kind, () => ask({ kind, items: chosen }), questions[kind](chosen).kind);
-  return html`<span class="count" role="status">${t("chosen", { n: chosen.length })}</span>
+  return html`<span class="bulk"><span class="count" role="status">${t("chosen", { n: chosen.length })}</span>
     <button type="button" data-compare disabled=${none || tooMany(chosen)} onClick=${() => navigate(["compare"], { experiments: chosen.map((item) => item.id).join(",") })}>${t("compare")}</button>
     ${tooMany(chosen) ? html`<span class="wrong">${t("compare.most", { most: MOST_COMPARED, n: formatCount(chosen.length) })}</span>` : null}
     ${asking("tags")} ${asking("cancel")}
     ${button("archive", () => gone(chosen, (item) => post(path(item, "/archive"))))}
     ${button("unarchive", back)}
-    ${asking("delete")}
+    ${asking("delete")}</span>
     ${question ? html`<${Dialog} key=${question.kind} ...${questions[question.kind](question.items)} close=${() => ask(null)}/>` : null}
     ${failed.length ? html`<div class="refusal" role="alert"><ul>${failed.map(({ item, error }) => html`<li key=${item.id}><strong>${escapeInvisible(item.name)}</strong> <${Prose} text=${error.message}/></li>`)}</ul></div>` : null}`;
 }

@@ -5,6 +5,7 @@ import { MOST_COMPARED } from "../lib/comparison.js";
 import { EmptyState, Problems } from "../lib/components.js";
 import { TextInput } from "../lib/form.js";
 import { escapeInvisible, formatCount } from "../lib/format.js";
+import { useStepDone } from "../lib/guide.js";
 import { useTitle } from "../lib/title.js";
 import { findText, t } from "../lib/words.js";
 import { Parallel, Scatter, Target } from "./compare_charts.js";
@@ -12,12 +13,13 @@ import { Choice, Curves, Drawing } from "./compare_curves.js";
 import { looksOf, parseReference, questionOf, useCompared, useNames } from "./compare_question.js";
 import { Comparability, Difference, Ranking } from "./compare_tables.js";
 import { Confirmation } from "./confirmation.js";
+import { Reports } from "./reports.js";
 
 const MOST_TITLED = 4; // groups in the title
 const FOUND_AT_A_GLANCE = 20; // groups
 const GROUPS = ["experiment", "run", "optimizer.kind", "optimizer.lr", "model.kind", "batch_size", "schedule.kind"];
 
-export function Compare({ search }) {
+export function Compare({ search, me }) {
   const question = questionOf(search);
   const asked = (question.runs || question.filter || question.experiments).length;
   const many = question.experiments ? asked : 0;
@@ -25,9 +27,10 @@ export function Compare({ search }) {
   const also = listOf(search, "also");
   const { value, curves, error, loading, isPart } = useCompared(given ? question : null, also);
   const there = useNames(value?.groups[0]?.experiment_id);
+  useStepDone("compare", value?.groups.length > 1);
   useTitle(t("place.compare"), value?.groups.slice(0, MOST_TITLED).map((group) => group.label).join(", "));
   if (many > MOST_COMPARED) return html`<${EmptyState} title=${t("compare.most", { most: MOST_COMPARED, n: formatCount(many) })}><a class="button" href=${href(["experiments"])}>${t("place.experiments")}</a></${EmptyState}>`;
-  if (!given) return html`<${EmptyState} title=${t("compare.none")}><p>${t("compare.how")}</p><a class="button" href=${href(["experiments"])}>${t("place.experiments")}</a></${EmptyState}>`;
+  if (!given) return html`<${EmptyState} title=${t("compare.none")}><p>${t("compare.how")}</p><a class="button" href=${href(["experiments"])}>${t("place.experiments")}</a> <${Reports} search=${search} me=${me}/></${EmptyState}>`;
   if (error && !value) return html`<${Problems} error=${error}/>`;
   if (!value) return html`<p class="empty">${t("loading")}</p>`;
   const names = [...new Set(value.groups.flatMap((group) => Object.keys(group.series)))];
@@ -37,7 +40,7 @@ export function Compare({ search }) {
   const about = { difference, groups, series: ranking.series, figure: ranking.figure };
   const eyes = isPart ? eyesOf(search, also, curves) : null;
   const find = groups.length > FOUND_AT_A_GLANCE ? search.get("find") || "" : null;
-  return html`<h1>${t("place.compare")}</h1>
+  return html`<div class="heading"><h1>${t("place.compare")}</h1><${Reports} search=${search} me=${me} canSave=${true}/></div>
     <${RankedBy} search=${search} figure=${ranking.figure} there=${all} shown=${names}/><${Problems} error=${error}/>
     <div class=${loading ? "stale" : ""}>
     <${Ranking} ranking=${ranking} groups=${groups} looks=${looks} eyes=${eyes} find=${find}/>

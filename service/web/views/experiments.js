@@ -9,6 +9,7 @@ import { t } from "../lib/words.js";
 import { Bulk } from "./bulk.js";
 import { Columns } from "./columns.js";
 import { Curves, Field, looksOf, openEyes, toggleEye } from "./experiments/curves.js";
+import { FirstSteps } from "./experiments/first_steps.js";
 import { chosenOf, filterOf, valuesSeen } from "./experiments/question.js";
 import { Chips, SearchBox } from "./experiments/search_box.js";
 import { layoutOf } from "./experiments/layout.js";
@@ -43,11 +44,11 @@ export function Experiments({ search, me }) {
   const [menu, setMenu] = useState(null);
   useTitle(t("place.experiments"), views.current?.name ?? asked.filter);
   if (!items) return html`<p class="empty">${t("loading")}</p>`;
-  if (!items.length && !asked.filter && !asked.archived && !asked.shared && !error && !found.stale) return html`<${First}/>`;
+  if (!items.length && !asked.filter && !asked.archived && !asked.shared && !error && !found.stale) return html`<${FirstSteps} items=${items} me=${me}/><${First}/>`;
   const marked = items.filter((item) => marking.marked.has(item.id));
   const table = html`<${Table} list=${found} layout=${layout} search=${search} sort=${asked.sort} marking=${marking} eyes=${eyes} looks=${looks} toggle=${(id) => toggleEye(eyes, id)} group=${group} closed=${new Set(list(search, "closed", "|"))} menu=${(item, at) => setMenu({ item, at })}/>
     ${items.length ? null : html`<p class="empty">${t("filter.nothing")}</p>`}`;
-  return html`<h1 class="quiet">${t("place.experiments")}</h1>
+  return html`<h1 class="quiet">${t("place.experiments")}</h1><${FirstSteps} items=${items} me=${me}/>
     <div class="bar"><${SearchBox} value=${typed} error=${error} values=${values}/><${Chips} chosen=${chosen} values=${values}/></div>
     <div class="bar controls"><${Field} name="group" label=${t("table.grouped")} chosen=${group}/>
       <label><input type="checkbox" checked=${Boolean(asked.archived)} onChange=${(event) => updateParameters({ archived: event.target.checked ? "true" : "" }, true)}/> ${t("archived.too")}</label>

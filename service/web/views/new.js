@@ -15,6 +15,7 @@ import { Upload } from "./upload.js";
 
 const START = "digits-adam";
 const CHECK_MS = 350;
+const PHONE = "(max-width: 700px)"; // as the sheet says too
 
 // {start, draft}: the spec that is sent whole or changed, and what the form shows first.
 async function startOf(search) {
@@ -126,7 +127,7 @@ function Editor({ start, draft: first, search, me }) {
     navigate(["experiment", made.id]);
   };
   return html`<h1>${titleOf(fork, step)}</h1>
-    ${fork ? null : html`<${Starts} chosen=${search.get("preset") || ""} symptom=${search.get("symptom") || ""}/>`}
+    ${fork ? null : html`<${Starts} chosen=${search.get("preset") || ""} symptom=${search.get("symptom") || ""} use=${(put) => change(put(draft))}/>`}
     ${isKept ? html`<p class="warnings">${t("draft.kept")} <button type="button" onClick=${discard}>${t("draft.discard")}</button></p>` : null}
     <div class="editor"><div class="form"><${Parts} spec=${draft} change=${change} problems=${problems}/></div>
     <div class="document"><label>${t("json.sent")}<textarea spellcheck="false" rows="34" value=${text} onInput=${(event) => setText(event.target.value)}></textarea></label>
@@ -136,14 +137,14 @@ function Editor({ start, draft: first, search, me }) {
     </div></div>`;
 }
 
-function Starts({ chosen, symptom }) {
+function Starts({ chosen, symptom, use }) {
   const { value } = useRequest((signal) => get("/v1/presets", { signal }), []);
   const { value: symptoms } = useRequest((signal) => get("/v1/symptoms", { signal }), []);
   return html`<div class="bar"><label>${t("preset")} <select value=${chosen} onChange=${(event) => navigate(["new"], { preset: event.target.value })}>
     <option value="">–</option>${(value?.items || []).map((each) => html`<option value=${each.name} title=${each.notes}>${each.name}</option>`)}</select></label>
     ${symptoms?.items?.length ? html`<label>${t("symptom")} <select value=${symptom} onChange=${(event) => navigate(["new"], { symptom: event.target.value })}>
       <option value="">–</option>${symptoms.items.map((each) => html`<option value=${each.name} title=${escapeInvisible(each.about)}>${escapeInvisible(each.name)}</option>`)}</select></label>` : null}
-    <${Upload}/></div>`;
+    <${Upload} use=${use}/></div>`;
 }
 
 const MAIN = ["name", "notes", "tags", "batch_size", "steps", "epochs", "seeds"];
@@ -158,10 +159,10 @@ function Parts({ spec, change, problems }) {
   const more = pick(schema?.properties || {}, (name) => !MAIN.includes(name) && !families.some(({ field }) => field === name));
   const wrong = problems.some(({ pointer }) => Object.keys(more).some((name) => pointer === `/${name}` || pointer.startsWith(`/${name}/`)));
   const fields = (properties) => html`<${Fields} schema=${{ properties }} defs=${schema?.$defs} value=${spec} at="" problems=${problems} set=${set}/>`;
-  return html`<fieldset><legend>${t("spec.run")}</legend>${fields(pick(schema?.properties || {}, (name) => MAIN.includes(name)))}</fieldset>
-    ${families.map(({ field, family, items }) => html`<${Part} key=${field} name=${field} family=${family} kinds=${items.map((item) => item.kind)} value=${spec[field] || {}} problems=${problems}
+  return html`<${Section} title=${t("spec.run")} isFirst=${true} wrong=${problems.some(({ pointer }) => MAIN.some((name) => pointer.startsWith(`/${name}`)))}>${fields(pick(schema?.properties || {}, (name) => MAIN.includes(name)))}</${Section}>
+    ${families.map(({ field, family, items }) => html`<${Part} key=${field} name=${field} family=${family} kinds=${items} pool=${spec.pool} value=${spec[field] || {}} problems=${problems}
       set=${(value) => set(field, value)}/>`)}
-    <fieldset><legend>${t("more.fields")}</legend><details open=${wrong}><summary>${Object.keys(more).join(", ")}</summary>${fields(more)}</details></fieldset>
+    <${Section} title=${t("more.fields")} wrong=${wrong}><details open=${wrong}><summary>${Object.keys(more).join(", ")}</summary>${fields(more)}</details></${Section}>
     <${Uploads}/><${Preview} spec=${spec}/>`;
 }
 
@@ -180,15 +181,32 @@ function Uploads() {
 // The families of which a spec names one, in the catalogue's order.
 const familiesOf = (catalog) => (catalog?.items || []).filter(({ field }) => field);
 
-function Part({ name, family, kinds, value, set, problems }) {
+// A part of the form; on a phone each but the first opens when it is wanted.
+function Section({ title, told = "", isFirst = false, wrong = false, children }) {
+  const [isFolding] = useState(() => window.matchMedia(PHONE).matches);
+  const [open, set] = useState(isFirst);
+  if (!isFolding) return html`<fieldset><legend>${title}</legend>${children}</fieldset>`;
+  const isOpen = open || wrong;
+  return html`<fieldset class="folding"><legend><button type="button" class="plain" aria-expanded=${String(isOpen)} onClick=${() => set(!open)}>${isOpen ? "▾" : "▸"} ${title}${told ? html` <small>${told}</small>` : null}</button></legend>${isOpen ? children : null}</fieldset>`;
+}
+
+// Whether a worker that is served now can build this kind; in the spec's pool, if it names one.
+function isBuildable({ pools }, pool) {
+  const served = pool ? [pools[pool]].filter((each) => each !== undefined) : Object.values(pools);
+  return !served.length || served.some(Boolean);
+}
+
+function Part({ name, family, kinds: known, pool, value, set, problems }) {
+  const kinds = known.map((each) => each.kind);
+  const lacking = new Map(known.filter((each) => !isBuildable(each, pool)).map((each) => [each.kind, each.needs.join(", ")]));
   const { value: detail } = useRequest((signal) => (value.kind ? get(`/v1/catalog/${family}/${value.kind}`, { signal }) : Promise.resolve(null)), [family, value.kind]);
   const options = kinds.includes(value.kind) || !value.kind ? kinds : [value.kind, ...kinds];
   const wrong = problems.find(({ pointer }) => pointer === `/${name}` || pointer === `/${name}/kind`);
-  return html`<fieldset><legend>${name}</legend><label class=${wrong ? "field wrong" : "field"}><span>kind</span>
-    <select value=${value.kind} onChange=${(event) => set({ kind: event.target.value })}>${options.map((each) => html`<option value=${each}>${each}</option>`)}</select>
+  return html`<${Section} title=${name} told=${value.kind || ""} wrong=${problems.some(({ pointer }) => pointer === `/${name}` || pointer.startsWith(`/${name}/`))}><label class=${wrong ? "field wrong" : "field"}><span>kind</span>
+    <select value=${value.kind} onChange=${(event) => set({ kind: event.target.value })}>${options.map((each) => html`<option value=${each}>${lacking.has(each) ? t("kind.lacking", { kind: each, needs: lacking.get(each) }) : each}</option>`)}</select>
     <small class=${wrong ? "wrong" : "hint"}>${wrong ? escapeInvisible(wrong.detail) : escapeInvisible((detail?.summary || detail?.formula || "").replace(/\s+/g, " "))}</small></label>
     ${detail && detail.kind === value.kind ? html`<${Fields} schema=${detail.json_schema} value=${value} at=${`/${name}`} problems=${problems}
-      set=${(field, changed) => set({ ...value, [field]: changed })}/>` : null}</fieldset>`;
+      set=${(field, changed) => set({ ...value, [field]: changed })}/>` : null}</${Section}>`;
 }
 
 function Warnings({ answer }) {

@@ -11,7 +11,6 @@ import { TERMINAL_STATES } from "../lib/run.js";
 import { t } from "../lib/words.js";
 import { pinnedStyle } from "./experiments/layout.js";
 
-export const ROW_HEIGHT = 36; // px, as the sheet says too
 const QUIET_MS = 120; // while somebody scrolls nothing is asked for
 const POINTS = 40;
 
@@ -107,7 +106,7 @@ function fieldCell(name, { item, decimals }) {
 
 function Cell({ column: { name, left, isUsual }, row }) {
   const { kind = "", title, content } = isUsual ? CELLS[name](row) : fieldCell(name, row);
-  return html`<td class=${left === null ? kind : `${kind} pinned`} style=${pinnedStyle(left)} title=${title} data-label=${isUsual ? t(`column.${name}`) : escapeInvisible(name)}>${content}</td>`;
+  return html`<td class=${left === null ? kind : `${kind} pinned`} style=${pinnedStyle(left)} title=${title} data-column=${isUsual ? name : "field"} data-label=${isUsual ? t(`column.${name}`) : escapeInvisible(name)}>${content}</td>`;
 }
 
 export function Row({ item, index, layout, spark, decimals, series, marked, mark, open, style, toggle, menu }) {

@@ -6,6 +6,7 @@ import { axisOf, RUN_AXES, useAxes } from "../lib/axes.js";
 import { Boundary } from "../lib/boundary.js";
 import { Problems, Prose, useRequest } from "../lib/components.js";
 import { useDeferred } from "../lib/deferred.js";
+import { useStepDone } from "../lib/guide.js";
 import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
 import { TERMINAL_STATES, useRun } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";
@@ -38,6 +39,7 @@ export function Run({ path, search, me }) {
   const axes = useAxes([id], search.get("x") || "step", `${run?.state} ${run?.checkpoint_step}`);
   const axis = useMemo(() => axisOf(axes?.[id], search.get("x") || "step"), [axes?.[id], search.get("x")]);
   const tab = TABS.includes(search.get("tab")) ? search.get("tab") : TABS[0];
+  useStepDone("look", run !== null);
   useTitle(experiment?.name, experiment && t("seed", { seed: String(run.seed) }), experiment && tab !== TABS[0] && t(`tab.${tab}`));
   if (error && !run) return html`<${Problems} error=${error}/>`;
   if (!run) return html`<p class="empty">${t("loading")}</p>`;

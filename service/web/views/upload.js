@@ -5,8 +5,10 @@ import { Boundary } from "../lib/boundary.js";
 import { CopyButton, Problems, Prose } from "../lib/components.js";
 import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
 import { t } from "../lib/words.js";
+import { UseUpload } from "./use_upload.js";
 
-export function Upload() {
+// `use` puts an upload into the form.
+export function Upload({ use }) {
   const [state, set] = useState({});
   const send = async (file, more = {}) => {
     set({ busy: true });
@@ -22,7 +24,7 @@ export function Upload() {
     event.target.value = ""; // so that the same file, mended, can be chosen again
   };
   return html`<span class="upload"><label class="button">${state.busy ? t("upload.busy") : t("upload")}<input type="file" class="hidden" onChange=${choose}/></label>
-    <${Problems} error=${state.error}/><${Otherwise} state=${state} send=${send}/>${state.stored ? html`<${Boundary}><${Report} stored=${state.stored}/></${Boundary}>` : null}</span>`;
+    <${Problems} error=${state.error}/><${Otherwise} state=${state} send=${send}/>${state.stored ? html`<${Boundary}><${Report} stored=${state.stored} use=${use}/></${Boundary}>` : null}</span>`;
 }
 
 // What a report or a refusal asks for beside the file: whether its first line names the columns, or that it is a table.
@@ -44,10 +46,11 @@ export function valuesOf(classes) {
   return told.join(", ") + (pairs.length > LISTED ? ` … ${t("and.more", { n: formatCount(pairs.length - LISTED) })}` : "");
 }
 
-function Report({ stored }) {
+function Report({ stored, use }) {
   const columns = stored.report.columns || [];
   const notes = stored.report.notes || [];
   return html`<div class="report"><p><strong>${escapeInvisible(stored.name)}</strong> ${stored.report.rows ? t("rows", { n: formatCount(stored.report.rows) }) : escapeInvisible(stored.format)} <code>${stored.id}</code> <${CopyButton} text=${stored.id} label=${t("copy")}/></p>
+    <${UseUpload} key=${stored.id} stored=${stored} use=${use}/>
     ${notes.length ? html`<ul class="warnings">${notes.map((note) => html`<li key=${note}><${Prose} text=${note}/></li>`)}</ul>` : null}
     ${columns.length ? html`<div class="scroll"><table class="list"><thead><tr>${["name", "type", "missing", "min", "max", "classes"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
     <tbody>${columns.map((column) => html`<tr><td>${escapeInvisible(column.name)}</td><td>${escapeInvisible(column.type)}</td><td class="number">${formatCount(column.missing)}</td>

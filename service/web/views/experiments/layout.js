@@ -3,7 +3,7 @@ import { updateParameters } from "../../lib/address.js";
 
 const BEFORE = ["name", "state", "progress", "last", "best", "curve"];
 const AFTER = ["owner", "age"];
-const USUAL_WIDTHS = { state: 106, progress: 112, last: 132, best: 132, curve: 120, owner: 76, age: 62 }; // px
+const USUAL_WIDTHS = { state: 114, progress: 112, last: 132, best: 132, curve: 120, owner: 76, age: 62 }; // px
 const FIELD_WIDTH = 120;
 const NAME_WIDTH = 150; // at least; it takes what is left
 const PINNED_NAME_WIDTH = 220;

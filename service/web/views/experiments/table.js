@@ -3,9 +3,10 @@ import { html, useEffect, useLayoutEffect, useMemo, useRef } from "../../lib/htm
 import { parseAddress, updateParameters } from "../../lib/address.js";
 import { parseNumber } from "../../lib/api.js";
 import { decimalsOf, escapeInvisible, formatFixed } from "../../lib/format.js";
+import { useDensity } from "../../lib/density.js";
 import { useVisibleRange } from "../../lib/virtual_list.js";
 import { t } from "../../lib/words.js";
-import { Row, ROW_HEIGHT, standing, useSparks } from "../row.js";
+import { Row, standing, useSparks } from "../row.js";
 import { Head } from "./head.js";
 import { pinnedStyle } from "./layout.js";
 import { grouped } from "./question.js";
@@ -32,38 +33,38 @@ function useDecimals(items, columns) {
 }
 
 // Rows that come in front of what is looked at leave it where it is.
-function useSteady(holder, items) {
+function useSteady(holder, items, rowHeight) {
   const before = useRef(items);
   useLayoutEffect(() => {
     const [node, old] = [holder.current, before.current];
     before.current = items;
-    const top = Math.floor(node.scrollTop / ROW_HEIGHT);
+    const top = Math.floor(node.scrollTop / rowHeight);
     const more = items.length - old.length;
-    if (top > 0 && more > 0 && items[top + more]?.id === old[top]?.id) node.scrollTop += more * ROW_HEIGHT;
+    if (top > 0 && more > 0 && items[top + more]?.id === old[top]?.id) node.scrollTop += more * rowHeight;
   }, [items]);
 }
 
 // The row at the top stands in the address, put there quietly: Back finds the place again.
-function useKeptScroll(holder, length) {
+function useKeptScroll(holder, length, rowHeight) {
   const done = useRef(false);
   useEffect(() => {
     const node = holder.current;
     if (!done.current && length) {
       done.current = true;
       const top = Number(parseAddress().search.get("top")) || 0;
-      if (top) node.scrollTop = top * ROW_HEIGHT;
+      if (top) node.scrollTop = top * rowHeight;
     }
     let timer = 0;
     const keep = () => {
       clearTimeout(timer);
       timer = setTimeout(() => {
-        const row = Math.round(node.scrollTop / ROW_HEIGHT);
+        const row = Math.round(node.scrollTop / rowHeight);
         if (row !== (Number(parseAddress().search.get("top")) || 0)) updateParameters({ top: row ? String(row) : "" }, "quietly");
       }, SCROLL_MS);
     };
     node.addEventListener("scroll", keep, { passive: true });
     return () => { node.removeEventListener("scroll", keep); clearTimeout(timer); };
-  }, [length > 0]);
+  }, [length > 0, rowHeight]);
 }
 
 export function Table({ list, layout, search, sort, marking, eyes, looks, toggle, group, closed, menu }) {
@@ -71,10 +72,11 @@ export function Table({ list, layout, search, sort, marking, eyes, looks, toggle
   const { items } = list;
   const { columns, fields } = layout;
   const sparkly = columns.some(({ name }) => name === "curve");
-  useSteady(holder, items);
-  useKeptScroll(holder, items.length);
+  const { rowHeight } = useDensity();
+  useSteady(holder, items, rowHeight);
+  useKeptScroll(holder, items.length, rowHeight);
   const rows = useMemo(() => grouped(items, group).flatMap(({ group: name, items: some }) => (name === null ? some : [{ group: name, items: some }, ...(closed.has(name) ? [] : some)])), [items, group, [...closed].join("|")]);
-  const { first, end } = useVisibleRange(holder, ROW_HEIGHT, rows.length);
+  const { first, end } = useVisibleRange(holder, rowHeight, rows.length);
   const shown = rows.slice(first, end);
   const sparks = useSparks(sparkly ? shown.filter((row) => row.id) : []);
   const decimals = useDecimals(items, fields);
@@ -91,10 +93,10 @@ export function Table({ list, layout, search, sort, marking, eyes, looks, toggle
     <colgroup><col style=${{ width: "36px" }}/><col style=${{ width: "36px" }}/>${columns.map(({ name, width }) => html`<col key=${name} style=${{ width: width === null ? "" : `${width}px` }}/>`)}<col style=${{ width: "36px" }}/></colgroup>
     <thead><tr aria-rowindex="1"><td ...${lead(0)}><input type="checkbox" aria-label=${t("mark.all")} checked=${items.length > 0 && marking.marked.size >= items.length} onClick=${marking.all}/></td><td ...${lead(36)}></td>
       ${columns.map((column) => html`<${Head} key=${column.name} column=${column} columns=${columns} search=${search} field=${column.isUsual ? sorts[column.name] : column.name} of=${column.name === "last" || column.name === "best" ? series : null} number=${isNumber(column.name)} sort=${sort}/>`)}<td class="last"></td></tr></thead>
-    <tbody>${first ? html`<tr key="above" aria-hidden="true" class="space"><td colspan=${all} style=${{ height: `${first * ROW_HEIGHT}px` }}></td></tr>` : null}
+    <tbody>${first ? html`<tr key="above" aria-hidden="true" class="space"><td colspan=${all} style=${{ height: `${first * rowHeight}px` }}></td></tr>` : null}
       ${shown.map((row, index) => (row.id ? html`<${Row} key=${row.id} item=${row} index=${first + index} layout=${layout} spark=${sparks[row.main?.run_id]} decimals=${decimals} series=${series}
         marked=${marking.marked.has(row.id)} mark=${marking.mark} open=${eyes.has(row.id)} style=${looks[row.id]} toggle=${toggle} menu=${menu}/>` : html`<${GroupRow} key=${`group ${row.group}`} row=${row} field=${group} series=${series} decimals=${decimals} columns=${columns} closed=${closed}/>`))}
-      ${end < rows.length ? html`<tr key="below" aria-hidden="true" class="space"><td colspan=${all} style=${{ height: `${(rows.length - end) * ROW_HEIGHT}px` }}></td></tr>` : null}</tbody></table></div>`;
+      ${end < rows.length ? html`<tr key="below" aria-hidden="true" class="space"><td colspan=${all} style=${{ height: `${(rows.length - end) * rowHeight}px` }}></td></tr>` : null}</tbody></table></div>`;
 }
 
 // A group: how many it holds, and the best of its rows' figures.
