@@ -32,7 +32,7 @@ def test_a_quota_is_edited_where_it_is_shown(admin: Page) -> None:
     admin.get_by_role("button", name="Save").click()
     expect(row).to_contain_text("71")
     row.get_by_role("button", name="Change").click()
-    admin.get_by_label("the usual limit instead").check()
+    admin.get_by_label("use the default limit").check()
     admin.get_by_role("button", name="Save").click()
     expect(row).to_contain_text("720")
 

@@ -84,7 +84,7 @@ def test_the_palette_goes_to_pages_and_experiments_by_the_keyboard(
 ) -> None:
     page = see("workers")
     page.keyboard.press("Control+k")
-    entry = page.get_by_role("combobox", name="Go to or do")
+    entry = page.get_by_role("combobox", name="Search or jump to")
     expect(entry).to_be_focused()
     entry.fill("memb")
     expect(page.get_by_role("option", name="Members page")).to_have_attribute("aria-selected", "true")
@@ -99,7 +99,7 @@ def test_the_palette_goes_to_pages_and_experiments_by_the_keyboard(
     expect(page).to_have_url(re.compile("#/experiment/exp_"))
     page.keyboard.press("Control+k")
     entry.fill("no such thing")
-    expect(page.get_by_text("Nothing has this name.")).to_be_visible()
+    expect(page.get_by_text("Nothing matches.")).to_be_visible()
     page.keyboard.press("Escape")
     expect(entry).to_have_count(0)
 
@@ -111,13 +111,13 @@ def test_colours_follow_the_system_until_somebody_chooses(see: See) -> None:
     expect(body).to_have_css("background-color", light)
     page.emulate_media(color_scheme="dark")
     expect(body).to_have_css("background-color", dark)
-    page.get_by_role("button", name="Colours: as the system").click()
+    page.get_by_role("button", name="Colors: as the system").click()
     expect(body).to_have_css("background-color", light)
     page.reload()
-    expect(page.get_by_role("button", name="Colours: light")).to_be_visible()
+    expect(page.get_by_role("button", name="Colors: light")).to_be_visible()
     expect(body).to_have_css("background-color", light)
     page.emulate_media(color_scheme="light")
-    page.get_by_role("button", name="Colours: light").click()
+    page.get_by_role("button", name="Colors: light").click()
     expect(body).to_have_css("background-color", dark)
 
 

@@ -87,7 +87,7 @@ def test_a_search_starts_from_an_experiment_and_ends_as_a_duel(see: See, stack: 
     until(lambda: stack.get(f"/v1/studies/{study}")["state"] == "finished", 120)
     document = stack.get(f"/v1/studies/{study}")["document"]
     assert (document["sampler"]["kind"], document["pruner"]["kind"]) == ("random", "none")
-    duel = page.locator("section", has_text="Which is better, each tuned with as many trials").locator("tbody tr")
+    duel = page.locator("section", has_text="Which is better when each is tuned").locator("tbody tr")
     expect(duel).to_have_count(2)
     for row in duel.all():
         expect(row.locator("td").nth(1)).to_have_text("3")

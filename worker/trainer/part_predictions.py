@@ -20,6 +20,7 @@ from worker.trainer.step.evaluation import Validation
 
 MAX_MATRIX = 100  # classes of a confusion matrix
 LISTED = 20  # rows with the largest losses
+BINS = 15  # of a reliability diagram, as many as of the metric calibration_error
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
@@ -67,6 +68,8 @@ def write_predictions(
             each["png"] = png
     if classes and len(classes) <= MAX_MATRIX:
         readings["confusion_matrix"] = _confusion_matrix(whole, classes)
+    if whole.probabilities is not None:
+        readings["reliability"] = _reliability(whole.probabilities[:, 0], whole.predictions == whole.targets)
     return readings
 
 
@@ -165,3 +168,18 @@ def _confusion_matrix(found: Predicted, classes: list[str]) -> dict[str, Any]:
     size = len(classes)
     counts = np.bincount(found.targets * size + found.predictions, minlength=size * size)
     return {"part": "validation", "classes": classes, "matrix": counts.reshape(size, size).tolist()}
+
+
+def _reliability(probabilities: npt.NDArray[np.float32], correct: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Return the rows in each bin of the largest probability, its mean and the accuracy there; None: the bin is empty.
+
+    A bin holds low < p <= high. Guo et al. 2017, arXiv:1706.04599, eq. 1 to 3; `error` is the expected calibration
+    error.
+    """
+    wide = probabilities.astype(np.float64)
+    bins = np.clip(np.ceil(wide * BINS).astype(np.int64), 1, BINS) - 1
+    rows = np.bincount(bins, minlength=BINS)
+    sums = [np.bincount(bins, weights=each, minlength=BINS) for each in (wide, correct.astype(np.float64))]
+    means = [[float(total / n) if n else None for total, n in zip(each, rows, strict=True)] for each in sums]
+    error = float(np.abs(sums[0] - sums[1]).sum() / len(wide))
+    return {"part": "validation", "rows": rows.tolist(), "probability": means[0], "accuracy": means[1], "error": error}

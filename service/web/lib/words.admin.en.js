@@ -65,6 +65,6 @@ export const admin = {
   "quota.runs": "runs",
   "quota.save": "Save",
   "quota.upload_bytes": "Uploads",
-  "quota.usual": "the usual limit instead",
+  "quota.usual": "use the default limit",
   "worker.drained": "drained",
 };

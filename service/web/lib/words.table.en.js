@@ -5,7 +5,7 @@ export const table = {
   "columns.pin": "Keep {name} in view",
   "columns.show": "Show column {name}",
   "columns.width": "Width of column {name}",
-  "compare.part": "The curves of {n} of {all} groups: the best, and those whose eye you open in the ranking.",
+  "compare.part": "The curves of {n} of {all} groups: the best, and those that you switch on in the ranking.",
   "density": "Density",
   "density.comfortable": "comfortable",
   "density.compact": "compact",

@@ -5,7 +5,7 @@ export const table = {
   "columns.pin": "固定 {name}",
   "columns.show": "显示列 {name}",
   "columns.width": "列 {name} 的宽度",
-  "compare.part": "{all} 组中 {n} 组的曲线：最好的几组，以及在排名中打开眼睛的组。",
+  "compare.part": "{all} 组中 {n} 组的曲线：最好的几组，以及您在排名中打开的组。",
   "density": "密度",
   "density.comfortable": "宽松",
   "density.compact": "紧凑",

@@ -51,6 +51,18 @@ function ConfusionMatrix({ classes, matrix }) {
       ${counts.map((count, as) => html`<td key=${classes[as]} class="number" style=${count ? { background: `color-mix(in srgb, var(--accent) ${Math.round(5 + 25 * (count / most))}%, transparent)` } : null}>${formatCount(count)}</td>`)}</tr>`)}</tbody></table></div>`;
 }
 
+// How often predictions of about one probability are right; on the diagonal, as often as they say.
+function Reliability({ probability, accuracy, rows, error }) {
+  const filled = probability.map((p, at) => ({ p, right: accuracy[at] })).filter(({ p }) => p !== null);
+  const x = [0, ...filled.map(({ p }) => p), 1];
+  const lines = [
+    { label: t("reading.reliability.found"), y: [undefined, ...filled.map(({ right }) => right), undefined], points: true, ...look(0) },
+    { label: t("reading.reliability.ideal"), y: x, ...look(7), dash: [4, 4], shape: null },
+  ];
+  return html`<${Chart} x=${x} lines=${lines} height=${230} xLabel=${t("reading.probability")} label=${t("reading.reliability")}/>
+    <p>${t("reading.reliability.how", { error: formatNumber(parseNumber(error), 3), n: formatCount(rows.reduce((sum, n) => sum + n, 0)) })}</p>`;
+}
+
 const THUMBNAIL = 48; // px
 
 // The rows that the model predicts worst.
@@ -87,6 +99,7 @@ const DRAWN = {
   augmented_samples: ({ png }) => png && html`<${Picture} png=${png} label=${t("reading.augmented_samples")}/>`,
   samples: ({ prompt, continuation }) => continuation !== undefined && html`<p class="sample"><span>${escapeProse(prompt)}</span>${escapeProse(continuation)}</p>`,
   confusion_matrix: ({ classes, matrix }) => matrix && html`<${ConfusionMatrix} classes=${classes} matrix=${matrix}/>`,
+  reliability: ({ probability, accuracy, rows, error }) => accuracy && html`<${Reliability} probability=${probability} accuracy=${accuracy} rows=${rows} error=${error}/>`,
   largest_losses: ({ listed }, run) => listed && html`<${LargestLosses} listed=${listed} run=${run}/>`,
   preparation: ({ steps }) => steps && html`<${Preparation} steps=${steps}/>`,
   learnability: (data) => data.run && html`<${Beside} data=${data}/>`,
@@ -103,7 +116,7 @@ function said(value) {
 
 const BULKY = new Set(["at", "losses", "losses_on_plane", "grid", "density", "eigenvalues", "histogram", "nodes", "weights", "x", "y", "rates", "smoothed", "steps", ...BESIDE]);
 const PICTURES = new Set(["png", "prompt", "continuation", "parts"]); // what is drawn, and not listed again
-const DRAWN_WHOLE = new Set(["confusion_matrix", "largest_losses"]); // nothing is left to list
+const DRAWN_WHOLE = new Set(["confusion_matrix", "largest_losses", "reliability"]); // nothing is left to list
 
 export function Reading({ reading }) {
   const { kind, data, step } = reading;

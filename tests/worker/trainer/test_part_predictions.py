@@ -82,6 +82,18 @@ def test_scikit_learn_scores_the_file_to_the_recorded_figures(tmp_path: Path) ->
     assert (labels[y] == frame["target"]).all()
     matrix = readings["confusion_matrix"]["matrix"]
     assert matrix == sklearn.confusion_matrix(frame["target"], frame["prediction"]).tolist()
+    largest, correct = wide.max(1), (frame["target"] == frame["prediction"]).to_numpy()
+    reliability, apart = readings["reliability"], 0.0
+    for place, (low, high) in enumerate(zip(np.arange(15) / 15, np.arange(1, 16) / 15, strict=True)):
+        inside = (largest > low) & (largest <= high)
+        assert reliability["rows"][place] == inside.sum()
+        if not inside.any():
+            assert reliability["probability"][place] is None
+            continue
+        assert reliability["probability"][place] == pytest.approx(largest[inside].mean())
+        assert reliability["accuracy"][place] == pytest.approx(correct[inside].mean())
+        apart += inside.sum() * abs(largest[inside].mean() - correct[inside].mean())
+    assert reliability["error"] == pytest.approx(apart / len(frame))
     worst = frame.sort_values("loss", ascending=False, kind="stable").head(20)
     listed = readings["largest_losses"]["listed"]
     assert [each["row"] for each in listed] == worst["row"].tolist()

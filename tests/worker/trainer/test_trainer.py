@@ -367,7 +367,7 @@ def test_predictions_are_written_into_the_last_checkpoint_and_shown(
 ) -> None:
     frames = trainer.run(experiment(steps=6, checkpoint=Checkpointing(every_steps=3), predictions=True), tmp_path)
     readings = [frame["name"] for frame in frames if frame["type"] == "reading" and frame["step"] == 6]
-    assert readings == ["largest_losses", "confusion_matrix"]
+    assert readings == ["largest_losses", "confusion_matrix", "reliability"]
     assert checkpoints(frames) == [3, 6]
     first, last = (Path(frame["folder"]) for frame in frames if frame["type"] == "checkpoint")
     assert not (first / PREDICTIONS).exists()
