@@ -1,4 +1,4 @@
-"""The pictures in docs/page, made anew: `python -m tests.web.screenshots`; `--dark` and `--phone` for another look."""
+"""The pictures in docs/page, made anew: `python -m tests.web.screenshots`; `--dark`, `--phone`, `--language` vary them."""
 
 import argparse
 import shutil
@@ -21,6 +21,17 @@ OPTIMIZERS = {
 }
 SEEDS = [0, 1, 2, 3, 4]
 SCREEN = 720  # px
+SEASONED = """localStorage.setItem('saddle.first_steps', '["train", "look", "compare"]')"""
+REPORT = """## Does momentum help?
+
+On *digits*, with five seeds each:
+
+{ranking}
+
+Its curves are lower from the first epoch on.
+
+{curves}
+"""
 
 
 def main() -> int:
@@ -28,6 +39,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.web.screenshots", description=__doc__)
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--phone", action="store_true")
+    parser.add_argument("--language", choices=("en", "zh"), default="en")
+    parser.add_argument("--every", action="store_true", help="every view, not only those that the texts show")
     parser.add_argument("--to", type=Path, default=FOLDER, help="another folder than docs/page")
     asked = parser.parse_args()
     program = shutil.which("chromium") or shutil.which("google-chrome")
@@ -42,15 +55,18 @@ def main() -> int:
             viewport={"width": 390 if asked.phone else 1280, "height": 860},
             color_scheme="dark" if asked.dark else "light",
         )
-        pictures(stack, page, asked.to)
+        page.add_init_script(f"localStorage.setItem('saddle.language', '{asked.language}')")
+        page.add_init_script(SEASONED)
+        pictures(stack, page, asked.to, asked.every)
     return 0
 
 
-def pictures(stack: Product, page: Page, folder: Path) -> None:
+def pictures(stack: Product, page: Page, folder: Path, every: bool = False) -> None:
     """The table, a run, a run that does not learn with what was found, a comparison, the form."""
     address = stack.url
+    about = {"epochs": 8, "seeds": SEEDS, "predictions": True}
     made = {
-        name: stack.post("/v1/experiments", SPEC | {"name": name, "optimizer": each, "epochs": 8, "seeds": SEEDS})
+        name: stack.post("/v1/experiments", SPEC | about | {"name": name, "optimizer": each})
         for name, each in OPTIMIZERS.items()
     }
     for experiment in made.values():
@@ -70,6 +86,19 @@ def pictures(stack: Product, page: Page, folder: Path) -> None:
         "compare": f"compare?experiments={ids}&series=val/loss,loss&share=0.9",
         "new": "new?preset=digits-adam",
     }
+    question = {"place": "compare", "query": f"experiments={ids}&series=val/loss"}
+    report = stack.post("/v1/views", question | {"name": "Does momentum help?", "text": REPORT})
+    whole = ("run", "diagnosis", "report")
+    if every:
+        run = made["momentum"]["runs"][0]["id"]
+        places |= {"report": f"report/{report['id']}", "experiment": f"experiment/{made['sgd']['id']}"}
+        places |= {
+            f"run-{tab}": f"run/{run}?tab={tab}" for tab in ("log", "checkpoints", "spec", "history", "diagnosis")
+        }
+        places |= {f"{place}-empty": place for place in ("studies", "compare")}
+        places |= {
+            place: place for place in ("workers", "project", "members", "keys", "notifications", "bin", "account")
+        }
     for name, place in places.items():
         page.goto(f"{address}/#/{place}")
         page.wait_for_load_state("networkidle")
@@ -80,7 +109,7 @@ def pictures(stack: Product, page: Page, folder: Path) -> None:
         if name == "compare":
             on_one_screen(page, folder / "compare.png")
         else:
-            page.screenshot(path=folder / f"{name}.png", full_page=name in ("run", "diagnosis"))
+            page.screenshot(path=folder / f"{name}.png", full_page=name in whole)
 
 
 def on_one_screen(page: Page, path: Path) -> None:
