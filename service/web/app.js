@@ -4,14 +4,13 @@ import { href, parseAddress, useAddress } from "./lib/address.js";
 import { onSignedOut } from "./lib/api.js";
 import { Boundary, UncaughtErrors } from "./lib/boundary.js";
 import { ConnectionNotice, useReconnect } from "./lib/connection.js";
-import { DensityButton } from "./lib/density_button.js";
 import { enter, onChange, signOut, takeInvitation, tellOtherTabs } from "./lib/entering.js";
 import { escapeInvisible } from "./lib/format.js";
 import { lazy, loadTheRest } from "./lib/lazy.js";
+import { CHOICES, LookButton } from "./lib/look.js";
 import { Palette } from "./lib/palette.js";
 import { useShortcuts } from "./lib/shortcuts.js";
 import { setTitle } from "./lib/title.js";
-import { ThemeButton } from "./lib/theme_button.js";
 import { UndoNotice } from "./lib/undo.js";
 import { currentLanguage, findText, LANGUAGES, setLanguage, t } from "./lib/words.js";
 import { Account, ProjectSwitch } from "./views/account.js";
@@ -72,7 +71,7 @@ function App() {
     ${me.key_expires_soon ? html`<a class="wrong" href=${href(["keys"])}>${t("key.expires", { date: me.key_expires_at.slice(0, 10) })}</a>` : null}
     <span class="who"><a href=${href(["account"])} title=${t("place.account")}>${escapeInvisible(me.member)}</a> · <${ProjectSwitch} me=${me} entered=${entered}/></span>
     <${Palette} places=${placesOf(me)} redraw=${() => redraw((n) => n + 1)}/>
-    <${ThemeButton}/><${DensityButton}/>
+    ${CHOICES.map((name) => html`<${LookButton} key=${name} name=${name}/>`)}
     <select aria-label=${t("language")} value=${currentLanguage()} onChange=${async (event) => { await setLanguage(event.target.value); redraw((n) => n + 1); }}>
       ${Object.entries(LANGUAGES).map(([word, name]) => html`<option value=${word}>${name}</option>`)}</select>
     <button type="button" onClick=${async () => { await signOut(); setMe(null); }}>${t("sign.out")}</button>

@@ -21,7 +21,7 @@ OPTIMIZERS = {
 }
 SEEDS = [0, 1, 2, 3, 4]
 SCREEN = 720  # px
-SEASONED = """localStorage.setItem('saddle.first_steps', '["train", "look", "compare"]')"""
+SEASONED = """localStorage.setItem('saddle.first_steps', 'train,look,compare')"""
 REPORT = """## Does momentum help?
 
 On *digits*, with five seeds each:

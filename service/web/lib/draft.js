@@ -1,26 +1,19 @@
 // What somebody types and has not sent: kept by the browser over navigation, the end of a session, and reload.
 import { useEffect, useState } from "./html.js";
+import { keep, kept } from "./kept.js";
 
-const PREFIX = "saddle.draft.";
 const MAX_AGE_MS = 7 * 24 * 3600 * 1000;
 
 function read(name) {
   try {
-    const { text, at } = JSON.parse(window.localStorage.getItem(PREFIX + name)) || {};
+    const { text, at } = JSON.parse(kept(`draft.${name}`)) || {};
     return typeof text === "string" && Date.now() - at < MAX_AGE_MS ? text : null;
   } catch {
-    return null; // a browser that keeps nothing
+    return null; // not ours
   }
 }
 
-function write(name, text) {
-  try {
-    if (text === null) window.localStorage.removeItem(PREFIX + name);
-    else window.localStorage.setItem(PREFIX + name, JSON.stringify({ text, at: Date.now() }));
-  } catch {
-    // full, or not allowed: then it is not kept
-  }
-}
+const write = (name, text) => keep(`draft.${name}`, text === null ? null : JSON.stringify({ text, at: Date.now() }));
 
 // {text, setText, isKept, discard, forget}: the text, beginning with the draft of this name if there is one, else with `first`.
 export function useDraft(name, first) {

@@ -3,8 +3,7 @@ import { html, useEffect, useRef, useState } from "./html.js";
 import { navigate } from "./address.js";
 import { get, queryString } from "./api.js";
 import { escapeInvisible, formatAge } from "./format.js";
-import { currentDensity, DENSITIES, setDensity } from "./density.js";
-import { currentTheme, setTheme, THEMES } from "./theme.js";
+import { CHOICES, choose as chooseLook, chosen as chosenLook, labelOf, optionsOf } from "./look.js";
 import { LANGUAGES, setLanguage, t } from "./words.js";
 
 const WAIT_MS = 120; // after a letter, until the server is asked
@@ -17,8 +16,7 @@ function commands(places, redraw) {
   return [
     ...places.map((place) => ({ key: place, label: t(`place.${place}`), kind: t("palette.page"), act: () => navigate([place]) })),
     { key: "account", label: t("place.account"), kind: t("palette.page"), act: () => navigate(["account"]) },
-    ...THEMES.filter((each) => each !== currentTheme()).map((each) => ({ key: `theme-${each}`, label: t(`theme.${each}`), kind: t("theme"), act: () => setTheme(each) })),
-    ...DENSITIES.filter((each) => each !== currentDensity()).map((each) => ({ key: `density-${each}`, label: t(`density.${each}`), kind: t("density"), act: () => setDensity(each) })),
+    ...CHOICES.flatMap((name) => optionsOf(name).filter((each) => each !== chosenLook(name)).map((each) => ({ key: `${name}-${each}`, label: labelOf(name, each), kind: t(name), act: () => chooseLook(name, each) }))),
     ...Object.entries(LANGUAGES).map(([word, name]) => ({ key: word, label: name, kind: t("language"), act: async () => { await setLanguage(word); redraw(); } })),
   ];
 }

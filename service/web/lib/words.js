@@ -1,19 +1,12 @@
 // The texts of the page by key, one table per language.
 // t("key", {name: value}) fills in each {name}; n: 1 takes the singular, "key.one", where the language has one.
+import { keep, kept } from "./kept.js";
 
 // Only the language in use is loaded.
 const LOAD = { en: () => import("./words.en.js"), zh: () => import("./words.zh.js") };
 export const LANGUAGES = { en: "English", zh: "中文" };
 
-const storedLanguage = () => {
-  try {
-    return window.localStorage.getItem("saddle.language");
-  } catch {
-    return null; // the browser stores nothing
-  }
-};
-
-let language = LOAD[storedLanguage()] ? storedLanguage() : (navigator.language || "en").startsWith("zh") ? "zh" : "en";
+let language = LOAD[kept("language")] ? kept("language") : (navigator.language || "en").startsWith("zh") ? "zh" : "en";
 let table = (await LOAD[language]())[language];
 document.documentElement.lang = language;
 
@@ -23,11 +16,7 @@ export async function setLanguage(chosen) {
   table = (await LOAD[chosen]())[chosen];
   language = chosen;
   document.documentElement.lang = chosen;
-  try {
-    window.localStorage.setItem("saddle.language", chosen);
-  } catch {
-    // the choice lasts until the page is closed
-  }
+  keep("language", chosen);
 }
 
 // The text of a key, or undefined.

@@ -2,6 +2,7 @@
 import { html, useEffect, useMemo, useRef, useState } from "../lib/html.js";
 import { href, updateParameters } from "../lib/address.js";
 import { EmptyState, Problems, useInterval } from "../lib/components.js";
+import { FirstSteps } from "../lib/guide.js";
 import { useExperimentList } from "../lib/experiment_list.js";
 import { TableExport } from "../lib/table_export.js";
 import { useTitle } from "../lib/title.js";
@@ -9,7 +10,6 @@ import { t } from "../lib/words.js";
 import { Bulk } from "./bulk.js";
 import { Columns } from "./columns.js";
 import { Curves, Field, looksOf, openEyes, toggleEye } from "./experiments/curves.js";
-import { FirstSteps } from "./experiments/first_steps.js";
 import { chosenOf, filterOf, valuesSeen } from "./experiments/question.js";
 import { Chips, SearchBox } from "./experiments/search_box.js";
 import { layoutOf } from "./experiments/layout.js";

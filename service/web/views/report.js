@@ -9,7 +9,7 @@ import { useDraft } from "../lib/draft.js";
 import { escapeInvisible, formatAge } from "../lib/format.js";
 import { Markdown } from "../lib/markdown.js";
 import { refusal, useProject } from "../lib/rights.js";
-import { printPage } from "../lib/theme.js";
+import { printPage } from "../lib/look.js";
 import { useTitle } from "../lib/title.js";
 import { t } from "../lib/words.js";
 import { Curves } from "./compare_curves.js";

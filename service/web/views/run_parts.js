@@ -33,7 +33,7 @@ export function Checkpoints({ run }) {
     ${["step", "reason", "size", "actions"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead><tbody>
     ${items.map((each) => html`<tr key=${`${each.attempt}-${each.step}`} class=${each.damaged ? "superseded" : ""}><td class="number">${formatCount(each.step)}</td>
       <td>${escapeInvisible(each.reason)}${each.value === null || each.value === undefined ? "" : ` ${formatNumber(each.value)}`}</td><td class="number">${formatBytes(each.size_bytes)}</td>
-      <td><a href=${absoluteUrl(`/v1/runs/${run.id}/checkpoints/${each.step}/tensors.safetensors`)} download>${t("download")}</a>
+      <td><a href=${absoluteUrl(`/v1/runs/${run.id}/checkpoints/${each.step}/tensors.safetensors`)} download>${t("download")}</a>${" "}
         <a href=${absoluteUrl(`/v1/runs/${run.id}/model?step=${each.step}`)} download>${t("model")}</a>
         ${each.damaged ? null : html` <a href=${href(["new"], { fork: run.id, step: each.step })}>${t("fork")}</a>`}</td></tr>`)}</tbody></table><p><a href=${absoluteUrl(`/v1/runs/${run.id}/card.md`)}>${t("card")}</a></p>`
     : html`<p class="hint">${t(TERMINAL_STATES.has(run.state) ? "checkpoints.never" : "checkpoints.none")}</p>`}</section>`;

@@ -1,11 +1,10 @@
-// A data file of one's own: sent as it is, answered with a report of its columns.
+// A data file of one's own: sent as it is, answered with a report of its columns, and put into the form by a button.
 import { html, useState } from "../lib/html.js";
 import { queryString, requestJson } from "../lib/api.js";
 import { Boundary } from "../lib/boundary.js";
 import { CopyButton, Problems, Prose } from "../lib/components.js";
 import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
 import { t } from "../lib/words.js";
-import { UseUpload } from "./use_upload.js";
 
 // `use` puts an upload into the form.
 export function Upload({ use }) {
@@ -55,4 +54,47 @@ function Report({ stored, use }) {
     ${columns.length ? html`<div class="scroll"><table class="list"><thead><tr>${["name", "type", "missing", "min", "max", "classes"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
     <tbody>${columns.map((column) => html`<tr><td>${escapeInvisible(column.name)}</td><td>${escapeInvisible(column.type)}</td><td class="number">${formatCount(column.missing)}</td>
       <td class="number">${formatNumber(column.min)}</td><td class="number">${formatNumber(column.max)}</td><td>${valuesOf(column.classes)}</td></tr>`)}</tbody></table></div>` : null}</div>`;
+}
+
+const MOST_CLASSES = 20; // distinct whole numbers that are taken for classes
+const UNEVEN = 0.7; // share of the rows in one class, from which accuracy alone says little
+
+const kindsOf = (names) => names.map((kind) => ({ kind }));
+
+// "classification" of texts and of a few whole numbers, "regression" of other numbers, null where neither fits.
+function taskOf({ type, classes }) {
+  const n = classes ? Object.keys(classes).length : 0;
+  if (n > 1 && (type === "text" || type === "boolean" || (type === "integer" && n <= MOST_CLASSES))) return "classification";
+  return type === "integer" || type === "number" ? "regression" : null;
+}
+
+// Beside the accuracy, which is always recorded.
+function metricsOf(task, { classes }) {
+  if (task === "regression") return ["r2", "mae"];
+  const rows = Object.values(classes);
+  const isUneven = Math.max(...rows) > UNEVEN * rows.reduce((sum, n) => sum + n, 0);
+  return [...(isUneven ? ["balanced_accuracy"] : []), ...(rows.length === 2 ? ["auc"] : [])];
+}
+
+// The spec with the upload as its dataset.
+function withUpload(spec, stored, target) {
+  const { columns } = stored.report;
+  const column = columns.find(({ name }) => name === target);
+  const task = taskOf(column);
+  const drops = columns.some(({ missing, aside }) => missing > 0 && !aside);
+  return {
+    ...spec, name: stored.name.replace(/\.\w+$/, "").slice(0, 128) || spec.name, notes: "", tags: [],
+    dataset: { kind: "upload", upload: stored.id, predict: target, task, ...(drops ? { missing: "drop" } : {}) },
+    loss: { kind: task === "classification" ? "cross_entropy" : "mse" }, metrics: kindsOf(metricsOf(task, column)),
+  };
+}
+
+// What is to be predicted, and the loss and metrics that fit it.
+function UseUpload({ stored, use }) {
+  const columns = (stored.report.columns || []).filter((column) => taskOf(column) && !(column.shape || []).length);
+  const [target, pick] = useState(columns.at(-1)?.name);
+  if (!columns.length) return null;
+  const told = taskOf(columns.find(({ name }) => name === target));
+  return html`<p class="row"><label>${t("upload.target")} <select value=${target} onChange=${(event) => pick(event.target.value)}>${columns.map(({ name }) => html`<option value=${name}>${escapeInvisible(name)}</option>`)}</select></label>
+    <button type="button" class="primary" onClick=${() => use((spec) => withUpload(spec, stored, target))}>${t("upload.use")}</button> <small>${t(`upload.task.${told}`)}</small></p>`;
 }

@@ -1,6 +1,6 @@
 // A line chart over a shared x: values on hover, one cursor for all charts of a page, zoom, robust range, marks.
 import { html, useEffect, useMemo, useRef, useState } from "../html.js";
-import { useDark } from "../theme.js";
+import { useLook } from "../look.js";
 import { t } from "../words.js";
 import { hoverBox, titleOf, valuesAt } from "./hover.js";
 import { ChartExport } from "./menu.js";
@@ -48,7 +48,7 @@ export function Chart(props) {
   const range = onZoom ? props.range || null : own;
   const latest = useRef();
   latest.current = { ...props, lines, range, yRange };
-  const isDark = useDark();
+  const { dark: isDark } = useLook();
   const optionsKey = JSON.stringify([
     lines.map((line) => [line.label, line.colour, line.dash, line.shape, Boolean(line.lo), line.faint, line.points, line.dots]),
     props.logX, logY, props.xLabel, height, props.sync, isDark,

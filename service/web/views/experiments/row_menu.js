@@ -1,11 +1,10 @@
 // What can be done with one row: opened by its last button or the right mouse button.
-import { html, useState } from "../../lib/html.js";
+import { html, useEffect, useRef, useState } from "../../lib/html.js";
 import { href, navigate } from "../../lib/address.js";
 import { get, post } from "../../lib/api.js";
 import { copyText } from "../../lib/components.js";
 import { Dialog } from "../../lib/dialog.js";
 import { escapeInvisible, formatAge } from "../../lib/format.js";
-import { Menu } from "../../lib/menu.js";
 import { refusal, useProject } from "../../lib/rights.js";
 import { t } from "../../lib/words.js";
 
@@ -41,4 +40,36 @@ function CompareWith({ item, items, close }) {
   return html`<${Dialog} title=${t("row.compare.title", { name: escapeInvisible(item.name) })} label=${t("compare")} disabled=${!chosen.length} act=${act} close=${close}>
     <input type="search" aria-label=${t("column.name")} placeholder=${t("column.name")} value=${typed} onInput=${(event) => type(event.target.value)} autofocus/>
     ${items.filter(fits).slice(0, MOST_OFFERED + chosen.length).map((each) => html`<label class="check" key=${each.id}><input type="checkbox" checked=${chosen.includes(each.id)} onChange=${() => flip(each.id)}/> ${escapeInvisible(each.name)} <small>${t("ago", { age: formatAge(each.created_at) })}</small></label>`)}</${Dialog}>`;
+}
+
+// Arrows move, Enter and a click choose, Escape and a click elsewhere close it.
+// `at`: {x, y} of its upper right corner; items: [{label, act, disabled, kind}], null where there is a line between.
+function Menu({ at, label, items, close }) {
+  const node = useRef(null);
+  useEffect(() => {
+    const opener = document.activeElement;
+    const box = node.current;
+    box.style.left = `${Math.max(8, Math.min(at.x - box.offsetWidth, window.innerWidth - box.offsetWidth - 8))}px`;
+    box.style.top = `${Math.max(8, Math.min(at.y, window.innerHeight - box.offsetHeight - 8))}px`;
+    box.querySelector("button:not(:disabled)")?.focus();
+    const outside = (event) => box.contains(event.target) || close();
+    document.addEventListener("pointerdown", outside);
+    window.addEventListener("hashchange", close);
+    return () => {
+      document.removeEventListener("pointerdown", outside);
+      window.removeEventListener("hashchange", close);
+      if (box.contains(document.activeElement) || document.activeElement === document.body) opener?.focus?.();
+    };
+  }, []);
+  const keys = (event) => {
+    event.stopPropagation(); // the page's own keys rest
+    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (event.key === "Escape" || event.key === "Tab") close();
+    if (!by) return;
+    event.preventDefault();
+    const buttons = [...node.current.querySelectorAll("button:not(:disabled)")];
+    buttons[(buttons.indexOf(document.activeElement) + by + buttons.length) % buttons.length]?.focus();
+  };
+  return html`<div class="menu" role="menu" aria-label=${label} ref=${node} onKeyDown=${keys}>${items.map((item, index) => (item === null ? html`<hr key=${index}/>`
+    : html`<button key=${index} type="button" role="menuitem" class=${item.kind || ""} disabled=${item.disabled} onClick=${() => { close(); item.act(); }}>${item.label}</button>`))}</div>`;
 }

@@ -1,29 +1,20 @@
 // Two panes with a handle between them; where it stands is remembered in this browser.
 import { html, useRef, useState } from "../../lib/html.js";
+import { keep, kept } from "../../lib/kept.js";
 import { t } from "../../lib/words.js";
 
-const KEY = "saddle.split";
+const KEPT = "split";
 const [LEAST, MOST, USUAL] = [25, 85, 58]; // percent of the width for the first pane
 const within = (share) => Math.min(Math.max(share, LEAST), MOST);
 
-function remembered() {
-  try {
-    return within(Number(window.localStorage.getItem(KEY)) || USUAL);
-  } catch {
-    return USUAL; // a browser that keeps nothing
-  }
-}
+const remembered = () => within(Number(kept(KEPT)) || USUAL);
 
 export function Split({ first, second }) {
   const [share, set] = useState(remembered);
   const holder = useRef(null);
   const put = (next) => {
     set(within(next));
-    try {
-      window.localStorage.setItem(KEY, String(Math.round(within(next))));
-    } catch {
-      // it holds until the page is left
-    }
+    keep(KEPT, String(Math.round(within(next))));
   };
   const drag = (event) => {
     if (!event.target.hasPointerCapture(event.pointerId)) return;

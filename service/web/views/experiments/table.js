@@ -3,7 +3,7 @@ import { html, useEffect, useLayoutEffect, useMemo, useRef } from "../../lib/htm
 import { parseAddress, updateParameters } from "../../lib/address.js";
 import { parseNumber } from "../../lib/api.js";
 import { decimalsOf, escapeInvisible, formatFixed } from "../../lib/format.js";
-import { useDensity } from "../../lib/density.js";
+import { useLook } from "../../lib/look.js";
 import { useVisibleRange } from "../../lib/virtual_list.js";
 import { t } from "../../lib/words.js";
 import { Row, standing, useSparks } from "../row.js";
@@ -72,7 +72,7 @@ export function Table({ list, layout, search, sort, marking, eyes, looks, toggle
   const { items } = list;
   const { columns, fields } = layout;
   const sparkly = columns.some(({ name }) => name === "curve");
-  const { rowHeight } = useDensity();
+  const { rowHeight } = useLook();
   useSteady(holder, items, rowHeight);
   useKeptScroll(holder, items.length, rowHeight);
   const rows = useMemo(() => grouped(items, group).flatMap(({ group: name, items: some }) => (name === null ? some : [{ group: name, items: some }, ...(closed.has(name) ? [] : some)])), [items, group, [...closed].join("|")]);
