@@ -1,4 +1,4 @@
-"""The pictures in docs/page, made anew: `python -m tests.web.screenshots`; `--dark`, `--phone`, `--language` vary them."""
+"""The pictures in docs/page, made anew: `python -m tests.web.screenshots`; its options show more."""
 
 import argparse
 import shutil

@@ -13,24 +13,7 @@ from service.diagnosis.diagnose import Overall
 from service.lifecycle import Relation, State
 from service.symptoms.library import Verdict
 
-LANGUAGES = {
-    "en": [
-        "words.en.js",
-        "words.findings.en.js",
-        "words.team.en.js",
-        "words.admin.en.js",
-        "words.studies.en.js",
-        "words.table.en.js",
-    ],
-    "zh": [
-        "words.zh.js",
-        "words.findings.zh.js",
-        "words.team.zh.js",
-        "words.admin.zh.js",
-        "words.studies.zh.js",
-        "words.table.zh.js",
-    ],
-}
+LANGUAGES = {language: [f"words.{language}.js"] for language in ("en", "zh")}
 ENTRY = re.compile(r'^  "([^"]+)": "((?:[^"\\]|\\.)*)",$', re.MULTILINE)
 SINGULAR = ".one"
 
