@@ -173,8 +173,7 @@ def _confusion_matrix(found: Predicted, classes: list[str]) -> dict[str, Any]:
 def _reliability(probabilities: npt.NDArray[np.float32], correct: npt.NDArray[np.bool_]) -> dict[str, Any]:
     """Return the rows in each bin of the largest probability, its mean and the accuracy there; None: the bin is empty.
 
-    A bin holds low < p <= high. Guo et al. 2017, arXiv:1706.04599, eq. 1 to 3; `error` is the expected calibration
-    error.
+    A bin holds low < p <= high. Guo et al. 2017, arXiv:1706.04599, eq. 1 to 3.
     """
     wide = probabilities.astype(np.float64)
     bins = np.clip(np.ceil(wide * BINS).astype(np.int64), 1, BINS) - 1
@@ -182,4 +181,5 @@ def _reliability(probabilities: npt.NDArray[np.float32], correct: npt.NDArray[np
     sums = [np.bincount(bins, weights=each, minlength=BINS) for each in (wide, correct.astype(np.float64))]
     means = [[float(total / n) if n else None for total, n in zip(each, rows, strict=True)] for each in sums]
     error = float(np.abs(sums[0] - sums[1]).sum() / len(wide))
-    return {"part": "validation", "rows": rows.tolist(), "probability": means[0], "accuracy": means[1], "error": error}
+    found = {"part": "validation", "rows": rows.tolist(), "probability": means[0], "accuracy": means[1]}
+    return found | {"calibration_error": error}

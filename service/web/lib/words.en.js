@@ -659,7 +659,7 @@ export const en = {
   "reading.rate": "learning rate",
   "reading.reliability": "Reliability: how often predictions are right, by the probability that the model gives them",
   "reading.reliability.found": "accuracy",
-  "reading.reliability.how": "Below the dashed line the model is surer than it should be. Expected calibration error {error}, over {n} validation rows.",
+  "reading.reliability.how": "Below the dashed line the model is surer than it should be; bars are 95 % intervals. Expected calibration error {error}, over {n} validation rows.",
   "reading.reliability.ideal": "as often as it says",
   "reading.row": "row",
   "reading.slice": "Loss along a line through the weights",

@@ -650,7 +650,7 @@ export const zh = {
   "reading.rate": "学习率",
   "reading.reliability": "可靠性：按模型给出的概率，预测正确的频率",
   "reading.reliability.found": "准确率",
-  "reading.reliability.how": "低于虚线处模型过于自信。期望校准误差 {error}，基于 {n} 行验证数据。",
+  "reading.reliability.how": "低于虚线处模型过于自信；竖线为 95 % 区间。期望校准误差 {error}，基于 {n} 行验证数据。",
   "reading.reliability.ideal": "与所述一致",
   "reading.row": "行号",
   "reading.slice": "沿权重空间一条直线的损失",

@@ -51,12 +51,20 @@ function ConfusionMatrix({ classes, matrix }) {
       ${counts.map((count, as) => html`<td key=${classes[as]} class="number" style=${count ? { background: `color-mix(in srgb, var(--accent) ${Math.round(5 + 25 * (count / most))}%, transparent)` } : null}>${formatCount(count)}</td>`)}</tr>`)}</tbody></table></div>`;
 }
 
+const Z = 1.96; // 95 %
+
+// The interval of a share of n, {lo, hi} (Wilson 1927).
+function wilson(share, n) {
+  const [middle, half] = [(share + (Z * Z) / (2 * n)) / (1 + (Z * Z) / n), (Z / (1 + (Z * Z) / n)) * Math.sqrt((share * (1 - share)) / n + (Z * Z) / (4 * n * n))];
+  return { lo: middle - half, hi: middle + half };
+}
+
 // How often predictions of about one probability are right; on the diagonal, as often as they say.
-function Reliability({ probability, accuracy, rows, error }) {
-  const filled = probability.map((p, at) => ({ p, right: accuracy[at] })).filter(({ p }) => p !== null);
+function Reliability({ probability, accuracy, rows, calibration_error: error }) {
+  const filled = probability.map((p, at) => ({ p, right: accuracy[at], n: rows[at] })).filter(({ p }) => p !== null);
   const x = [0, ...filled.map(({ p }) => p), 1];
   const lines = [
-    { label: t("reading.reliability.found"), y: [undefined, ...filled.map(({ right }) => right), undefined], points: true, ...look(0) },
+    { label: t("reading.reliability.found"), y: [undefined, ...filled.map(({ right }) => right), undefined], dots: true, bars: filled.map(({ p, right, n }) => ({ x: p, ...wilson(right, n) })), ...look(0) },
     { label: t("reading.reliability.ideal"), y: x, ...look(7), dash: [4, 4], shape: null },
   ];
   return html`<${Chart} x=${x} lines=${lines} height=${230} xLabel=${t("reading.probability")} label=${t("reading.reliability")}/>
@@ -99,7 +107,7 @@ const DRAWN = {
   augmented_samples: ({ png }) => png && html`<${Picture} png=${png} label=${t("reading.augmented_samples")}/>`,
   samples: ({ prompt, continuation }) => continuation !== undefined && html`<p class="sample"><span>${escapeProse(prompt)}</span>${escapeProse(continuation)}</p>`,
   confusion_matrix: ({ classes, matrix }) => matrix && html`<${ConfusionMatrix} classes=${classes} matrix=${matrix}/>`,
-  reliability: ({ probability, accuracy, rows, error }) => accuracy && html`<${Reliability} probability=${probability} accuracy=${accuracy} rows=${rows} error=${error}/>`,
+  reliability: (data) => data.accuracy && html`<${Reliability} ...${data}/>`,
   largest_losses: ({ listed }, run) => listed && html`<${LargestLosses} listed=${listed} run=${run}/>`,
   preparation: ({ steps }) => steps && html`<${Preparation} steps=${steps}/>`,
   learnability: (data) => data.run && html`<${Beside} data=${data}/>`,

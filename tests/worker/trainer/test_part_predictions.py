@@ -93,7 +93,7 @@ def test_scikit_learn_scores_the_file_to_the_recorded_figures(tmp_path: Path) ->
         assert reliability["probability"][place] == pytest.approx(largest[inside].mean())
         assert reliability["accuracy"][place] == pytest.approx(correct[inside].mean())
         apart += inside.sum() * abs(largest[inside].mean() - correct[inside].mean())
-    assert reliability["error"] == pytest.approx(apart / len(frame))
+    assert reliability["calibration_error"] == pytest.approx(apart / len(frame))
     worst = frame.sort_values("loss", ascending=False, kind="stable").head(20)
     listed = readings["largest_losses"]["listed"]
     assert [each["row"] for each in listed] == worst["row"].tolist()
