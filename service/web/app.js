@@ -3,6 +3,7 @@ import { html, render, useEffect, useMemo, useState } from "./lib/html.js";
 import { href, parseAddress, useAddress } from "./lib/address.js";
 import { onSignedOut } from "./lib/api.js";
 import { Boundary, UncaughtErrors } from "./lib/boundary.js";
+import { setTitle } from "./lib/components.js";
 import { ConnectionNotice, useReconnect } from "./lib/connection.js";
 import { enter, onChange, signOut, takeInvitation, tellOtherTabs } from "./lib/entering.js";
 import { escapeInvisible } from "./lib/format.js";
@@ -10,13 +11,11 @@ import { lazy, loadTheRest } from "./lib/lazy.js";
 import { CHOICES, LookButton } from "./lib/look.js";
 import { Palette } from "./lib/palette.js";
 import { useShortcuts } from "./lib/shortcuts.js";
-import { setTitle } from "./lib/title.js";
 import { UndoNotice } from "./lib/undo.js";
 import { currentLanguage, findText, LANGUAGES, setLanguage, t } from "./lib/words.js";
 import { Account, ProjectSwitch } from "./views/account.js";
 import { Invitation } from "./views/invitation.js";
-import { ProviderReturn } from "./views/provider.js";
-import { SignIn, SwitchAccount } from "./views/signin.js";
+import { ProviderReturn, SignIn, SwitchAccount } from "./views/signin.js";
 
 const VIEWS = {
   account: Account,

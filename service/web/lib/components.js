@@ -1,6 +1,6 @@
 // Small components and hooks that every view uses: states, problems, buttons, requests.
-import { html, useEffect, useState } from "./html.js";
-import { ApiError } from "./api.js";
+import { html, useEffect, useRef, useState } from "./html.js";
+import { ApiError, get } from "./api.js";
 import { useReconnect } from "./connection.js";
 import { escapeInvisible, escapeProse } from "./format.js";
 import { t } from "./words.js";
@@ -96,4 +96,64 @@ export function CopyButton({ text, label }) {
     setTimeout(() => set(false), 1500);
   };
   return html`<button type="button" onClick=${copy}>${done ? t("copied") : label}</button>`;
+}
+
+// The tab's title says what its view shows.
+const PRODUCT = "Saddle";
+
+export function setTitle(...parts) {
+  const told = parts.filter(Boolean).map(escapeInvisible).join(" · ");
+  document.title = told ? `${told} · ${PRODUCT}` : PRODUCT;
+}
+
+// Called without parts while they are not known yet: the title stays what it was.
+export function useTitle(...parts) {
+  const known = parts.some(Boolean);
+  useEffect(() => { if (known) setTitle(...parts); }, parts);
+}
+
+// A dialog that asks for confirmation or for more input before an action.
+// `children` explain the action, `act` performs it (async), `close` runs afterwards or on dismissal.
+export function Dialog({ title, label, act, close, kind = "primary", disabled = false, children }) {
+  const node = useRef(null);
+  const [state, set] = useState({});
+  useEffect(() => {
+    const opener = document.activeElement;
+    node.current.showModal();
+    return () => opener?.focus?.();
+  }, []);
+  const submit = async (event) => {
+    event.preventDefault();
+    set({ busy: true });
+    try {
+      await act(new FormData(event.target));
+      close();
+    } catch (error) {
+      set({ error });
+    }
+  };
+  return html`<dialog ref=${node} onClose=${close} aria-label=${title}><form onSubmit=${submit}><h2>${title}</h2>${children}
+    ${state.error ? html`<${Problems} error=${state.error}/>` : null}
+    <div class="bar"><button type="submit" class=${kind} disabled=${disabled || state.busy}>${label}</button>
+      <button type="button" onClick=${close}>${t("leave")}</button></div></form></dialog>`;
+}
+
+// A button that opens a dialog.
+export function DialogButton({ button, disabled, kind = "", ...dialog }) {
+  const [open, setOpen] = useState(false);
+  return html`<span class="action"><button type="button" class=${kind} disabled=${disabled} onClick=${() => setOpen(true)}>${button}</button>
+    ${open ? html`<${Dialog} kind=${kind} ...${dialog} close=${() => setOpen(false)}/>` : null}</span>`;
+}
+
+// What this page need not offer, because the server would refuse it: it decides, this only says so beforehand.
+export const isAdmin = (me) => me.level === "admin" || me.level === "server";
+
+export const useProject = () => useRequest((signal) => get("/v1/project", { signal }), []).value;
+
+// Why somebody may not change what `owner` made; empty where they may.
+export function refusal(me, owner, project, shared = false) {
+  if (shared) return t("right.shared");
+  if (isAdmin(me)) return "";
+  if (me.level === "read") return t("right.read");
+  return owner === me.member || project?.members_manage ? "" : t("right.owner", { owner: escapeInvisible(owner) });
 }

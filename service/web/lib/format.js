@@ -1,4 +1,5 @@
 // Formats numbers, times and sizes; makes control characters of user text visible.
+import { t } from "./words.js";
 
 const numberFormats = new Map();
 
@@ -61,3 +62,14 @@ export const escapeInvisible = (text) => String(text).replace(UNSAFE, (found) =>
 
 // User text of several lines: line breaks and tabs stay.
 export const escapeProse = (text) => String(text).replace(/\r\n?|[\u2028\u2029]/g, "\n").split(/([\n\t])/).map((part, index) => (index % 2 ? part : escapeInvisible(part))).join("");
+
+// An experiment's result in words: the series, how many runs have a value, and why others have none.
+// "val/loss over 3 runs, 1 diverged"
+export function summarizeResult(main) {
+  const parts = [t("result.of", { series: escapeInvisible(main.series), n: main.n })];
+  if (main.stretch) parts.push(t("stretch", { first: main.stretch[0], last: main.stretch[1] }));
+  for (const word of ["diverged", "incomplete", "provisional"]) {
+    if (main[word]) parts.push(t(`lost.${word}`, { n: main[word] }));
+  }
+  return parts.join(", ");
+}

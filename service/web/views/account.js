@@ -1,10 +1,5 @@
 // One's own account: where it is signed in, its address and password, the projects it is in.
-import { html, useState } from "../lib/html.js";
-import { absoluteUrl, get, patch, post, remove, request } from "../lib/api.js";
-import { ActionButton, Problems, useRequest } from "../lib/components.js";
-import { DialogButton } from "../lib/dialog.js";
-import { escapeInvisible, formatSeconds } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { absoluteUrl, ActionButton, DialogButton, escapeInvisible, formatSeconds, get, html, patch, post, Problems, remove, request, t, useRequest, useState } from "../lib/page.js";
 import { PasswordFields } from "./signin.js";
 
 export function Account({ me, entered }) {

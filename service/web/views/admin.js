@@ -1,14 +1,7 @@
 // Administration of the whole server: projects with their quotas, the queue, workers, storage.
-import { html, useState } from "../lib/html.js";
-import { href } from "../lib/address.js";
-import { get, post, put } from "../lib/api.js";
-import { EmptyState, Problems, useInterval, useRequest } from "../lib/components.js";
-import { DialogButton } from "../lib/dialog.js";
-import { escapeInvisible, formatBytes, formatCount, formatNumber, formatSeconds } from "../lib/format.js";
-import { t } from "../lib/words.js";
-import { AdminAccounts } from "./admin_accounts.js";
+import { ActionButton, DialogButton, EmptyState, escapeInvisible, formatBytes, formatCount, formatNumber, formatSeconds, get, href, html, post, Problems, put, t, useInterval, useRequest, useState } from "../lib/page.js";
 import { AdminWorkers } from "./admin_workers.js";
-import { QuotaEdit, QuotaUse } from "./quota.js";
+import { QuotaEdit, QuotaUse } from "./project.js";
 
 const SECTIONS = { projects: Projects, accounts: AdminAccounts, queue: Queue, workers: AdminWorkers, storage: Storage };
 const EVERY_MS = 3000;
@@ -77,4 +70,26 @@ function Storage({ found }) {
     <tbody>${found.items.map((each) => html`<tr key=${each.project_id}><td>${escapeInvisible(each.project)}</td><td class="number">${formatCount(each.experiments)}</td>
       <td class="number">${formatCount(each.points)}</td><td class="number">${formatBytes(each.checkpoint_bytes)} <small>(${formatCount(each.checkpoints)})</small></td>
       <td class="number">${formatBytes(each.upload_bytes)} <small>(${formatCount(each.uploads)})</small></td></tr>`)}</tbody></table></div>`;
+}
+
+// Accounts of the whole server: who there is, and stopping one.
+const COLUMNS = ["name", "kind", "email", "state", "change"];
+
+function AdminAccounts({ found, again, me }) {
+  return html`<div class="scroll"><table class="list"><thead><tr>${COLUMNS.map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
+    <tbody>${found.items.map((account) => html`<${Row} key=${account.id} account=${account} again=${again} me=${me}/>`)}</tbody></table></div>
+    ${found.next_cursor ? html`<p class="hint">${t("admin.accounts.first", { n: found.items.length })}</p>` : null}`;
+}
+
+function Row({ account, again, me }) {
+  const state = [account.admin && t("admin.accounts.admin"), account.disabled_at && t("admin.accounts.disabled")].filter(Boolean).join(", ");
+  return html`<tr><td>${escapeInvisible(account.name)}</td><td>${t(`admin.accounts.${account.kind}`)}</td><td>${escapeInvisible(account.email || "–")}</td><td>${state || "–"}</td>
+    <td>${account.id === me.account_id ? "" : html`<${Switch} account=${account} again=${again}/>`}</td></tr>`;
+}
+
+function Switch({ account, again }) {
+  const ask = (action) => async () => { await post(`/v1/admin/accounts/${account.id}/${action}`); again(); };
+  if (account.disabled_at) return html`<${ActionButton} label=${t("admin.enable")} act=${ask("enable")}/>`;
+  return html`<${DialogButton} button=${t("admin.disable")} kind="danger" title=${t("admin.disable.title", { name: escapeInvisible(account.name) })} label=${t("admin.disable")} act=${ask("disable")}>
+    <p>${t("admin.disable.text")}</p></${DialogButton}>`;
 }

@@ -1,10 +1,5 @@
 // Workers of the whole server: what each trains, and draining one.
-import { html } from "../lib/html.js";
-import { post } from "../lib/api.js";
-import { ActionButton, EmptyState } from "../lib/components.js";
-import { DialogButton } from "../lib/dialog.js";
-import { escapeInvisible, formatSeconds } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { ActionButton, DialogButton, EmptyState, escapeInvisible, formatSeconds, html, post, t } from "../lib/page.js";
 import { Stop } from "./admin.js";
 import { WorkerState } from "./workers.js";
 

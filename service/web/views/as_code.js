@@ -1,8 +1,5 @@
 // The same experiment as a command, as Python, as YAML: to paste elsewhere.
-import { html, useState } from "../lib/html.js";
-import { absoluteUrl } from "../lib/api.js";
-import { CopyButton } from "../lib/components.js";
-import { t } from "../lib/words.js";
+import { absoluteUrl, CopyButton, html, t, useState } from "../lib/page.js";
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 

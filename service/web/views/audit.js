@@ -1,10 +1,5 @@
 // What was done in the project, by whom and from where: for its admins, filtered, and as a file.
-import { html, useState } from "../lib/html.js";
-import { updateParameters } from "../lib/address.js";
-import { absoluteUrl, get, queryString } from "../lib/api.js";
-import { Problems, useRequest } from "../lib/components.js";
-import { escapeInvisible, formatAge } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { absoluteUrl, escapeInvisible, formatAge, get, html, Problems, queryString, t, updateParameters, useRequest, useState } from "../lib/page.js";
 
 const FIELDS = ["actor", "action", "target", "since", "until"];
 const COLUMNS = ["when", "actor", "action", "target", "address", "details"];

@@ -1,11 +1,5 @@
 // The bin: what was deleted, until when it can be restored, and by whom it was deleted.
-import { html, useState } from "../lib/html.js";
-import { get, post, queryString, remove } from "../lib/api.js";
-import { ActionButton, EmptyState, Problems, useRequest } from "../lib/components.js";
-import { DialogButton } from "../lib/dialog.js";
-import { escapeInvisible, formatAge, formatBytes } from "../lib/format.js";
-import { isAdmin, refusal, useProject } from "../lib/rights.js";
-import { t } from "../lib/words.js";
+import { ActionButton, DialogButton, EmptyState, escapeInvisible, formatAge, formatBytes, get, html, isAdmin, post, Problems, queryString, refusal, remove, t, useProject, useRequest, useState } from "../lib/page.js";
 
 const PLACES = { experiment: "experiments", study: "studies", dataset: "datasets" };
 const COLUMNS = ["name", "actions", "kind", "owner", "size", "deleted", "until"];

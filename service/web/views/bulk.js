@@ -1,13 +1,7 @@
 // What can be done with everything that is marked: compared, tagged, cancelled, put away, deleted. What fails is told by name.
-import { html, useState } from "../lib/html.js";
-import { navigate } from "../lib/address.js";
-import { patch, post, remove } from "../lib/api.js";
 import { MOST_COMPARED } from "../lib/comparison.js";
-import { Prose } from "../lib/components.js";
-import { Dialog } from "../lib/dialog.js";
-import { escapeInvisible, formatCount } from "../lib/format.js";
+import { Dialog, escapeInvisible, formatCount, html, navigate, patch, post, Prose, remove, t, useState } from "../lib/page.js";
 import { offerUndo } from "../lib/undo.js";
-import { t } from "../lib/words.js";
 
 const NAMED = 8; // in a question
 

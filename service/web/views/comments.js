@@ -1,13 +1,6 @@
 // Comments on an experiment and its runs, or on one run: read, written, changed, deleted.
-import { html, useState } from "../lib/html.js";
-import { href } from "../lib/address.js";
-import { get, patch, post, queryString, remove } from "../lib/api.js";
-import { ActionButton, Problems, useRequest } from "../lib/components.js";
-import { DialogButton } from "../lib/dialog.js";
-import { escapeInvisible, formatAge } from "../lib/format.js";
 import { Markdown } from "../lib/markdown.js";
-import { isAdmin } from "../lib/rights.js";
-import { t } from "../lib/words.js";
+import { ActionButton, DialogButton, escapeInvisible, formatAge, get, href, html, isAdmin, patch, post, Problems, queryString, remove, t, useRequest, useState } from "../lib/page.js";
 
 const PAGE_SIZE = 50;
 

@@ -1,16 +1,10 @@
 // Experiments over one another: curves with their spread, who is better and how surely, and in what they differ.
-import { html, useState } from "../lib/html.js";
-import { href, updateParameters } from "../lib/address.js";
 import { MOST_COMPARED } from "../lib/comparison.js";
-import { EmptyState, Problems } from "../lib/components.js";
 import { TextInput } from "../lib/form.js";
-import { escapeInvisible, formatCount } from "../lib/format.js";
 import { useStepDone } from "../lib/guide.js";
-import { useTitle } from "../lib/title.js";
-import { findText, t } from "../lib/words.js";
+import { EmptyState, escapeInvisible, findText, formatCount, href, html, Problems, t, updateParameters, useState, useTitle } from "../lib/page.js";
 import { Parallel, Scatter, Target } from "./compare_charts.js";
-import { Choice, Curves, Drawing } from "./compare_curves.js";
-import { looksOf, parseReference, questionOf, useCompared, useNames } from "./compare_question.js";
+import { Choice, Curves, Drawing, looksOf, parseReference, questionOf, useCompared, useNames } from "./compare_curves.js";
 import { Comparability, Difference, Ranking } from "./compare_tables.js";
 import { Confirmation } from "./confirmation.js";
 import { Reports } from "./reports.js";

@@ -1,13 +1,9 @@
 // A comparison in pictures beside the curves: rate against result, all fields against result, time to a target.
-import { html } from "../lib/html.js";
-import { updateParameters } from "../lib/address.js";
-import { parseNumber } from "../lib/api.js";
 import { Chart, Legend, look } from "../lib/chart.js";
-import { escapeInvisible, formatNumber } from "../lib/format.js";
 import { MOST_COLOURED } from "../lib/chart/palette.js";
-import { readTable, TableExport } from "../lib/table_export.js";
+import { escapeInvisible, formatNumber, html, parseNumber, t, updateParameters } from "../lib/page.js";
 import { ParallelPlot } from "../lib/parallel.js";
-import { t } from "../lib/words.js";
+import { readTable, TableExport } from "../lib/table_export.js";
 
 const result = (group, series, figure) => {
   const value = parseNumber(group.series[series]?.[figure].mean);

@@ -1,14 +1,10 @@
 // What a comparison says in words and numbers: places with verdicts, fairness, differing fields.
-import { html, useState } from "../lib/html.js";
-import { href, updateParameters } from "../lib/address.js";
-import { parseNumber } from "../lib/api.js";
 import { Swatch } from "../lib/chart.js";
 import { shapePath } from "../lib/chart/palette.js";
 import { padded } from "../lib/chart/ranges.js";
-import { decimalsOf, escapeInvisible, formatCount, formatFixed, formatNumber, formatSeconds } from "../lib/format.js";
+import { decimalsOf, escapeInvisible, formatCount, formatFixed, formatNumber, formatSeconds, href, html, parseNumber, t, updateParameters, useState } from "../lib/page.js";
 import { TableExport } from "../lib/table_export.js";
 import { evenTicks, exponentLabels, logTicks, tickLabels } from "../lib/ticks.js";
-import { t } from "../lib/words.js";
 
 const MARKS = { better: "▲", worse: "▼", unconfirmed: "?", indistinguishable: "≈", not_comparable: "∅" };
 

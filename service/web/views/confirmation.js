@@ -1,10 +1,5 @@
 // A winner that was chosen among trials: asking for fresh seeds, and what these alone say of it.
-import { html, useState } from "../lib/html.js";
-import { href, updateParameters } from "../lib/address.js";
-import { get, parseNumber, post } from "../lib/api.js";
-import { ActionButton, Problems, useInterval, useRequest } from "../lib/components.js";
-import { escapeInvisible, formatNumber } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { ActionButton, escapeInvisible, formatNumber, get, href, html, parseNumber, post, Problems, t, updateParameters, useInterval, useRequest, useState } from "../lib/page.js";
 
 const LOOK_MS = 2000;
 const FEW_SEEDS = 5, MOST_SEEDS = 100; // to extend by

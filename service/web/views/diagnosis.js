@@ -1,12 +1,7 @@
 // Why it did or did not learn: what was found first, each with its evidence, a remedy to try, and what would make it surer.
-import { html, useRef, useState } from "../lib/html.js";
-import { href } from "../lib/address.js";
-import { get } from "../lib/api.js";
-import { Problems, Prose, useInterval, useRequest } from "../lib/components.js";
-import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
 import { listChanges } from "../lib/json_patch.js";
+import { escapeInvisible, findText, formatCount, formatNumber, get, href, html, Problems, Prose, t, useInterval, useRef, useRequest, useState } from "../lib/page.js";
 import { TERMINAL_STATES } from "../lib/run.js";
-import { findText, t } from "../lib/words.js";
 import { Evidence } from "./evidence.js";
 import { Instruments, useReadings } from "./instruments.js";
 import { Difference, Remedy } from "./remedy.js";

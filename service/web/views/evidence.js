@@ -1,10 +1,7 @@
 // A finding's evidence: numbers beside what they were held against, and the curve with the stretch and the limit marked.
-import { html, useMemo } from "../lib/html.js";
-import { parseNumber } from "../lib/api.js";
 import { Chart, colour } from "../lib/chart.js";
-import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
-import { t } from "../lib/words.js";
-import { fanOf, isFan } from "./fan.js";
+import { alignCurves } from "../lib/curves.js";
+import { escapeInvisible, formatCount, formatNumber, html, parseNumber, t, useMemo } from "../lib/page.js";
 import { Reading } from "./reading.js";
 
 const DRAWN = 3; // series of one finding
@@ -49,4 +46,21 @@ function Drawn({ name, items, finding, curves, tick }) {
   const positive = lines.every((line) => line.y.every((value) => value === null || value === undefined || value > 0)) && levels.every(({ y }) => y > 0);
   return html`<figure><figcaption>${escapeInvisible(name)}</figcaption><${Chart} x=${x} lines=${lines} spans=${spans} levels=${levels} logY=${positive} height=${170}
     xLabel=${t("axis.step")} label=${t("evidence.of", { name: escapeInvisible(name) })}/></figure>`;
+}
+
+// Quantiles over time as a fan: the middle as a line, half of all within the dark band, nearly all within the light one.
+const QUANTILE = /^rate\/q\d+$/;
+
+export const isFan = (name) => QUANTILE.test(name);
+
+// [x, lines] of the effective rates' quantiles.
+export function fanOf(curves) {
+  const names = ["rate/q00", "rate/q01", "rate/q25", "rate/q50", "rate/q75", "rate/q99", "rate/q100"];
+  if (names.some((name) => !curves[name])) return [[], []];
+  const [x, least, low, quarter, middle, three, high, most] = alignCurves(names.map((name) => curves[name]));
+  const edge = { colour: colour(7), dash: [2, 4], faint: true };
+  return [x, [
+    { label: t("fan.wide"), y: middle, lo: low, hi: high, colour: colour(5), dash: [] },
+    { label: t("fan.half"), y: middle, lo: quarter, hi: three, colour: colour(0), dash: [] },
+    { ...edge, label: t("fan.least"), y: least }, { ...edge, label: t("fan.most"), y: most }]];
 }

@@ -1,23 +1,14 @@
 // One experiment: its seeds side by side, its spec with what differs from the defaults, and what can be done with it.
-import { html, useEffect, useMemo, useState } from "../lib/html.js";
-import { href, navigate, updateParameters } from "../lib/address.js";
-import { get, parseNumber, patch, post, queryString, remove } from "../lib/api.js";
 import { axisOf, RUN_AXES, useAxes } from "../lib/axes.js";
 import { Chart, Legend, look } from "../lib/chart.js";
 import { getColumns, toCurves } from "../lib/columns.js";
-import { ActionButton, CopyButton, Problems, Prose, StateLabel, useRequest } from "../lib/components.js";
 import { alignCurves, placeOnAxis } from "../lib/curves.js";
-import { DialogButton } from "../lib/dialog.js";
-import { escapeInvisible, formatAge, formatCount, formatNumber } from "../lib/format.js";
 import { followProject } from "../lib/live.js";
-import { summarizeResult } from "../lib/result.js";
-import { refusal, useProject } from "../lib/rights.js";
+import { ActionButton, CopyButton, DialogButton, escapeInvisible, formatAge, formatCount, formatNumber, get, href, html, navigate, parseNumber, patch, post, Problems, Prose, queryString, refusal, remove, StateLabel, summarizeResult, t, updateParameters, useEffect, useMemo, useProject, useRequest, useState, useTitle } from "../lib/page.js";
 import { TERMINAL_STATES } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";
 import { readTable, TableExport } from "../lib/table_export.js";
-import { useTitle } from "../lib/title.js";
 import { offerUndo } from "../lib/undo.js";
-import { t } from "../lib/words.js";
 import { Comments } from "./comments.js";
 import { SearchFrom } from "./search_from.js";
 

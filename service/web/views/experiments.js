@@ -1,20 +1,14 @@
 // The table of experiments and the curves of its rows, live: searched, grouped, sorted, marked, compared and put in order.
-import { html, useEffect, useMemo, useRef, useState } from "../lib/html.js";
-import { href, updateParameters } from "../lib/address.js";
-import { EmptyState, Problems, useInterval } from "../lib/components.js";
-import { FirstSteps } from "../lib/guide.js";
 import { useExperimentList } from "../lib/experiment_list.js";
+import { FirstSteps } from "../lib/guide.js";
+import { EmptyState, href, html, Problems, t, updateParameters, useEffect, useInterval, useMemo, useRef, useState, useTitle } from "../lib/page.js";
 import { TableExport } from "../lib/table_export.js";
-import { useTitle } from "../lib/title.js";
-import { t } from "../lib/words.js";
 import { Bulk } from "./bulk.js";
-import { Columns } from "./columns.js";
 import { Curves, Field, looksOf, openEyes, toggleEye } from "./experiments/curves.js";
-import { chosenOf, filterOf, valuesSeen } from "./experiments/question.js";
-import { Chips, SearchBox } from "./experiments/search_box.js";
-import { layoutOf } from "./experiments/layout.js";
+import { Columns, layoutOf } from "./experiments/layout.js";
 import { RowMenu } from "./experiments/row_menu.js";
 import { SavedViews, useViews } from "./experiments/saved_views.js";
+import { Chips, chosenOf, filterOf, SearchBox, valuesSeen } from "./experiments/search_box.js";
 import { Split } from "./experiments/split.js";
 import { Table, tableOf } from "./experiments/table.js";
 

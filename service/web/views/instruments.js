@@ -1,10 +1,6 @@
 // Instruments that look at a run on demand: which one, at which kept state; and everything they have read.
-import { html, useEffect, useState } from "../lib/html.js";
-import { get, post, queryString } from "../lib/api.js";
-import { ActionButton, Problems, StateLabel, useRequest } from "../lib/components.js";
-import { escapeInvisible, formatCount } from "../lib/format.js";
+import { ActionButton, escapeInvisible, formatCount, get, html, post, Problems, queryString, StateLabel, t, useEffect, useRequest, useState } from "../lib/page.js";
 import { TERMINAL_STATES } from "../lib/run.js";
-import { t } from "../lib/words.js";
 import { Reading } from "./reading.js";
 
 const NEWEST = 12; // readings drawn at first

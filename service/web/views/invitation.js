@@ -1,11 +1,6 @@
 // A link that works once: into a project, as somebody new or with the account that is signed in; or to a new password.
-import { html } from "../lib/html.js";
-import { navigate } from "../lib/address.js";
-import { post } from "../lib/api.js";
-import { ActionButton, Problems, useRequest } from "../lib/components.js";
 import { forgetInvitation, invitationToken, signIn, tellOtherTabs } from "../lib/entering.js";
-import { escapeInvisible } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { ActionButton, escapeInvisible, html, navigate, post, Problems, t, useRequest } from "../lib/page.js";
 import { Field, PasswordFields, ProviderButton, SignInForm } from "./signin.js";
 
 export function Invitation({ me, done }) {

@@ -1,11 +1,5 @@
 // API keys: made, rotated and revoked; and what the project lets its members do.
-import { html, useState } from "../lib/html.js";
-import { get, patch, post, queryString } from "../lib/api.js";
-import { ActionButton, CopyButton, Problems, useRequest } from "../lib/components.js";
-import { DialogButton } from "../lib/dialog.js";
-import { escapeInvisible, formatAge, formatCount } from "../lib/format.js";
-import { isAdmin } from "../lib/rights.js";
-import { t } from "../lib/words.js";
+import { ActionButton, CopyButton, DialogButton, escapeInvisible, formatAge, formatCount, get, html, isAdmin, patch, post, Problems, queryString, t, useRequest, useState } from "../lib/page.js";
 
 const COLUMNS = ["name", "actions", "scope", "expires", "member", "used", "age", "key"];
 const SCOPES = ["read", "submit", "admin"];

@@ -1,10 +1,5 @@
 // Who is in the project, and who is invited; admins change it.
-import { html, useState } from "../lib/html.js";
-import { get, patch, post, remove } from "../lib/api.js";
-import { ActionButton, CopyButton, Problems, useRequest } from "../lib/components.js";
-import { DialogButton } from "../lib/dialog.js";
-import { escapeInvisible } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { ActionButton, CopyButton, DialogButton, escapeInvisible, get, html, patch, post, Problems, remove, t, useRequest, useState } from "../lib/page.js";
 
 const ROLES = ["viewer", "member", "admin"];
 const mayAdminister = (me) => me.level === "admin" || me.level === "server";

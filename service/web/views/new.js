@@ -1,16 +1,11 @@
 // A new experiment: a form and the JSON that will be sent, each editing the other, checked by the server as one types.
-import { html, useEffect, useRef, useState } from "../lib/html.js";
-import { navigate } from "../lib/address.js";
-import { get, post } from "../lib/api.js";
-import { ActionButton, Problems, Prose, useRequest } from "../lib/components.js";
-import { Fields, UPLOADS } from "../lib/form.js";
+import { Chart, colour } from "../lib/chart.js";
 import { useDraft } from "../lib/draft.js";
-import { escapeInvisible, formatBytes, formatCount, formatSeconds } from "../lib/format.js";
+import { Fields, UPLOADS } from "../lib/form.js";
 import { applyPatch } from "../lib/json_patch.js";
+import { ActionButton, escapeInvisible, formatBytes, formatCount, formatSeconds, get, html, navigate, post, Problems, Prose, t, useEffect, useRef, useRequest, useState } from "../lib/page.js";
 import { putLines, takeLists } from "../lib/sweep.js";
-import { t } from "../lib/words.js";
 import { Sweep, SweepLines } from "./new_sweep.js";
-import { Preview } from "./preview.js";
 import { Upload } from "./upload.js";
 
 const START = "digits-adam";
@@ -222,4 +217,19 @@ function Estimate({ answer }) {
     <div><dt>${t("steps")}</dt><dd>${formatCount(total)}</dd></div><div><dt>${t("steps.epoch")}</dt><dd>${formatCount(perEpoch)}</dd></div>
     <div><dt>${t("duration")}</dt><dd>${duration ? html`${formatSeconds(duration.seconds)} <small>${t("duration.range", { low: formatSeconds(duration.low), high: formatSeconds(duration.high), n: duration.runs })}</small>` : html`<small>${t("duration.unknown")}</small>`}</dd></div>
     <div><dt>${t("packed")}</dt><dd>${alone ? html`${t("packed.alone")} <small><${Prose} text=${alone}/></small>` : t("packed.together")}</dd></div></dl>`;
+}
+
+// The planned rate, drawn as it is typed.
+function Preview({ spec }) {
+  const lr = Array.isArray(spec.optimizer) ? spec.optimizer[0]?.lr : spec.optimizer?.lr;
+  const steps = spec.steps || spec.epochs || 100;
+  const asked = { schedule: spec.schedule || { kind: "constant" }, lr, steps, points: 300 };
+  const { value } = useRequest((signal) => (lr ? post("/v1/schedules/preview", asked, { signal }).catch((error) => {
+    if (error.name === "AbortError") throw error;
+    return null; // the check says what is wrong, at its field
+  }) : Promise.resolve(null)), [JSON.stringify(asked)]);
+  if (!value) return null;
+  const lines = [{ label: "lr", y: value.rates, colour: colour(0), dash: [] }];
+  return html`<section class="panel"><h3>${t("preview")}</h3><${Chart} x=${value.steps} lines=${lines} height=${150}
+    xLabel=${spec.schedule_unit === "epoch" || !spec.steps ? t("axis.epoch") : t("axis.step")} label=${t("preview")}/></section>`;
 }

@@ -1,11 +1,6 @@
 // A sweep from the form: lines of fields with values, what the whole grid costs, and its submission.
-import { html, useEffect, useState } from "../lib/html.js";
-import { navigate } from "../lib/address.js";
-import { post, request } from "../lib/api.js";
-import { ActionButton, Problems } from "../lib/components.js";
-import { escapeInvisible, formatBytes, formatCount, formatSeconds } from "../lib/format.js";
+import { ActionButton, escapeInvisible, formatBytes, formatCount, formatSeconds, html, navigate, post, Problems, request, t, useEffect, useState } from "../lib/page.js";
 import { gridOf, MOST_SPECS, parseSweep, sizeOf } from "../lib/sweep.js";
-import { t } from "../lib/words.js";
 
 const CHECK_MS = 500;
 const AT_ONCE = 4;

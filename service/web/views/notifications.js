@@ -1,10 +1,5 @@
 // Channels: where messages go, on which events; a test of each, and what became of the last messages.
-import { html, useState } from "../lib/html.js";
-import { get, patch, post, remove } from "../lib/api.js";
-import { ActionButton, CopyButton, EmptyState, Problems, Prose, useRequest } from "../lib/components.js";
-import { DialogButton } from "../lib/dialog.js";
-import { escapeInvisible, formatAge, formatCount, formatSeconds } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { ActionButton, CopyButton, DialogButton, EmptyState, escapeInvisible, formatAge, formatCount, formatSeconds, get, html, patch, post, Problems, Prose, remove, t, useRequest, useState } from "../lib/page.js";
 
 const EVENTS = ["run_succeeded", "run_failed", "run_diverged", "finding_fault", "queue_stuck", "quota_near", "mention"];
 const USUAL = ["run_failed", "run_diverged", "queue_stuck", "quota_near", "mention"];

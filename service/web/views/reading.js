@@ -1,11 +1,8 @@
 // One reading of an instrument, drawn as what it is: a histogram, a line, a surface with a path, or numbers with their names.
-import { html, useEffect, useMemo, useRef } from "../lib/html.js";
-import { absoluteUrl, parseNumber } from "../lib/api.js";
 import { Chart, look } from "../lib/chart.js";
 import { Contour } from "../lib/contour.js";
-import { escapeInvisible, escapeProse, formatCount, formatNumber } from "../lib/format.js";
 import { Histogram } from "../lib/histogram.js";
-import { t } from "../lib/words.js";
+import { absoluteUrl, escapeInvisible, escapeProse, formatCount, formatNumber, html, parseNumber, t, useEffect, useMemo, useRef } from "../lib/page.js";
 
 const numbers = (values) => values.map((value) => (value === null ? null : parseNumber(value))).map((value) => (Number.isFinite(value) ? value : null));
 const MOST = 24; // numbers with names

@@ -1,14 +1,9 @@
 // A remedy: what it changes of the spec, and the experiment that tells whether it helps.
-import { html, useEffect, useMemo, useState } from "../lib/html.js";
-import { href } from "../lib/address.js";
-import { get, post, queryString } from "../lib/api.js";
 import { Chart, Legend, look } from "../lib/chart.js";
 import { getColumns, toCurves } from "../lib/columns.js";
-import { ActionButton, Prose, StateLabel, useRequest } from "../lib/components.js";
 import { alignCurves } from "../lib/curves.js";
-import { escapeInvisible } from "../lib/format.js";
 import { listChanges } from "../lib/json_patch.js";
-import { t } from "../lib/words.js";
+import { ActionButton, escapeInvisible, get, href, html, post, Prose, queryString, StateLabel, t, useEffect, useMemo, useRequest, useState } from "../lib/page.js";
 
 const LOOK_MS = 2000;
 

@@ -1,19 +1,10 @@
 // A report: a text with the parts of a comparison in it, drawn from the runs as they are now; read, printed, edited.
-import { html, useState } from "../lib/html.js";
-import { href, navigate, updateParameters } from "../lib/address.js";
-import { get, patch, remove } from "../lib/api.js";
 import { Boundary } from "../lib/boundary.js";
-import { ActionButton, CopyButton, Problems, useRequest } from "../lib/components.js";
-import { DialogButton } from "../lib/dialog.js";
 import { useDraft } from "../lib/draft.js";
-import { escapeInvisible, formatAge } from "../lib/format.js";
-import { Markdown } from "../lib/markdown.js";
-import { refusal, useProject } from "../lib/rights.js";
 import { printPage } from "../lib/look.js";
-import { useTitle } from "../lib/title.js";
-import { t } from "../lib/words.js";
-import { Curves } from "./compare_curves.js";
-import { looksOf, questionOf, useCompared } from "./compare_question.js";
+import { Markdown } from "../lib/markdown.js";
+import { ActionButton, CopyButton, DialogButton, escapeInvisible, formatAge, get, href, html, navigate, patch, Problems, refusal, remove, t, updateParameters, useProject, useRequest, useState, useTitle } from "../lib/page.js";
+import { Curves, looksOf, questionOf, useCompared } from "./compare_curves.js";
 import { Comparability, Difference, Ranking } from "./compare_tables.js";
 import { PARTS } from "./reports.js";
 

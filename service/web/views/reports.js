@@ -1,11 +1,5 @@
 // The reports of the project, and how a comparison becomes one.
-import { html } from "../lib/html.js";
-import { href, navigate } from "../lib/address.js";
-import { get, post } from "../lib/api.js";
-import { useRequest } from "../lib/components.js";
-import { DialogButton } from "../lib/dialog.js";
-import { escapeInvisible, formatAge } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { DialogButton, escapeInvisible, formatAge, get, href, html, navigate, post, t, useRequest } from "../lib/page.js";
 
 const DRAWN = ["find", "also"]; // of this look at the comparison, not of the report
 export const PARTS = ["ranking", "curves", "differences", "comparability"];

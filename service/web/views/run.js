@@ -1,17 +1,11 @@
 // One run: what is found out about it, its curves live, what happened to it, and what can be done with it.
-import { html, useMemo } from "../lib/html.js";
-import { href, updateParameters } from "../lib/address.js";
-import { get } from "../lib/api.js";
 import { axisOf, RUN_AXES, useAxes } from "../lib/axes.js";
 import { Boundary } from "../lib/boundary.js";
-import { Problems, Prose, useRequest } from "../lib/components.js";
 import { useDeferred } from "../lib/deferred.js";
 import { useStepDone } from "../lib/guide.js";
-import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
+import { escapeInvisible, formatCount, formatNumber, get, href, html, Problems, Prose, t, updateParameters, useMemo, useRequest, useTitle } from "../lib/page.js";
 import { TERMINAL_STATES, useRun } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";
-import { useTitle } from "../lib/title.js";
-import { t } from "../lib/words.js";
 import { AsCode } from "./as_code.js";
 import { Comments } from "./comments.js";
 import { Diagnosis, Headline, useDiagnosis } from "./diagnosis.js";

@@ -1,14 +1,8 @@
 // A run's curves by family, each with what belongs beside it: the raw line behind a smoothed one, ghosts of lost attempts, the plan.
-import { html, useMemo } from "../lib/html.js";
-import { updateParameters } from "../lib/address.js";
-import { get, parseNumber, queryString } from "../lib/api.js";
 import { Chart, colour, Legend, look } from "../lib/chart.js";
-import { useRequest } from "../lib/components.js";
-import { alignCurves, placeOnAxis } from "../lib/curves.js";
-import { escapeInvisible } from "../lib/format.js";
-import { smooth } from "../lib/smooth.js";
-import { t } from "../lib/words.js";
-import { fanOf, isFan } from "./fan.js";
+import { alignCurves, placeOnAxis, smooth } from "../lib/curves.js";
+import { escapeInvisible, get, html, parseNumber, queryString, t, updateParameters, useMemo, useRequest } from "../lib/page.js";
+import { fanOf, isFan } from "./evidence.js";
 
 const LOSSES = (name) => name === "loss" || name.endsWith("/loss");
 const INSTRUMENTS = new Set(["lr", "grad_norm", "update_ratio", "rate", "cosine", "dead_share", "saturated_share", "sharpness", "critical_point", "spectrum", "noise_scale"]);

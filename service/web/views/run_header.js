@@ -1,13 +1,6 @@
 // The head of a run: what it is, how far it is, how fast, the best it reached, and what can be done with it.
-import { html } from "../lib/html.js";
-import { href, navigate } from "../lib/address.js";
-import { get, patch, post } from "../lib/api.js";
-import { ActionButton, StateLabel, useRequest } from "../lib/components.js";
-import { DialogButton } from "../lib/dialog.js";
-import { escapeInvisible, formatCount, formatNumber, formatSeconds } from "../lib/format.js";
-import { refusal, useProject } from "../lib/rights.js";
+import { ActionButton, DialogButton, escapeInvisible, formatCount, formatNumber, formatSeconds, get, href, html, navigate, patch, post, refusal, StateLabel, t, useProject, useRequest } from "../lib/page.js";
 import { TERMINAL_STATES } from "../lib/run.js";
-import { t } from "../lib/words.js";
 
 const SPEED = "system/steps_per_s";
 const RESULTS = ["val/loss", "loss"]; // whose best value is shown: the first that there is

@@ -1,9 +1,6 @@
 // The log of a run: what its worker said, and what the training itself wrote, followed while it goes on.
-import { html, useEffect, useRef, useState } from "../lib/html.js";
-import { absoluteUrl, get } from "../lib/api.js";
-import { escapeInvisible, formatCount } from "../lib/format.js";
+import { absoluteUrl, escapeInvisible, formatCount, get, html, t, useEffect, useRef, useState } from "../lib/page.js";
 import { TERMINAL_STATES } from "../lib/run.js";
-import { t } from "../lib/words.js";
 
 const SHOWN = 500; // lines; the file has all of them
 const EVERY_MS = 1500;

@@ -1,11 +1,6 @@
 // Beside a run's curves: who executed it, what is kept of it, what happened.
-import { html } from "../lib/html.js";
-import { href } from "../lib/address.js";
-import { absoluteUrl, get } from "../lib/api.js";
-import { Prose, useRequest } from "../lib/components.js";
-import { escapeInvisible, formatAge, formatBytes, formatCount, formatNumber } from "../lib/format.js";
+import { absoluteUrl, escapeInvisible, formatAge, formatBytes, formatCount, formatNumber, get, href, html, Prose, t, useRequest } from "../lib/page.js";
 import { TERMINAL_STATES } from "../lib/run.js";
-import { t } from "../lib/words.js";
 
 export function Attempts({ id, attempt, state }) {
   const { value } = useRequest((signal) => get(`/v1/runs/${id}/attempts`, { signal }), [id, attempt, state]);

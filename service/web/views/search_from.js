@@ -1,11 +1,5 @@
 // A study of one experiment's spec: a usual question, and how many trials may answer it.
-import { html, useState } from "../lib/html.js";
-import { navigate } from "../lib/address.js";
-import { get, post } from "../lib/api.js";
-import { Problems, useRequest } from "../lib/components.js";
-import { DialogButton } from "../lib/dialog.js";
-import { escapeInvisible } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { DialogButton, escapeInvisible, get, html, navigate, post, Problems, t, useRequest, useState } from "../lib/page.js";
 
 const PARTS = { sampler: "samplers", pruner: "pruners" }; // field of a study -> family of the catalogue
 

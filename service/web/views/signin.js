@@ -1,11 +1,6 @@
 // Coming in: by name and password, through a provider, or with a key. The browser gets a session that no script can read.
-import { html, useState } from "../lib/html.js";
-import { absoluteUrl, get } from "../lib/api.js";
-import { Problems, useRequest } from "../lib/components.js";
-import { Dialog } from "../lib/dialog.js";
-import { forgetHandedKey, signIn } from "../lib/entering.js";
-import { escapeInvisible } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { forgetHandedKey, forgetInvitation, invitationToken, signIn, tellOtherTabs } from "../lib/entering.js";
+import { absoluteUrl, Dialog, escapeInvisible, get, href, html, navigate, post, Problems, t, useEffect, useRequest, useState } from "../lib/page.js";
 
 // A form that hands its fields to `act` (async) and shows what was wrong.
 export function SignInForm({ act, label, children }) {
@@ -52,4 +47,23 @@ export function SwitchAccount({ me, asked, done }) {
   const leave = () => { forgetHandedKey(); done(); };
   return html`<${Dialog} title=${t("switch.title")} label=${t("switch.do")} close=${leave} act=${async () => done(await signIn({ key: asked }))}>
     <p>${t("switch.text", { who: `${escapeInvisible(me.member)} · ${escapeInvisible(me.project)}` })}</p></${Dialog}>`;
+}
+
+// Back from an OpenID provider: hand its answer to the server, with the invitation that was opened before, if any.
+export function ProviderReturn({ me, search, done }) {
+  const [error, setError] = useState(null);
+  useEffect(() => {
+    const [code, state] = [search.get("code"), search.get("state")];
+    window.history.replaceState(null, "", "#/provider");
+    if (!code || !state) return setError({ message: t("provider.refused") });
+    const invitation = me ? "none" : invitationToken();
+    post("/v1/provider/finish", { code, state, ...(invitation === "none" ? {} : { invitation }) }).then((found) => {
+      if (invitation !== "none") forgetInvitation();
+      tellOtherTabs();
+      navigate(me ? ["account"] : ["experiments"]);
+      done(found);
+    }, setError);
+    return undefined;
+  }, []);
+  return html`<main class="signin"><h1>Saddle</h1>${error ? html`<${Problems} error=${error}/><p><a href=${href(["experiments"])}>${t("place.experiments")}</a></p>` : html`<p class="empty">${t("loading")}</p>`}</main>`;
 }

@@ -1,10 +1,5 @@
 // The project's studies: what each searches for, how far it is, what it found.
-import { html, useState } from "../lib/html.js";
-import { href } from "../lib/address.js";
-import { get, queryString } from "../lib/api.js";
-import { EmptyState, Problems, Prose, StateLabel, useInterval, useRequest } from "../lib/components.js";
-import { escapeInvisible, formatAge, formatCount } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { EmptyState, escapeInvisible, formatAge, formatCount, get, href, html, Problems, Prose, queryString, StateLabel, t, useInterval, useRequest, useState } from "../lib/page.js";
 
 const LOOK_MS = 3000;
 const OUTCOMES = ["running", "waiting", "finished", "pruned", "failed"];

@@ -1,19 +1,12 @@
 // One study: the best so far and how sure, what it cost, what to do next, and its trials in pictures and as a table.
-import { html, useState } from "../lib/html.js";
-import { href, navigate } from "../lib/address.js";
-import { get, post, queryString, remove } from "../lib/api.js";
-import { ActionButton, CopyButton, Problems, Prose, StateLabel, useInterval, useRequest } from "../lib/components.js";
-import { DialogButton } from "../lib/dialog.js";
-import { escapeInvisible, formatCount, formatNumber, formatSeconds } from "../lib/format.js";
+import { ActionButton, CopyButton, DialogButton, escapeInvisible, formatCount, formatNumber, formatSeconds, get, href, html, navigate, post, Problems, Prose, queryString, remove, StateLabel, t, useInterval, useRequest, useState, useTitle } from "../lib/page.js";
 import { wordOf } from "../lib/scatter.js";
 import { offerUndo } from "../lib/undo.js";
-import { useTitle } from "../lib/title.js";
-import { t } from "../lib/words.js";
 import { outcomesOf } from "./studies.js";
 import { Duel, Importance } from "./study_analysis.js";
+import { around, nameOf, ParallelTrials, Progress, Rungs, Slices, TrialTable } from "./study_charts.js";
 import { ContourTrials } from "./study_contour.js";
 import { TrialCurves } from "./study_curves.js";
-import { around, nameOf, ParallelTrials, Progress, Rungs, Slices, TrialTable } from "./study_charts.js";
 
 const LOOK_MS = 2500;
 const PAGES = 20;

@@ -1,9 +1,6 @@
 // What the trials of a study say together: the duel of its scientific values, and which dimensions matter.
-import { html } from "../lib/html.js";
-import { CopyButton } from "../lib/components.js";
-import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
+import { CopyButton, escapeInvisible, formatCount, formatNumber, html, t } from "../lib/page.js";
 import { wordOf } from "../lib/scatter.js";
-import { t } from "../lib/words.js";
 import { around, nameOf } from "./study_charts.js";
 
 const number = (value) => (value === null ? "–" : formatNumber(value));

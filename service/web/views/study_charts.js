@@ -1,11 +1,8 @@
 // A study in pictures: its trials one after the other, each dimension against the objective, all dimensions at once, the rungs.
-import { html, useMemo, useState } from "../lib/html.js";
-import { navigate } from "../lib/address.js";
 import { Chart, look } from "../lib/chart.js";
-import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
+import { escapeInvisible, formatCount, formatNumber, html, navigate, t, useMemo, useState } from "../lib/page.js";
 import { ParallelPlot } from "../lib/parallel.js";
 import { Scatter, spansMagnitudes, titleOfPoint, wordOf } from "../lib/scatter.js";
-import { t } from "../lib/words.js";
 
 const SLICES = 8; // dimensions drawn at once
 const ROWS = 100; // of the table, until all are asked for

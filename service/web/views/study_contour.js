@@ -1,11 +1,7 @@
 // Two dimensions of a study against each other: its trials by the objective, and a surface between them, never beyond.
-import { html, useMemo, useState } from "../lib/html.js";
-import { href } from "../lib/address.js";
-import { colourAt, heightScale } from "../lib/contour.js";
-import { escapeInvisible, formatNumber } from "../lib/format.js";
-import { surface } from "../lib/hull.js";
+import { colourAt, heightScale, surface } from "../lib/contour.js";
+import { escapeInvisible, formatNumber, href, html, t, useMemo, useState } from "../lib/page.js";
 import { bestFirst, dotsOf, scaleOf, spansMagnitudes, worstShown } from "../lib/scatter.js";
-import { t } from "../lib/words.js";
 import { dimensionsOf, isMeasured, nameOf, titleOf, worthOf } from "./study_charts.js";
 
 const [WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM] = [460, 340, 58, 12, 14, 40];

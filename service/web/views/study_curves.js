@@ -1,13 +1,9 @@
 // The objective's whole curves: of each trial the run of the study's first seed. Those that were stopped are pale and end there.
-import { html, useMemo } from "../lib/html.js";
-import { get, queryString } from "../lib/api.js";
 import { Chart, look } from "../lib/chart.js";
 import { getColumns, toCurves } from "../lib/columns.js";
-import { useRequest } from "../lib/components.js";
 import { alignCurves } from "../lib/curves.js";
-import { escapeInvisible } from "../lib/format.js";
+import { escapeInvisible, get, html, queryString, t, useMemo, useRequest } from "../lib/page.js";
 import { spansMagnitudes } from "../lib/scatter.js";
-import { t } from "../lib/words.js";
 
 const MOST = 100; // curves: the newest trials, whose lines can still be told apart
 const POINTS = 200;

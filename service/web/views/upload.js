@@ -1,10 +1,6 @@
 // A data file of one's own: sent as it is, answered with a report of its columns, and put into the form by a button.
-import { html, useState } from "../lib/html.js";
-import { queryString, requestJson } from "../lib/api.js";
 import { Boundary } from "../lib/boundary.js";
-import { CopyButton, Problems, Prose } from "../lib/components.js";
-import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { CopyButton, escapeInvisible, formatCount, formatNumber, html, Problems, Prose, queryString, requestJson, t, useState } from "../lib/page.js";
 
 // `use` puts an upload into the form.
 export function Upload({ use }) {

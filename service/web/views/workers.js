@@ -1,10 +1,5 @@
 // Devices, what runs on them, what waits and why.
-import { html, useState } from "../lib/html.js";
-import { href } from "../lib/address.js";
-import { get } from "../lib/api.js";
-import { EmptyState, Problems, Prose, StateLabel, useInterval, useRequest } from "../lib/components.js";
-import { escapeInvisible, formatBytes, formatCount, formatSeconds } from "../lib/format.js";
-import { t } from "../lib/words.js";
+import { EmptyState, escapeInvisible, formatBytes, formatCount, formatSeconds, get, href, html, Problems, Prose, StateLabel, t, useInterval, useRequest, useState } from "../lib/page.js";
 
 const SILENT_S = 60;
 

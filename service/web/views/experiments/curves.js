@@ -1,16 +1,10 @@
 // Beside the table: the curves of the rows whose eye is open, each the mean of its seeds, with finer points where one zooms in.
-import { html, useEffect, useMemo, useRef, useState } from "../../lib/html.js";
-import { updateParameters } from "../../lib/address.js";
-import { get, queryString } from "../../lib/api.js";
 import { axisOf, RUN_AXES, useAxes } from "../../lib/axes.js";
 import { Chart, Legend, look } from "../../lib/chart.js";
 import { getColumns, toCurves } from "../../lib/columns.js";
-import { useRequest } from "../../lib/components.js";
 import { alignCurves, meanCurve, placeOnAxis } from "../../lib/curves.js";
-import { escapeInvisible } from "../../lib/format.js";
-import { useSeedRuns } from "../../lib/seed_runs.js";
-import { t } from "../../lib/words.js";
-import { fieldOf } from "./question.js";
+import { escapeInvisible, get, html, queryString, t, updateParameters, useEffect, useMemo, useRef, useRequest, useState } from "../../lib/page.js";
+import { fieldOf } from "./search_box.js";
 
 export const SHOWN = 10; // rows, until somebody opens or closes an eye
 const MOST_SERIES = 4;
@@ -111,4 +105,45 @@ function picture(name, found, looks) {
   const lines = found.map(({ item, curve }, at) => ({ label: item.name, y: ys[at], lo: onX(curve, curve.lo), hi: onX(curve, curve.hi), bad: onX(curve, curve.bad), points: curve.x.length < 3, ...looks[item.id] }));
   const log = name.endsWith("loss") && lines.every((line) => line.y.every((value) => value === null || value === undefined || value > 0));
   return { x, lines, log };
+}
+
+// The runs of experiments that are shown: one for each seed, asked for once, and again where there are more.
+const IDS_PER_REQUEST = 20; // the length of a filter is limited
+const PAGE = 200; // runs
+
+const countOf = (item) => Object.values(item.runs).reduce((sum, n) => sum + n, 0);
+const stampOf = (item) => `${item.id}:${countOf(item)}`;
+
+async function runsOf(items, signal) {
+  const found = [];
+  for (let at = 0; at < items.length; at += IDS_PER_REQUEST) {
+    const ids = items.slice(at, at + IDS_PER_REQUEST).map((item) => item.id);
+    let cursor;
+    do {
+      const page = await get(`/v1/runs${queryString({ filter: `experiment IN (${ids.join(", ")})`, fields: "id,experiment_id,relation,task,seed", limit: PAGE, cursor })}`, { signal });
+      found.push(...page.items);
+      cursor = page.next_cursor;
+    } while (cursor);
+  }
+  return found.filter((run) => !run.relation && !run.task);
+}
+
+// {experiment id: [run id]} of items with points, first seed first; until it is known, the first seed alone.
+function useSeedRuns(items) {
+  const [known, set] = useState({}); // by experiment: {stamp, runs}
+  const latest = useRef(known);
+  latest.current = known;
+  const withPoints = items.filter((item) => item.main);
+  const missing = withPoints.filter((item) => countOf(item) > 1 && known[item.id]?.stamp !== stampOf(item));
+  const key = missing.map(stampOf).join();
+  useEffect(() => {
+    if (!key) return undefined;
+    const control = new AbortController();
+    runsOf(missing, control.signal).then((runs) => set({
+      ...latest.current,
+      ...Object.fromEntries(missing.map((item) => [item.id, { stamp: stampOf(item), runs: runs.filter((run) => run.experiment_id === item.id).sort((one, other) => one.seed - other.seed).map((run) => run.id) }])),
+    })).catch(() => {}); // the first seeds are drawn
+    return () => control.abort();
+  }, [key]);
+  return Object.fromEntries(withPoints.map((item) => [item.id, known[item.id]?.runs.length ? known[item.id].runs : [item.main.run_id]]));
 }

@@ -1,9 +1,6 @@
 // The heading of a column: a click sorts, its edge resizes, dragged it moves.
-import { html, useRef } from "../../lib/html.js";
-import { updateParameters } from "../../lib/address.js";
-import { escapeInvisible } from "../../lib/format.js";
-import { t } from "../../lib/words.js";
-import { LEAST_WIDTH, moveBefore, MOST_WIDTH, pinnedStyle, resetWidth, setWidth } from "./layout.js";
+import { escapeInvisible, html, t, updateParameters, useRef } from "../../lib/page.js";
+import { LEAST_WIDTH, MOST_WIDTH, moveBefore, pinnedStyle, resetWidth, setWidth } from "./layout.js";
 
 const DRAGGED = "application/x-saddle-column";
 const STEP = 12; // px, of an arrow key

@@ -1,12 +1,5 @@
 // What can be done with one row: opened by its last button or the right mouse button.
-import { html, useEffect, useRef, useState } from "../../lib/html.js";
-import { href, navigate } from "../../lib/address.js";
-import { get, post } from "../../lib/api.js";
-import { copyText } from "../../lib/components.js";
-import { Dialog } from "../../lib/dialog.js";
-import { escapeInvisible, formatAge } from "../../lib/format.js";
-import { refusal, useProject } from "../../lib/rights.js";
-import { t } from "../../lib/words.js";
+import { copyText, Dialog, escapeInvisible, formatAge, get, href, html, navigate, post, refusal, t, useEffect, useProject, useRef, useState } from "../../lib/page.js";
 
 const MOST_OFFERED = 8; // experiments to compare with
 

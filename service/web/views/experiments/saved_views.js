@@ -1,12 +1,5 @@
 // Views of the table that the project keeps: opened by name, saved, changed and deleted.
-import { html, useState } from "../../lib/html.js";
-import { href, navigate, updateParameters } from "../../lib/address.js";
-import { get, patch, post, remove } from "../../lib/api.js";
-import { Problems, useRequest } from "../../lib/components.js";
-import { DialogButton } from "../../lib/dialog.js";
-import { escapeInvisible } from "../../lib/format.js";
-import { refusal, useProject } from "../../lib/rights.js";
-import { t } from "../../lib/words.js";
+import { DialogButton, escapeInvisible, get, href, html, navigate, patch, post, Problems, refusal, remove, t, updateParameters, useProject, useRequest, useState } from "../../lib/page.js";
 
 const PLACE = "experiments";
 const OWN = ["view", "top", "marks"]; // of this look at it, not of the view

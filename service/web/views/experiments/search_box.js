@@ -1,11 +1,5 @@
 // One box for what is looked for: plain words, or terms of the filter language, with fields and values to complete.
-import { html, useEffect, useRef, useState } from "../../lib/html.js";
-import { updateParameters } from "../../lib/address.js";
-import { get } from "../../lib/api.js";
-import { useRequest } from "../../lib/components.js";
-import { escapeInvisible } from "../../lib/format.js";
-import { t } from "../../lib/words.js";
-import { CHIPS } from "./question.js";
+import { escapeInvisible, get, html, t, updateParameters, useEffect, useRef, useRequest, useState } from "../../lib/page.js";
 
 const FACTS = ["name", "state", "tag", "owner", "notes", "id", "created", "archived", "hash", "confirms"];
 const FIELDS = ["optimizer.kind", "optimizer.lr", "optimizer.weight_decay", "optimizer.momentum", "model.kind", "model.hidden", "dataset.kind", "batch_size", "schedule.kind", "loss.kind", "epochs", "steps", "precision", "seeds"];
@@ -77,4 +71,51 @@ export function Chips({ chosen, values }) {
       <option value="">${t("chip.any")}</option>${options.map((value) => html`<option value=${value}>${name === "state" ? t(`state.${value}`) : escapeInvisible(value)}</option>`)}</select></label>
       ${chosen[name] ? html`<button type="button" class="plain" aria-label=${t("chip.clear", { name: t(`chip.${name}`) })} onClick=${() => updateParameters({ [name]: "", eyes: "", top: "" }, true)}>×</button>` : null}</span>`;
   })}</span>`;
+}
+
+// What the table asks the server for: the words of the search box and the chips, as one filter; and what was seen there.
+// Chips by their parameter of the address, with the field that each holds an experiment to.
+export const CHIPS = { state: "state", tag: "tag", optimizer: "optimizer.kind", person: "owner" };
+const quoted = (value) => (/^[^\W\d][\w.:/+%-]*$/u.test(value) ? value : `"${value.replaceAll('"', '""')}"`);
+
+export const chosenOf = (search) => Object.fromEntries(Object.keys(CHIPS).map((name) => [name, search.get(name) || ""]));
+
+export function filterOf(typed, chosen) {
+  const terms = Object.entries(chosen).filter(([, value]) => value).map(([name, value]) => `${CHIPS[name]} = ${quoted(value)}`);
+  if (typed.trim()) terms.unshift(terms.length ? `(${typed})` : typed);
+  return terms.join(" AND ");
+}
+
+const states = (item) => Object.entries(item.runs).filter(([, n]) => n).map(([state]) => state);
+const READ = { state: states, tag: (item) => item.tags, optimizer: (item) => [item.values["optimizer.kind"]].flat(), person: (item) => [item.owner] };
+const seen = Object.fromEntries(Object.keys(CHIPS).map((name) => [name, new Set()]));
+let project = null;
+
+// The values that were seen since the page was opened: a chip that is set leaves the others to be chosen instead.
+export function valuesSeen(items, of) {
+  if (project !== of) for (const each of Object.values(seen)) each.clear();
+  project = of;
+  for (const item of items) for (const [name, read] of Object.entries(READ)) for (const value of read(item)) if (typeof value === "string") seen[name].add(value);
+  return Object.fromEntries(Object.entries(seen).map(([name, values]) => [name, [...values].sort()]));
+}
+
+// The value of a field of a row, as rows are grouped and coloured by it.
+export function fieldOf(item, field) {
+  if (field === "owner") return item.owner;
+  if (field === "state") return states(item)[0] ?? null;
+  if (field === "tag") return item.tags.join(", ") || null;
+  const value = item.values[field];
+  return value === null || value === undefined ? null : typeof value === "string" ? value : JSON.stringify(value);
+}
+
+// Rows in groups, in the order of each group's first row: [{group, items}] or one without a name.
+export function grouped(items, field) {
+  if (!field) return [{ group: null, items }];
+  const found = new Map();
+  for (const item of items) {
+    const group = fieldOf(item, field) ?? "–";
+    if (!found.has(group)) found.set(group, []);
+    found.get(group).push(item);
+  }
+  return [...found].map(([group, some]) => ({ group, items: some }));
 }

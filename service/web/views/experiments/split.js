@@ -1,7 +1,6 @@
 // Two panes with a handle between them; where it stands is remembered in this browser.
-import { html, useRef, useState } from "../../lib/html.js";
 import { keep, kept } from "../../lib/kept.js";
-import { t } from "../../lib/words.js";
+import { html, t, useRef, useState } from "../../lib/page.js";
 
 const KEPT = "split";
 const [LEAST, MOST, USUAL] = [25, 85, 58]; // percent of the width for the first pane
