@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from service.errors import RunFailure
-from worker.protocol import Failed
+from worker.protocol import Failed, Failing
 from worker.trainer.channel import SupervisorLink
 from worker.trainer.divergence_replay import replay_divergence
 from worker.trainer.failures import REUSABLE_AFTER, run_failure_of
@@ -112,6 +112,9 @@ class Member:
             self.ended = True
             if failure.kind == "diverged" and self.session.request.autopsy_s > 0:
                 self.diverged = failure  # replayed once nobody waits
+                self.link.send(
+                    Failing(kind=failure.kind, detail=failure.detail, step=failure.step, evidence=failure.evidence)
+                )
             else:
                 report(self.link, failure)
 

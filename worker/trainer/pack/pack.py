@@ -14,7 +14,6 @@ from worker.trainer.session import USAGE_PERIOD_S
 
 BLOCK_S = 0.25  # seconds of a block at most, after which stop requests are looked at
 FIRST_BLOCK = 8  # steps, which are timed
-FROZEN_SHARE = 1 / 8  # of the slots that compute for nobody, before the others move together
 SLOWEST_FLUSH_S = 1.0
 FLUSHED_AT_ONCE = 16  # members; more are flushed less often
 DIAGNOSIS_SHARE, DIAGNOSIS_S = 0.1, 5.0  # of the time of the pack, and at least: for all its members
@@ -25,7 +24,6 @@ class Pack:
 
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = list(members)
-        self.slots: list[Member] = []  # of the packed steps, ended ones too
         self.steps: PackedSteps | None = None
         self.packable = len(members) > 1 and not any(cannot_pack(each.training) for each in members)
         self._step_s = 0.0
@@ -49,8 +47,7 @@ class Pack:
     def _stack(self) -> None:
         """Stack the members once each has made a step, so that its optimizer's state exists."""
         if self.packable and self.steps is None and self.members:
-            self.slots = list(self.members)
-            self.steps = PackedSteps([each.training for each in self.slots], [each.random for each in self.slots])
+            self.steps = PackedSteps([each.training for each in self.members], [each.random for each in self.members])
 
     def _most_steps(self) -> int:
         return FIRST_BLOCK if not self._step_s else max(1, int(BLOCK_S / self._step_s))
@@ -60,10 +57,9 @@ class Pack:
         block = steps.run(count)
         self._step_s = (time.monotonic() - began) / count
         due = any(member.evaluation_due for member in self.members)
-        measured = evaluate_members(steps) if due else [None] * len(self.slots)
-        for slot, (member, metrics) in enumerate(zip(self.slots, measured, strict=True)):
-            if not member.ended:
-                member.guard(partial(member.add_block, block, slot, metrics))
+        measured = evaluate_members(steps) if due else [None] * len(self.members)
+        for slot, (member, metrics) in enumerate(zip(self.members, measured, strict=True)):
+            member.guard(partial(member.add_block, block, slot, metrics))
         self._remove_ended()
 
     def _each(self, act: Callable[[Member], None]) -> None:
@@ -72,14 +68,14 @@ class Pack:
         self._remove_ended()
 
     def _remove_ended(self) -> None:
-        """Finish the members that have made their last step, and move the others together where it pays."""
+        """Finish the members that have made their last step, and move the others together."""
         for member in self.members:
             if not member.ended and member.end is not None:
                 self._finish(member)
-        self.members = [each for each in self.members if not each.ended]
-        if self.steps and self.members and 1 - len(self.members) / len(self.slots) > FROZEN_SHARE:
-            self.steps.keep([slot for slot, each in enumerate(self.slots) if not each.ended])
-            self.slots = list(self.members)
+        left = [slot for slot, each in enumerate(self.members) if not each.ended]
+        if self.steps and 0 < len(left) < len(self.members):
+            self.steps.keep(left)
+        self.members = [self.members[slot] for slot in left]
 
     def _finish(self, member: Member) -> None:
         """Finish a member; what is trained beside those that learned little has a limit for the whole pack."""

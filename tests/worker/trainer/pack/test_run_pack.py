@@ -116,10 +116,15 @@ def test_a_run_of_a_pack_reports_what_it_would_alone(tmp_path: Path, experiment:
         check_same(links[request.lease or ""], alone(request))
 
 
-def test_runs_of_different_lengths_end_at_their_own_steps(tmp_path: Path, experiment: Make) -> None:
-    links = Links()
-    run_pack(requests(tmp_path, experiment, [{"steps": each} for each in (40, 25, 60)]), CPU, links)
-    assert [links[str(at)].of(Ended)[0].step for at in range(3)] == [40, 25, 60]
+@pytest.mark.parametrize(
+    "schedule", [{"kind": "constant"}, {"kind": "one_cycle", "max_lr": 0.1}], ids=lambda s: s["kind"]
+)
+def test_runs_of_different_lengths_end_at_their_own_steps(
+    tmp_path: Path, experiment: Make, schedule: dict[str, Any]
+) -> None:
+    links, lengths = Links(), (40, 25, 60, 41, 42, 43, 44, 45, 46, 47)
+    run_pack(requests(tmp_path, experiment, [{"steps": n, "schedule": schedule} for n in lengths]), CPU, links)
+    assert [links[str(at)].of(Ended)[0].step for at in range(len(lengths))] == [*lengths]
 
 
 def test_a_cancelled_run_leaves_the_others_alone(tmp_path: Path, experiment: Make) -> None:
