@@ -40,6 +40,20 @@ def fence(connection: Connection, claim: Claim, step: int = 0) -> DesiredState:
     return _of_one(claim, fence_all(connection, [(claim, step)]))
 
 
+BEATS = text(
+    """
+    SELECT lease, beat FROM run
+    WHERE id = ANY(cast(:run_ids AS text[])) AND lease = ANY(cast(:leases AS text[])) AND state = 'running'
+    """
+)
+
+
+def beats(connection: Connection, claims: Sequence[Claim]) -> dict[str, int]:
+    """Return the heartbeats counted so far, by the leases that hold. Only the holder's transactions raise them."""
+    given = {"run_ids": [claim.run_id for claim in claims], "leases": [claim.lease for claim in claims]}
+    return {row.lease: row.beat for row in connection.execute(BEATS, given)}
+
+
 def fence_all(connection: Connection, claims: Sequence[tuple[Claim, int]]) -> dict[str, DesiredState]:
     """Count a heartbeat of each run, which has come to a step; return the desired states by the leases that hold."""
     given = {

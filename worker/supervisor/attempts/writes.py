@@ -91,10 +91,27 @@ class GroupWriter:
             each.report()
         return [each.of for each in batch if each.lost]
 
+    def _is_committed(self, connection: Connection, batch: "Sequence[_Batch]") -> bool:
+        """Whether the try before was committed and only its answer was lost; note the heartbeats for the next one.
+
+        Writing again would double points that a checkpoint in the same transaction has joined to other chunks.
+        """
+        beats = leases.beats(connection, [each.of.claim for each in batch])
+        tried = [each for each in batch if each.beat is not None]
+        if any(beats.get(each.of.claim.lease, 0) > (each.beat or 0) for each in tried):
+            return True
+        if any(each.ends and endings.already_ended(connection, each.of.claim) for each in tried):
+            return True
+        for each in batch:
+            each.beat = beats.get(each.of.claim.lease)
+        return False
+
     def _try(self, batch: "Sequence[_Batch]") -> bool:
         """Write all in one transaction; return whether it is known to be committed."""
         try:
             with transaction(self.engine) as connection:
+                if self._is_committed(connection, batch):
+                    return True
                 flushes = [each.first_flush for each in batch if each.first_flush is not None]
                 desired = leases.flush_all(connection, flushes) if flushes else {}
                 for each in batch:
@@ -118,6 +135,7 @@ class _Batch:
         self.log_lines = [(*run, line) for line in writes.log.take()]
         self.results: list[Any] = []
         self.lost = False
+        self.beat: int | None = None  # before the last try; None: not held, or not tried
 
     @property
     def first_flush(self) -> Flush | None:
