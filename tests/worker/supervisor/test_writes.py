@@ -36,12 +36,12 @@ def points(first: int, last: int) -> dict[str, Chunk]:
 
 
 def add_all(each: AttemptWrites) -> None:
-    """Points up to two checkpoints, whose chunks are joined, and points behind them."""
-    for first, last in ((1, 10), (11, 20)):
+    """Points up to three checkpoints, whose chunks are joined, and points behind them."""
+    for first, last in ((1, 10), (11, 20), (21, 30)):
         each.add_flush(leases.Flush(each.claim, points(first, last)), lambda _: None)
         saved = SavedCheckpoint(last, f"/nowhere/{each.claim.run_id}/step-{last}", "0" * 64, 10)
         each.add(partial(leases.save_checkpoint, claim=each.claim, saved=saved, chunks={}))
-    each.add_flush(leases.Flush(each.claim, points(21, 25)), lambda _: None)
+    each.add_flush(leases.Flush(each.claim, points(31, 35)), lambda _: None)
 
 
 def finish(claim: Claim, connection: Connection) -> State:
@@ -81,6 +81,6 @@ def test_a_commit_whose_answer_is_lost_is_not_written_again(
     with transaction(engine) as connection:
         for each in held:
             query = "SELECT sum(n), min(first_step), max(last_step) FROM metric_chunk WHERE run_id = :id"
-            assert tuple(connection.execute(text(query), {"id": each.run_id}).one()) == (25, 1, 25)
+            assert tuple(connection.execute(text(query), {"id": each.run_id}).one()) == (35, 1, 35)
             query = "SELECT n FROM series WHERE run_id = :id"
-            assert connection.execute(text(query), {"id": each.run_id}).scalar_one() == 25
+            assert connection.execute(text(query), {"id": each.run_id}).scalar_one() == 35
