@@ -62,10 +62,10 @@ def test_an_assistant_comes_from_the_catalogue_to_a_verdict(assist: Assist, spec
         told = await session.call("status", what=comparison)
         assert "**confirmed**: On fresh seeds alone" in told
         assert "Looked at any time: After 2 seeds, nothing is decided; " in told
-        extended = await session.call("extend_confirmation", comparison=comparison, seeds=6)
+        extended = await session.call("extend_confirmation", comparison=comparison, seeds=10)
         assert "On fresh seeds alone, which were extended" in extended
         await session.call("wait", what=[comparison])
-        assert 'After 8 seeds, "right \\| rate" is better than "slow"' in await session.call("status", what=comparison)
+        assert 'After 12 seeds, "right \\| rate" is better than "slow"' in await session.call("status", what=comparison)
 
     assert assist(work) == ""
 
