@@ -88,7 +88,7 @@ def serve(channel: Channel, arguments: argparse.Namespace) -> None:
     from worker.trainer.environment import describe_device  # noqa: PLC0415
     from worker.trainer.failures import REUSABLE_AFTER, memory_evidence  # noqa: PLC0415
     from worker.trainer.pack.session import run_pack  # noqa: PLC0415
-    from worker.trainer.session import run_request  # noqa: PLC0415
+    from worker.trainer.requests import run_request  # noqa: PLC0415
 
     gc.freeze()  # collections skip what is loaded, and look at the objects of runs only
     described = describe_device(device, arguments.threads)

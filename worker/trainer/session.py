@@ -5,16 +5,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import torch
-
-from service.errors import RunFailure
 from service.nonfinite import dumps
-from service.spec.experiment import Experiment
 from service.spec.training import allowed_nonfinite
 from service.storage.files import pieces_of, sha256_of_pieces
 from worker.protocol import (
@@ -32,25 +27,21 @@ from worker.protocol import (
     TrainRequest,
 )
 from worker.protocol import Points as PointsFrame
-from worker.trainer.build import optimizer_policies, read_spec
+from worker.trainer.build import optimizer_policies
 from worker.trainer.channel import SupervisorLink
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.checkpoints.checkpoint import Saved
 from worker.trainer.checkpoints.policy import CheckpointPolicy, SaveReason
 from worker.trainer.checkpoints.writer import CheckpointWriter
-from worker.trainer.data.dataset_folders import DatasetFolders
-from worker.trainer.data.split import Splits
 from worker.trainer.data_wait import DataWait
 from worker.trainer.device_memory import PeakMemory
-from worker.trainer.divergence_replay import AttemptHistory, RestorePoint, replay_divergence
+from worker.trainer.divergence_replay import AttemptHistory, RestorePoint
 from worker.trainer.environment import environment, environment_differences, usage
-from worker.trainer.failures import describe_error, run_failure_of
-from worker.trainer.loop import Training, evaluate_start, prepare, train
+from worker.trainer.failures import describe_error
+from worker.trainer.loop import Training, evaluate_start, train
 from worker.trainer.metrics import Metrics
 from worker.trainer.numerics import numerics, report_nondeterminism
 from worker.trainer.optim.schedule_free import eval_weights
-from worker.trainer.prediction_job import PredictionJob
-from worker.trainer.probe_job import ProbeJob
 from worker.trainer.probes.runner import MAX_READING_BYTES
 from worker.trainer.probes.runner import Reading as ProbeReading
 from worker.trainer.recorder import Points, Recorder, make_recorder
@@ -62,102 +53,6 @@ NONDETERMINISTIC = "nondeterministic_operations"  # the kind of reading
 ALIVE_PERIOD_S = 0.5  # between two signs of life while nothing is trained that is recorded
 USAGE_PERIOD_S = 1.0  # between two reports of GPU usage
 End = tuple[Outcome, SaveReason | None]  # of a training, with the reason to save the last state if it is the best
-
-
-class OtherRanks(Protocol):
-    """The interface of the other ranks of a trainer with several devices."""
-
-    size: int  # ranks, this one included
-
-    def begin(self, request: TrainRequest, training: Training) -> None:
-        """Have them take part in the steps of `training`, from its current state."""
-
-    def end(self, error: Exception | None = None) -> None:
-        """Have them wait for the next run; where one of them caused `error`, do not return."""
-
-
-class NoOtherRanks:
-    """A trainer with one device."""
-
-    size = 1
-
-    def begin(self, request: TrainRequest, training: Training) -> None:
-        """Do nothing."""
-
-    def end(self, error: Exception | None = None) -> None:
-        """Do nothing."""
-
-
-def run_request(
-    request: TrainRequest, device: torch.device, supervisor: SupervisorLink, others: OtherRanks | None = None
-) -> None:
-    """Handle a request: train, probe or predict, to its end or a stop request; raise `RunFailure` if it fails."""
-    torch.set_num_threads(request.threads)
-    others, peak = others or NoOtherRanks(), PeakMemory(device)
-    if request.task is not None and "rows" in request.task:
-        run_predictions(request, device, supervisor)
-        return
-    try:
-        training = prepare_request(request, device)
-    except Exception as error:
-        raise run_failure_of(error, None, building=True) from error
-    session = None
-    try:
-        if request.task is not None:
-            ProbeJob(request, training, supervisor).run()
-            return
-        check_devices(training.spec, others.size)
-        session = Session(request, training, supervisor, peak)
-        if training.spec.resources.devices > 1:
-            others.begin(request, training)
-        ended = session.run()
-        others.end()
-        supervisor.send(ended)
-    except Exception as error:
-        others.end(error)
-        failure = run_failure_of(error, training.step)
-        if session is not None:
-            session.finish_failed()
-            if failure.kind == "diverged":
-                unprobed = replace(request, spec=request.spec | {"probes": []})
-                replay_divergence(
-                    partial(prepare_request, unprobed, device),
-                    session.history(),
-                    failure,
-                    request.autopsy_s,
-                    supervisor,
-                )
-        raise failure from error
-
-
-def run_predictions(request: TrainRequest, device: torch.device, supervisor: SupervisorLink) -> None:
-    """Handle a request that predicts rows; raise `RunFailure` where the model cannot be loaded."""
-    try:
-        job = PredictionJob(request, device, supervisor)
-    except Exception as error:
-        raise run_failure_of(error, None, building=True) from error
-    try:
-        job.run()
-    except Exception as error:
-        raise run_failure_of(error, job.stored.step) from error
-
-
-def check_devices(spec: Experiment, devices: int) -> None:
-    """Raise if the run needs another number of devices than the trainer has; one device is always there."""
-    if (wanted := spec.resources.devices) not in (1, devices):
-        detail = f"/resources/devices is {wanted}, and this trainer has {devices}"
-        raise RunFailure("spec_cannot_build", detail)
-
-
-def prepare_request(request: TrainRequest, device: torch.device, splits: Splits | None = None) -> Training:
-    """Build the training of a request, at step 0; it reads `splits` unless they are given."""
-    return prepare(read_spec(request.spec), request.seed, device, folders_of(request), splits)
-
-
-def folders_of(request: TrainRequest) -> DatasetFolders:
-    """Return where the request's datasets are."""
-    datasets, mounted = (Path(path) if path else None for path in (request.datasets, request.mounted))
-    return DatasetFolders(datasets, request.resident_bytes, mounted)
 
 
 class Session:
@@ -316,7 +211,7 @@ class Session:
         training = self.training
         if not training.spec.predictions or training.validation is None:
             return None
-        from worker.trainer.part_predictions import write_predictions  # noqa: PLC0415  loads pyarrow
+        from worker.trainer.predict.part import write_predictions  # noqa: PLC0415  loads pyarrow
 
         folder = Path(self.request.folder)
         path = folder / f".predictions.{os.getpid()}.parquet"

@@ -14,7 +14,7 @@ from service.spec.models.feedforward import MLP
 from service.spec.optimizers import SGD, AdamW, OptimizerBase
 from worker.protocol import Frame, Stop, TrainRequest
 from worker.trainer.data.split import load
-from worker.trainer.session import run_request
+from worker.trainer.requests import run_request
 
 
 class NoSupervisor:

@@ -15,7 +15,7 @@ from worker.trainer.data import batches as batches_module
 from worker.trainer.data.batches import Batch, Batches
 from worker.trainer.data_wait import DataWait
 from worker.trainer.recorder import Points
-from worker.trainer.session import run_request
+from worker.trainer.requests import run_request
 
 
 class Clock:

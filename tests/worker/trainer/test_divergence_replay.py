@@ -13,7 +13,7 @@ from service.errors import RunFailure
 from service.export.reproduction import script
 from worker.protocol import Checkpoint, Failing, Reading, TrainRequest
 from worker.trainer.probes.on_demand import autopsy
-from worker.trainer.session import run_request
+from worker.trainer.requests import run_request
 
 from .test_probe_job import Listening
 

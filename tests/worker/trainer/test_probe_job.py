@@ -27,7 +27,7 @@ from worker.protocol import (
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.loop import Training, prepare, train
 from worker.trainer.probes.measurement import Measurement
-from worker.trainer.session import run_request
+from worker.trainer.requests import run_request
 
 CPU = torch.device("cpu")
 AT = 7

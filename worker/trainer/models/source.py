@@ -34,7 +34,7 @@ LIBRARY = """
 def library_model(shape, outputs, name):
     return {}
 """
-PREDICTIONS = ("worker.trainer.predictions", "model_rows", "describe_outputs")
+PREDICTIONS = ("worker.trainer.predict.rows", "model_rows", "describe_outputs")
 
 
 class SourceText(NamedTuple):

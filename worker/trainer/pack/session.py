@@ -17,7 +17,8 @@ from worker.trainer.numerics import report_nondeterminism, set_numerics
 from worker.trainer.pack.member import Member, report
 from worker.trainer.pack.pack import Pack
 from worker.trainer.pack.packable import cannot_pack, common_part
-from worker.trainer.session import Session, folders_of, prepare_request
+from worker.trainer.requests import folders_of, prepare_request
+from worker.trainer.session import Session
 
 
 def run_pack(requests: Sequence[TrainRequest], device: torch.device, link: PackLink) -> None:

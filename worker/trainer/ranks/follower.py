@@ -21,7 +21,7 @@ from worker.trainer.loop import Training, descend
 from worker.trainer.optim.schedule_free import train_mode
 from worker.trainer.ranks.divided import digest, divide, state_tensors, stream_seed
 from worker.trainer.ranks.group import Group
-from worker.trainer.session import prepare_request
+from worker.trainer.requests import prepare_request
 
 
 class LeaderLink:

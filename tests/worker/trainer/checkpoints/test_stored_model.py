@@ -15,7 +15,7 @@ from worker.trainer.checkpoints import checkpoint
 from worker.trainer.checkpoints.stored_model import StoredModel
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.loop import Training, prepare, train
-from worker.trainer.prediction_job import predict_rows
+from worker.trainer.predict.job import predict_rows
 
 CPU = torch.device("cpu")
 POEM = "the cat sat on the mat, and the rat sat on the cat.\n" * 60

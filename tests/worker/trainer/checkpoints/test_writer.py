@@ -13,7 +13,7 @@ from worker.protocol import Checkpoint, CheckpointFailed, Ended, Frame, Points, 
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.checkpoints.checkpoint import Saved, State
 from worker.trainer.loop import prepare, train
-from worker.trainer.session import run_request
+from worker.trainer.requests import run_request
 
 CPU = torch.device("cpu")
 EVERY, STEPS = 10, 40

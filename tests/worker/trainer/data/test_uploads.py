@@ -31,7 +31,7 @@ from worker.trainer.data.scaling import fit_scale
 from worker.trainer.data.split import load, split_dataset
 from worker.trainer.failures import REUSABLE_AFTER
 from worker.trainer.loop import prepare, train
-from worker.trainer.session import run_request
+from worker.trainer.requests import run_request
 
 ID = "dat_" + "0" * 26
 CPU = torch.device("cpu")

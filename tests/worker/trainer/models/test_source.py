@@ -27,7 +27,7 @@ from worker.trainer.checkpoints import checkpoint
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.loop import Training, prepare, train
 from worker.trainer.models.source import bundle
-from worker.trainer.prediction_job import predict_rows
+from worker.trainer.predict.job import predict_rows
 
 CPU = torch.device("cpu")
 NO_OBJECTIVES = [setting for setting in SETTINGS if setting[1]]

@@ -10,7 +10,7 @@ import torch
 from tests.worker.conftest import Make
 from worker.protocol import Alive, Checkpoint, Ended, Failed, Frame, Points, Started, Stop, TrainRequest
 from worker.trainer.pack.session import run_pack
-from worker.trainer.session import run_request
+from worker.trainer.requests import run_request
 
 CPU = torch.device("cpu")
 RUNS = 4

@@ -24,7 +24,7 @@ from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.split import split_dataset
 from worker.trainer.loop import prepare
-from worker.trainer.predictions import model_rows
+from worker.trainer.predict.rows import model_rows
 
 CPU = torch.device("cpu")
 DIVIDE = {"kind": "divide", "by": 16}

@@ -28,7 +28,7 @@ from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.split import split_dataset
 from worker.trainer.loop import prepare, train
 from worker.trainer.models.source import model_source
-from worker.trainer.predictions import describe_outputs, model_rows
+from worker.trainer.predict.rows import describe_outputs, model_rows
 
 CPU = torch.device("cpu")
 ROWS, BATCH, EPOCHS = 90, 16, 3

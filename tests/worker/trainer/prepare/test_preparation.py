@@ -31,8 +31,8 @@ from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.split import Splits, split_dataset
 from worker.trainer.loop import prepare, train
-from worker.trainer.prediction_job import predict_rows
-from worker.trainer.predictions import describe_outputs, model_rows
+from worker.trainer.predict.job import predict_rows
+from worker.trainer.predict.rows import describe_outputs, model_rows
 from worker.trainer.probes.inline.sanity_checks import best_constant
 
 CPU = torch.device("cpu")

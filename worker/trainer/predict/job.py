@@ -21,7 +21,7 @@ from worker.trainer.environment import environment, environment_differences
 from worker.trainer.failures import describe_error, loses_device
 from worker.trainer.loop import Training
 from worker.trainer.optim.schedule_free import eval_weights
-from worker.trainer.predictions import describe_outputs, model_rows
+from worker.trainer.predict.rows import describe_outputs, model_rows
 from worker.trainer.probes.runner import MAX_READING_BYTES
 
 

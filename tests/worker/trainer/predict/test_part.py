@@ -23,8 +23,8 @@ from tests.ingest.mounted_files import cifar
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.data.split import load
 from worker.trainer.loop import Training, prepare, train
-from worker.trainer.part_predictions import row_losses, write_predictions
 from worker.trainer.pictures.rows import are_pictures, pictures
+from worker.trainer.predict.part import row_losses, write_predictions
 from worker.trainer.probes.runner import MAX_READING_BYTES
 
 CPU = torch.device("cpu")
