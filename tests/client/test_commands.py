@@ -266,12 +266,13 @@ def test_the_best_of_several_rates_is_confirmed_by_fresh_seeds(
     assert "at any time: After 3 seeds, nothing is decided; " in said
     assert f"saddle confirm {asked[1]} --more " in said
     assert saddle("confirm", asked[1], "--more", "2", "--seeds", "3") == 2
-    assert saddle("confirm", asked[1], "--more", "6", "--watch") == 0
+    assert saddle("confirm", asked[1], "--more", "8", "--watch") == 0
     said = capsys.readouterr().out
     assert (
-        "confirmed: On fresh seeds alone, which were extended: After 9 seeds, optimizer.kind sgd is better than" in said
+        "confirmed: On fresh seeds alone, which were extended: After 11 seeds, optimizer.kind sgd is better than"
+        in said
     )
-    assert "fresh seeds 2-10" in said
+    assert "fresh seeds 2-12" in said
 
 
 def read_back(folder: Path) -> dict[str, Any]:
