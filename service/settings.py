@@ -190,7 +190,7 @@ class Settings(BaseModel):
     )
     system_s: float = Field(10.0, gt=0, description="seconds between two points of the series system/*")
     pack_runs: int = Field(
-        1, ge=1, le=256, description="runs that differ only in values and are trained together, at most; 1: none are"
+        64, ge=1, le=256, description="runs that differ only in values and are trained together, at most; 1: none are"
     )
     spares: int = Field(1, ge=0, le=4, description="trainers kept warm beside the one that trains")
     upload_bytes: int = Field(256 * 2**20, ge=1, description="largest file that can be uploaded as a dataset")
