@@ -125,7 +125,8 @@ def check_viewer(vic: Person) -> None:
 
 def check_turns(ann: Person, bob: Person) -> str:
     """A flood of one project lets another's run start within two slots; return ann's experiment."""
-    flood = ann.ask("/v1/experiments", SPEC | {"seeds": list(range(24)), "steps": 2000})["id"]
+    alone = {"pack": "never"}  # else one turn of a slot takes many of them
+    flood = ann.ask("/v1/experiments", SPEC | alone | {"seeds": list(range(24)), "steps": 2000})["id"]
     until("two runs of the flood train", lambda: states(ann, flood).count("queued") <= 22)
     ahead = states(ann, flood).count("queued")
     single = bob.ask("/v1/experiments", SPEC)
