@@ -66,7 +66,7 @@ def main() -> int:
         elif arguments.command == "verify":
             with transaction(engine) as connection:
                 compared = superseded.compare(connection, arguments.run)
-                return told(*compared, superseded.determinism_of(connection, arguments.run))
+                return told(*compared, superseded.why_bits_may_differ(connection, arguments.run))
         else:
             with transaction(engine) as connection:
                 return KEYS[arguments.command](connection, arguments)
@@ -138,13 +138,13 @@ def days(text: str) -> float:
     return float(text)
 
 
-def told(compared: int, differing: Sequence[Mismatch], determinism: str) -> int:
+def told(compared: int, differing: Sequence[Mismatch], why: str) -> int:
     """Say what was found; 1 where something differs."""
     print(f"{compared} superseded points have a replacement, {len(differing)} differ from it")
     for each in differing[:10]:
         print(f"{each.series} at step {each.step}: {each.was!r} in attempt {each.attempt}, now {each.now!r}")
-    if differing and determinism != "strict":
-        print(f"determinism is {determinism}, which does not promise equal bits")
+    if differing and why:
+        print(why)
     return 1 if differing else 0
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-VERSION = "2"  # raise it with every change of the comparison: stored verdicts of other versions are void
+VERSION = "3"  # raise it with every change of the comparison: stored verdicts of other versions are void
 Environment = Mapping[str, Any]
 CAUSES = {  # environment entries that can change the last bit, the likeliest first
     "device_name": "another device computes in another order",
@@ -73,7 +73,10 @@ def compare(
             found.append(difference)
     if found:
         first = min(found, key=lambda each: (each.step, each.series != "loss"))
-        return ReplayVerdict(False, compared, first, cause(was_on, now_on))
+        packed = _packed(was_on, now_on)
+        if packed and "loss" in was and "loss" in now:
+            packed += f" The losses differ by at most {_distance(was['loss'], now['loss']):.1g} of the largest one."
+        return ReplayVerdict(False, compared, first, packed or cause(was_on, now_on))
     return ReplayVerdict(True if compared else None, compared)
 
 
@@ -94,6 +97,26 @@ def _compared(name: str, was: Points, now: Points) -> tuple[int, FirstDifference
     at = int(differs[0])
     value = float(before[at]) if there[at] else None
     return len(together), FirstDifference(name, int(together[at]), value, float(after[at]) if here[at] else None)
+
+
+def _packed(was_on: Environment | None, now_on: Environment | None) -> str:
+    """Return how many runs each of the two was trained with, where that differs; else nothing."""
+    was, now = ((on or {}).get("pack", {}).get("runs", 1) for on in (was_on, now_on))
+    if was == now:
+        return ""
+    before, after = ("alone" if runs == 1 else f"in a pack of {runs} runs" for runs in (was, now))
+    return (
+        f'It was trained {before} and is trained {after}, which adds in another order; "pack": "never" keeps all bits.'
+    )
+
+
+def _distance(was: Points, now: Points) -> float:
+    """Return the largest difference at a common step, over the largest value; of finite values."""
+    _, at, again = np.intersect1d(was.steps, now.steps, return_indices=True)
+    before, after = np.asarray(was.values, np.float64)[at], np.asarray(now.values, np.float64)[again]
+    finite = np.isfinite(before) & np.isfinite(after)
+    largest = np.abs(before[finite]).max(initial=0.0)
+    return float(np.abs(before - after)[finite].max(initial=0.0) / largest) if largest else 0.0
 
 
 def _within(points: Points, low: int, high: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:

@@ -41,6 +41,18 @@ def test_the_first_bit_that_differs_is_named_with_both_values() -> None:
     assert found.cause == "threads was 1 and is 2: another count of CPU threads sums in another order."
 
 
+def test_a_run_of_a_pack_is_told_apart_from_one_that_trains_alone() -> None:
+    was, now = {"loss": points([4.0, 2.0, math.inf])}, {"loss": points([4.0, 2.0 + 4e-7, 1.0])}
+    found = compare(was, now, HERE | {"pack": {"runs": 20}}, HERE)
+    assert found.identical is False
+    assert found.cause == (
+        "It was trained in a pack of 20 runs and is trained alone, which adds in another order; "
+        '"pack": "never" keeps all bits. The losses differ by at most 1e-07 of the largest one.'
+    )
+    alone = compare(was, now, HERE, HERE)
+    assert alone.cause == "Unknown: device, thread count and versions are the same."
+
+
 def test_a_step_that_only_one_has_and_a_zero_of_another_sign_are_differences() -> None:
     was = {"loss": Points(np.array([1, 2, 3]), np.array([3.0, 2.0, 1.0]))}
     now = {"loss": Points(np.array([1, 3]), np.array([3.0, 1.0]))}

@@ -16,10 +16,11 @@ SUPERSEDED = """
     ORDER BY s.name, m.attempt, m.first_step
 """
 NOT_OF_THE_MACHINE = text(SUPERSEDED.format(which="NOT starts_with(s.name, :system)"))
-DETERMINISM = text(
+PROMISE = text(
     """
-    SELECT coalesce(e.spec ->> 'determinism', 'strict') FROM run r JOIN experiment e ON e.id = r.experiment_id
-    WHERE r.id = :run_id
+    SELECT coalesce(e.spec ->> 'determinism', 'strict') AS determinism,
+        coalesce((SELECT max(a.pack_runs) FROM attempt a WHERE a.run_id = r.id), 1) AS pack_runs
+    FROM run r JOIN experiment e ON e.id = r.experiment_id WHERE r.id = :run_id
     """
 )
 NAMED = text(SUPERSEDED.format(which="s.name = ANY(:names)"))
@@ -53,9 +54,16 @@ def compare(connection: Connection, run_id: str) -> tuple[int, list[Mismatch]]:
     return compared, found
 
 
-def determinism_of(connection: Connection, run_id: str) -> str:
-    """Return the run's setting; only a strict run promises equal bits."""
-    return str(connection.execute(DETERMINISM, {"run_id": run_id}).scalar_one_or_none() or "strict")
+def why_bits_may_differ(connection: Connection, run_id: str) -> str:
+    """Return why this run does not promise equal bits; empty if it does."""
+    found = connection.execute(PROMISE, {"run_id": run_id}).one_or_none()
+    if found is not None and found.determinism != "strict":
+        return f"determinism is {found.determinism}, which does not promise equal bits"
+    if found is not None and found.pack_runs > 1:
+        return (
+            f"it was trained in a pack of {found.pack_runs} runs, which agrees with one trained alone within rounding"
+        )
+    return ""
 
 
 def _bits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

@@ -86,6 +86,11 @@ def test_the_command_ends_with_1_where_something_differs(
     assert done.returncode == 1
     assert "loss at step 11: 0.09090909090909091 in attempt 1, now 7.0" in done.stdout
     assert "determinism" not in done.stdout
+    assert "pack" not in done.stdout
+    with transaction(engine) as connection:
+        connection.execute(text("UPDATE attempt SET pack_runs = 20 WHERE attempt = 2"))
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert "it was trained in a pack of 20 runs, which agrees with one trained alone within rounding" in done.stdout
     with transaction(engine) as connection:
         connection.execute(text("UPDATE experiment SET spec = jsonb_set(spec, '{determinism}', '\"warn\"')"))
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
