@@ -122,16 +122,20 @@ class Session:
         """Train; return the end, to be sent as the last frame."""
         with self._flusher(), report_nondeterminism(self.add_nondeterministic):
             end = self._train()
-        return self.finish(*end)
+        self.save_end(*end)
+        return self.conclude(end[0])
 
-    def finish(self, outcome: Outcome, last: SaveReason | None, may_diagnose: bool = True) -> Ended:
-        """Save what is to be kept of a training that has ended; return the end, to be sent as the last frame."""
+    def save_end(self, outcome: Outcome, last: SaveReason | None) -> None:
+        """Send and save what is to be kept of a training that has ended."""
         self._flush_all()
         predictions = self._predict() if outcome == "succeeded" else None
         if outcome != "cancelled":
             reason = last or SaveReason("end" if outcome == "succeeded" else "wish")
             self._checkpoint(reason, goes_on=False, predictions=predictions)
         self.writer.wait()
+
+    def conclude(self, outcome: Outcome, may_diagnose: bool = True) -> Ended:
+        """Look for the reason of a run that learned little; return the end, to be sent as the last frame."""
         whole = outcome == "succeeded" and self.total == self.training.spec.total_steps  # a replay may end before
         if whole and may_diagnose:
             self._diagnose()

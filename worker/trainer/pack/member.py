@@ -94,10 +94,15 @@ class Member:
     def _end_by(self, end: End | None) -> None:
         self.end = end
 
-    def finish(self, may_diagnose: bool) -> None:
-        """Save and report the end."""
+    def save(self) -> None:
+        """Send and save the end."""
         assert self.end is not None
-        self.link.send(self.session.finish(*self.end, may_diagnose=may_diagnose))
+        self.session.save_end(*self.end)
+
+    def finish(self, may_diagnose: bool) -> None:
+        """Report the end, which is saved."""
+        assert self.end is not None
+        self.link.send(self.session.conclude(self.end[0], may_diagnose))
         self.ended = True
 
     def guard(self, act: Callable[[], None]) -> None:

@@ -68,9 +68,12 @@ class Pack:
         self._remove_ended()
 
     def _remove_ended(self) -> None:
-        """Finish the members that have made their last step, and move the others together."""
-        for member in self.members:
-            if not member.ended and member.end is not None:
+        """Finish the members that have made their last step, each saved before one takes its time; close the gaps."""
+        last = [member for member in self.members if not member.ended and member.end is not None]
+        for member in last:
+            member.guard(member.save)
+        for member in last:
+            if not member.ended:
                 self._finish(member)
         left = [slot for slot, each in enumerate(self.members) if not each.ended]
         if self.steps and 0 < len(left) < len(self.members):
