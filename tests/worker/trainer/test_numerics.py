@@ -13,7 +13,7 @@ from service.errors import RunFailure
 from service.lifecycle import FailureClass, failure_class
 from service.spec.experiment import Experiment
 from worker.protocol import Checkpoint, Ended, Frame, Reading, Started, Stop, TrainRequest
-from worker.trainer import session
+from worker.trainer import requests
 from worker.trainer.environment import environment, environment_differences
 from worker.trainer.failures import REUSABLE_AFTER
 from worker.trainer.loop import Training, prepare, train
@@ -42,7 +42,7 @@ class Frames:
 def train_session(spec: Experiment, folder: Path, **more: Any) -> Frames:
     frames, document = Frames(), spec.normalised()
     request = TrainRequest(spec=document, seed=0, threads=1, flush_s=1.0, checkpoint_s=60.0, folder=str(folder), **more)
-    session.run_request(request, CPU, frames)
+    requests.run_request(request, CPU, frames)
     return frames
 
 
@@ -62,7 +62,7 @@ def scattering(monkeypatch: pytest.MonkeyPatch) -> None:
         training.model.register_forward_hook(lambda _, rows, outputs: Scattering()(outputs))
         return training
 
-    monkeypatch.setattr(session, "prepare", with_scattering)
+    monkeypatch.setattr(requests, "prepare", with_scattering)
 
 
 @pytest.fixture(autouse=True)
