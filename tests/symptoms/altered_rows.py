@@ -1,10 +1,14 @@
 """Rows as diseases alter them, on their way into a training: after the split and the scaling."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from worker.trainer.data.split import Split, Splits
+if TYPE_CHECKING:  # it loads torch
+    from worker.trainer.data.split import Split, Splits
 
 
 def between(low: float, high: float, strength: float) -> float:

@@ -4,17 +4,21 @@ A disease changes the spec, or the rows on their way into the training. The verd
 expert would accept as the first thing to say; they were written before any of these trainings ran.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from service.spec.component import Json
 from tests.symptoms import altered_rows as rows
 from tests.symptoms.altered_rows import between
-from worker.trainer.data.split import Splits
 
-Alter = Callable[[Splits, float, np.random.Generator], Splits]
+if TYPE_CHECKING:  # it loads torch
+    from worker.trainer.data.split import Splits
+
+Alter = Callable[["Splits", float, np.random.Generator], "Splits"]
 Change = Callable[[Json, float], Json | None]
 TOO_LONG = (
     *("lr_above_stability", "nonfinite:overflow", "nonfinite:log0", "exploding_gradient", "bouncing_not_critical"),

@@ -4,6 +4,8 @@ A disease that does no harm is none: a training is sick where its validation los
 far than its twin's, without effect below three hundredths, and undecided between.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,7 +15,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from unittest import mock
 
 import numpy as np
@@ -25,8 +27,9 @@ from service.spec.parse.experiment import parse_experiment
 from tests.symptoms.diseases import DISEASES
 from tests.symptoms.healthy_specs import Half, healthy_document, valid
 from tests.symptoms.training import Record, facts_of, kept, one_thread, recorded, sources
-from worker.trainer import loop
-from worker.trainer.data.split import Splits
+
+if TYPE_CHECKING:  # it loads torch
+    from worker.trainer.data.split import Splits
 
 HARMS, HARMLESS = 0.1, 0.03  # of the way from the trivial loss to the minimum, less than the twin
 USUAL = 0.8  # of what its family's median learns: less is no healthy twin
@@ -183,6 +186,8 @@ def train_draw(draw: Draw) -> Record:
     disease = DISEASES[draw.disease] if draw.disease else None
     if disease is None or disease.alter is None:
         return recorded(spec, draw.seed)
+    from worker.trainer import loop
+
     alter, split = disease.alter, loop.split_dataset
 
     def altered(*given: object) -> Splits:
