@@ -50,3 +50,23 @@ def test_tokens_and_small_parts_have_no_such_numbers(experiment: Any) -> None:
     assert part_differences(training, (LABELS[:100].reshape(50, 2), LABELS[:50])) == {}
     assert part_differences(training, (ROWS[:10], LABELS[:10])) == {}
     assert "class_shift" not in differences(ROWS[800:810], LABELS[800:810], experiment)
+
+
+def test_a_validation_part_with_few_rows_of_each_class_tells_nothing(experiment: Any) -> None:
+    classes = torch.arange(1000) % 12
+    training: Any = SimpleNamespace(spec=experiment(), validation=SimpleNamespace(x=ROWS[800:840], y=classes[800:840]))
+    found = part_differences(training, (ROWS[:800], classes[:800]))
+    assert "told" in found
+    assert "told_validation" not in found
+    assert found["class_shift"] < 0.2
+
+
+def test_of_wide_rows_some_from_every_part_of_them_are_looked_at(experiment: Any) -> None:
+    y = torch.arange(2048) // 1024  # sorted: the first rows alone would be one class
+    x = torch.randn(2048, 3072, generator=torch.Generator().manual_seed(1))
+    x[:, 7] = y.float()
+    training: Any = SimpleNamespace(spec=experiment(), validation=SimpleNamespace(x=x, y=y))
+    found = part_differences(training, (x, y))
+    assert (found["telling_feature"], found["shifted_features"]) == (7, 0)
+    assert found["class_shift"] < 0.05
+    assert (round(found["told"], 6), round(found["told_validation"], 6)) == (1.0, 1.0)
