@@ -14,10 +14,10 @@ import pytest
 from service.db.experiments import experiments
 from service.db.metrics import read
 from service.db.runs import reaper
-from service.db.session import make_engine, transaction
+from service.db.session import transaction
 from service.spec.experiment import Experiment
 from tests.harness.waiting import until
-from tests.worker.supervisor.test_attempt import Desk, settings
+from tests.worker.supervisor.desk import Desk, settings
 from worker.supervisor.attempts import deadlines
 from worker.supervisor.claim_loop import Supervisor
 
@@ -35,13 +35,6 @@ SPEC: dict[str, Any] = {
 }
 ENDLESS = {"steps": 10**7, "evaluate": {"every_steps": 10**7}}
 Submit = Callable[..., list[str]]
-
-
-@pytest.fixture
-def desk(module_url: str) -> Iterator[Desk]:
-    engine = make_engine(module_url, name="test")
-    yield Desk(engine)
-    engine.dispose()
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from sqlalchemy import text
 from service.db.experiments import experiments
 from service.db.metrics import read
 from service.db.runs import runs
-from service.db.session import make_engine, transaction
+from service.db.session import transaction
 from service.spec.experiment import Experiment
 from tests.harness.waiting import until
-from tests.worker.supervisor.test_attempt import Desk, settings
+from tests.worker.supervisor.desk import Desk, settings
 from worker.supervisor.claim_loop import Supervisor
 
 STEPS = 450
@@ -33,13 +33,6 @@ SPEC: dict[str, Any] = {
     "probes": (),
     "resources": {"devices": 2},
 }
-
-
-@pytest.fixture
-def desk(module_url: str) -> Iterator[Desk]:
-    engine = make_engine(module_url, name="test")
-    yield Desk(engine)
-    engine.dispose()
 
 
 @pytest.fixture
