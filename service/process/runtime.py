@@ -10,7 +10,7 @@ import anyio
 from anyio import CapacityLimiter
 
 from service import tracing
-from service.db.session import Engine, make_engine
+from service.db.session import Engine, close_engine, make_engine
 from service.ingest.reader import ReadLimits
 from service.ingest.unfinished_uploads import UnfinishedUploads
 from service.process.admission import Admission
@@ -133,7 +133,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                 if thread.is_alive():
                     await anyio.to_thread.run_sync(thread.join, 1.0)
     finally:
-        engine.dispose()
+        close_engine(engine)
         await anyio.to_thread.run_sync(tracing.stop)
 
 

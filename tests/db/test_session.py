@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Engine, text
 
-from service.db.session import autocommit, make_engine, transaction
+from service.db.session import autocommit, close_engine, make_engine, transaction
 from service.errors import Unavailable
 
 
@@ -28,6 +28,17 @@ def test_a_sound_connection_is_used_again_without_a_ping(engine: Engine, monkeyp
     first = _backend(engine)
     monkeypatch.setattr(engine.dialect, "do_ping", lambda _: pytest.fail("pinged"))
     assert [_backend(engine) for _ in range(5)] == [first] * 5
+
+
+def test_a_connection_in_use_when_its_engine_closes_is_closed_when_it_returns(engine: Engine) -> None:
+    idle, used = engine.connect(), engine.connect()
+    drivers = [each.connection.driver_connection for each in (idle, used)]
+    idle.close()
+    close_engine(engine)
+    assert [each.closed for each in drivers] == [True, False]
+    assert used.execute(text("SELECT 1")).scalar_one() == 1
+    used.close()
+    assert drivers[1].closed
 
 
 def _terminate(engine: Engine, backend: int) -> None:

@@ -11,7 +11,7 @@ import uuid
 
 from service.db.runs import claims, companions, reaper
 from service.db.runs.claims import Claim
-from service.db.session import Engine, check_schema, make_engine, transaction
+from service.db.session import Engine, check_schema, close_engine, make_engine, transaction
 from service.errors import SaddleError, Unavailable
 from service.settings import Settings
 from service.spec.requirements import met_by
@@ -72,7 +72,7 @@ class Supervisor:
         finally:
             self.trainers.stop()
             self._report("unhealthy" if self.unhealthy else "gone", self.unhealthy)
-            self.engine.dispose()
+            close_engine(self.engine)
 
     def _connect(self) -> bool:
         """Wait until Postgres answers and has the right schema; return False if drained first."""
