@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import httpx2 as httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -53,3 +54,23 @@ def test_a_worker_is_drained_and_a_run_that_waits_is_stopped(admin: Page, stack:
         admin.goto(f"{address}/#/admin/workers")
         admin.get_by_role("button", name="Let it take runs").click()
     expect(admin.get_by_role("button", name="Drain")).to_be_visible()
+
+
+def test_an_account_is_disabled_after_a_question_and_enabled_again(admin: Page, stack: Product, address: str) -> None:
+    key = stack.manage("key", "--project", "e2e", "--member", "leaver")
+
+    def status() -> int:
+        return httpx.get(f"{stack.url}/v1/me", headers={"Authorization": f"Bearer {key}"}).status_code
+
+    admin.goto(f"{address}/#/admin/accounts")
+    row = admin.get_by_role("row", name="leaver")
+    assert status() == 200
+    row.get_by_role("button", name="Disable").click()
+    assert status() == 200
+    admin.get_by_role("dialog").get_by_role("button", name="Disable").click()
+    expect(row.get_by_role("cell", name="disabled", exact=True)).to_be_visible()
+    assert status() == 401
+    row.get_by_role("button", name="Let in again").click()
+    expect(row.get_by_role("button", name="Disable")).to_be_visible()
+    assert status() == 200
+    expect(admin.get_by_role("row", name="admin").get_by_role("button")).to_have_count(0)  # nobody locks themselves out
