@@ -1,9 +1,9 @@
 """Two demonstrations, packed and alone, laid over each other: `python -m tests.benchmarks.packs.demonstration`.
 
-The 20 restarts of |x| (preset `fit-abs-2`), and a sweep of 64 rates over an MLP on diabetes, from far too low to far too
-high, so that some diverge. Of the packed sweep one run is cancelled on the way. Printed are the seconds from the first
-claim to the last row, how the runs ended, and how far their losses are from those of the same runs alone, as a share of
-the largest loss of each: real processes, a real Postgres, and specs as a user writes them.
+The 20 restarts of |x| (preset `fit-abs-2`), and a sweep of 64 rates over an MLP on diabetes, from far too low to far
+too high, so that some diverge. Of the packed sweep one run is cancelled on the way. Printed are the seconds from the
+first claim to the last row, how the runs ended, and how far their losses are from those of the same runs alone, as a
+share of the largest loss of each: real processes, a real Postgres, and specs as a user writes them.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def sweep(steps: int) -> list[dict[str, Any]]:
 
 
 def train(product: Product, specs: list[dict[str, Any]], pack: str, cancelled: int | None = None) -> list[str]:
-    """Post the specs, cancel one run when it has done a quarter, wait for all, and return the ids of the runs in order."""
+    """Post the specs, cancel one run after a quarter of its steps, wait for all, and return the runs in order."""
     posted = [product.post("/v1/experiments", spec | {"pack": pack}) for spec in specs]
     ids = [run["id"] for each in posted for run in each["runs"]]
     product.start_worker(SADDLE_PACK_RUNS="64" if pack == "auto" else "1")
