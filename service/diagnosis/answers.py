@@ -10,6 +10,7 @@ from service.diagnosis.neighbours import Neighbour
 from service.diagnosis.thresholds import Threshold
 from service.lifecycle import TERMINAL
 from service.schemas.diagnosis import (
+    AlternativeView,
     CheckedView,
     DiagnosisView,
     EvidenceView,
@@ -54,6 +55,7 @@ def _finding(verdict: RuleFinding) -> FindingView:
         symptom=rule.symptom,
         evidence=[EvidenceView.of(each) for each in found.evidence],
         explains=list(verdict.suppressed),
+        alternatives=[AlternativeView.of(each) for each in verdict.alternatives],
         patch=[dict(each) for each in found.patch] or None,
         expect=found.expect and ExpectView.of(found.expect),
         probes=[ProbeAsked(kind=kind) for kind in found.probes],

@@ -67,7 +67,7 @@ class Expect:
 
 @dataclass(frozen=True)
 class Finding:
-    """A rule's verdict. `explains` names the rules whose findings it explains; lower ranks are applied first."""
+    """A rule's verdict; what it explains is in `causes.py`, and `explains` names further rules."""
 
     level: Level
     verdict: str
@@ -80,6 +80,7 @@ class Finding:
     expect: Expect | None = None
     probes: Sequence[str] = ()
     explains: Sequence[str] = ()
+    strong: bool = True  # it is large enough to bring about all that its verdict can
     guess: bool = False  # nothing recorded speaks for it, other than that no other cause is shown
     rank: int = 0  # -2, -1: certain from the spec or its data; 0: a cause; 1: common to several causes; 2: a sign
 

@@ -139,11 +139,6 @@ class Plan:
         return model.floor if isinstance(model, ObjectiveBase) else None
 
     @property
-    def explains_overflow(self) -> tuple[str, ...]:
-        """The rule R1, unless half precision can overflow by itself."""
-        return () if self.spec.precision == "fp16" else ("R1",)
-
-    @property
     def predictable(self) -> bool:
         """Whether the rate of each step is known before the run."""
         return plateau_of(self.spec.schedule) is None

@@ -38,6 +38,8 @@ def _finding(verdict: RuleFinding) -> Iterator[str]:
         yield f"    {operation['op']} {operation['path']}{value}"
     if finding.expect:
         yield f"  Right if: {finding.expect.confirm}. Wrong if: {finding.expect.refute}."
+    for other in verdict.alternatives:
+        yield f"  Or {other.verdict.replace('_', ' ')}. To tell them apart: {other.experiment}."
     if finding.probes:
         yield f"  Surer with: {', '.join(finding.probes)}"
     if verdict.suppressed:

@@ -36,6 +36,13 @@ class ProbeAsked(View):
     kind: str
 
 
+class AlternativeView(View):
+    """Another cause that the record supports about as well."""
+
+    verdict: str
+    experiment: str = Field(description="tells the two apart")
+
+
 class FindingView(View):
     """A verdict with its evidence."""
 
@@ -50,6 +57,7 @@ class FindingView(View):
     steps: tuple[int, int]
     evidence: list[EvidenceView]
     explains: list[str] = Field(description="rules that found something which this explains")
+    alternatives: list[AlternativeView] = Field(description="causes that the record supports about as well")
     patch: list[Json] | None = Field(
         description="operations of RFC 6902 on the normalised spec, which can then be submitted; null: there is none"
     )

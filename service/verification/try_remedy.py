@@ -46,7 +46,7 @@ def find_finding(context: Context, run_id: str, finding_id: str) -> Json:
     for each in findings:
         if each.id == finding_id:
             return each.model_dump(mode="json")
-    known = ", ".join(each.id for each in findings) or "none"
+    known = ", ".join(f"{each.id} ({each.verdict})" for each in findings) or "none"
     raise NotFound(f"The run's diagnosis has no finding {finding_id}; its findings: {known}.")
 
 

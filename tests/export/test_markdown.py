@@ -1,5 +1,6 @@
 """Answers as markdown: what they say, how long they are, and that text of users is only data in them."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -119,7 +120,8 @@ def test_a_diagnosis_is_told_with_its_evidence(client: TestClient, submit: Submi
     path = f"/v1/runs/{made['runs'][0]['id']}/diagnosis"
     text, found = read(client, path), client.get(path).json()
     assert text.startswith(f"# Diagnosis of {found['run_id']}\n\n**{found['level']}**: ")
-    assert all(f"## {each['id']} " in text for each in found["findings"])
+    assert all(f"## {each['verdict']} (" in text for each in found["findings"])
+    assert not re.search(r"\bR[0-9]+\b", text), "a rule has a name"
     assert "- could not tell: " in text
 
 

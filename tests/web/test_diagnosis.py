@@ -31,6 +31,7 @@ def finding(**changes: Any) -> dict[str, Any]:
         "steps": [1, 9],
         "evidence": [seen | {"reading": 1, "source": EVIL}],
         "explains": [EVIL],
+        "alternatives": [{"verdict": EVIL, "experiment": EVIL}],
         "patch": [{"op": "replace", "path": "/optimizer/lr", "value": EVIL}],
         "remedy": EVIL,
         "expect": {"confirm": EVIL, "refute": EVIL},

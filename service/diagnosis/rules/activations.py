@@ -62,7 +62,6 @@ def dead_units(record: RunRecord) -> Outcome:
         patch=patch,
         remedy="Use leaky_relu" + (" and a standard initialisation." if at_start else " and a lower learning rate."),
         expect=Expect("units stay alive and the loss falls", "units stay alive and the loss does not fall"),
-        explains=("R3", "R11", "R17", *(("R7", "R9", "R10") if closed else ())),
         rank=-1 if closed else 0,
     )
 
@@ -95,7 +94,6 @@ def _out_of_reach(record: RunRecord) -> Finding | None:
         patch=[] if place is None else [{"op": "remove", "path": f"/model/layers/{place}"}],
         remedy=f"Remove {end} after the last layer: a regression's output is not bounded.",
         expect=Expect("the loss falls further", "it ends where it did"),
-        explains=("R3", "R7", "R9", "R13", "R17"),
         rank=-1,
     )
 
@@ -143,7 +141,6 @@ def saturation(record: RunRecord) -> Outcome:
         patch=_unsaturated(record),
         remedy="Scale the features, use a smaller initialisation, or use relu.",
         expect=Expect("fewer outputs lie at their limits and the loss falls", "the loss does not fall"),
-        explains=("R3", "R9", "R10", "R11"),
     )
 
 
@@ -173,7 +170,6 @@ def _flat_softmax(record: RunRecord) -> Finding | None:
         patch=remedies.replace_part("loss", {"kind": "cross_entropy"}),
         remedy="Use cross_entropy, whose gradient stays large where the model is wrong.",
         expect=Expect("cross_entropy leaves the plateau at once", "cross_entropy stays on it too"),
-        explains=("R2", "R3", "R9", "R10", "R11"),
     )
 
 

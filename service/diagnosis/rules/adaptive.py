@@ -66,7 +66,6 @@ def stale_second_moment(record: RunRecord) -> Outcome:
         patch=remedies.shorten_memory(plan),
         remedy="Shorten the memory of the second moment (beta2 0.95), use amsgrad, or clip gradients.",
         expect=Expect("the jumps disappear", "the loss still jumps"),
-        explains=("R17",),
     )
 
 
@@ -101,6 +100,7 @@ def extreme_effective_rates(record: RunRecord) -> Outcome:
         seen.append(evidence("parameters whose second moment is 0", share, ">", "R17.unused", series="rate/unused"))
     return Finding(
         level="info",  # rates differ widely wherever gradients do: a side effect, hardly ever the cause
+        strong=False,
         rank=2,
         verdict="eps_dominated_parameters",
         text=(f"Some parameters have {spread:.2g} times the median rate. " if wide else "")
@@ -135,7 +135,6 @@ def _drowned(record: RunRecord, middle: float) -> Finding | None:
         patch=[remedies.replace("/optimizer/eps", 1e-8)],
         remedy="Set eps to 1e-8, the default.",
         expect=Expect("the loss falls faster", "it falls no faster"),
-        explains=("R3", "R9"),
     )
 
 
@@ -174,7 +173,6 @@ def exhausted_accumulator(record: RunRecord) -> Outcome:
         patch=remedies.replace_part("optimizer", {"kind": "adam", "lr": 1e-3}),
         remedy="Use adam or rmsprop, which forget old gradients.",
         expect=Expect("the loss keeps falling", "it stops at the same value"),
-        explains=("R9", "R3", "R17"),
     )
 
 
@@ -210,5 +208,4 @@ def update_underflow(record: RunRecord) -> Outcome:
         patch=remedies.use_usual_rate(record.plan),
         remedy="Use a learning rate that is usual for the optimizer.",
         expect=Expect("weights change and the loss falls", "weights change and the loss does not fall"),
-        explains=("R3", "R9"),
     )

@@ -105,7 +105,6 @@ def _too_early(record: RunRecord, course: _Course, came: float | None, wasted: b
         if plan.predictable
         else "Give the schedule more patience, or measure its series less often.",
         expect=Expect("the loss keeps falling to the end", "it stops where it did"),
-        explains=("R3", "R7", "R9", "R10", "R25", "R29", "R33"),
         rank=-1,
     )
 
@@ -122,6 +121,7 @@ def _rising(record: RunRecord, pointer: str, detail: str) -> Finding:
         patch=remedies.replace_part("schedule", {"kind": "cosine"}),
         remedy="Make the schedule as long as the run.",
         expect=Expect("the loss ends lower", "the loss ends where it did"),
+        strong=False,
     )
 
 
@@ -222,6 +222,6 @@ def _effectless(
         patch=patch,
         remedy="Unfreeze the layers that should train." if patch else "Remove the setting, or what overrides it.",
         expect=Expect("without it the curve changes", "the curve stays the same, bit for bit"),
-        explains=("R3", "R6", "R7", "R9", "R10", "R11", "R29", "R33") if level != "info" else (),
+        strong=level != "info",
         rank=-1 if patch else 0,
     )

@@ -153,7 +153,6 @@ def _converged(record: RunRecord, first: float, now: float, share: float | None)
         remedy="Try other starts; the probe critical_point tells a minimum from a saddle.",
         expect=Expect("other starts end elsewhere", "all of them end at this loss"),
         probes=("critical_point",),
-        explains=("R9", "R17", "R25"),
     )
 
 
@@ -201,7 +200,6 @@ def _saddle(record: RunRecord, reading: Reading) -> Outcome:
         patch=patch,
         remedy="Continue along the escape direction; or use another start, momentum, or noisier (smaller) batches.",
         expect=Expect("from the perturbed point the loss falls by the measured drop", "it returns to the same loss"),
-        explains=("R3", "R7", "R9", "R11"),
     )
 
 
@@ -230,7 +228,6 @@ def _rest(record: RunRecord, reading: Reading, verdict: str) -> Outcome:
         remedy="Try other seeds; a lower minimum needs another start, model or loss." if poor else None,
         expect=Expect("other seeds end elsewhere", "all seeds end at this loss"),
         probes=("spectrum",),
-        explains=("R9",) if short == "minimum" else (),
     )
 
 

@@ -56,23 +56,7 @@ def ill_conditioned_inputs(record: RunRecord) -> Outcome:
         patch=patch,
         remedy="Standardise the features.",
         expect=Expect("the loss falls faster at the same rate", "it falls as before"),
-        explains=(
-            *record.plan.explains_overflow,
-            "R2",
-            "R3",
-            "R6",
-            "R7",
-            "R9",
-            "R11",
-            "R12",
-            "R13",
-            "R14",
-            "R19",
-            "R21",
-            "R26",
-        )
-        if poor
-        else (),
+        strong=poor,
         rank=-2,
     )
 
@@ -232,7 +216,6 @@ def _few_rows(record: RunRecord) -> Finding | None:
         patch=[remedies.replace("/batch_size", bigger)] if spec.accumulate == 1 else [],
         remedy="Use larger batches, or a normalisation within each row.",
         expect=Expect("with 32 rows the loss falls", "it falls no faster"),
-        explains=("R3", "R6", "R7", "R9", "R11", "R13", "R21", "R25"),
         rank=-1,
     )
 
@@ -279,6 +262,5 @@ def batch_statistics(record: RunRecord) -> Outcome:
         patch=patch,
         remedy="Use larger batches, or a normalisation within each row.",
         expect=Expect("the two losses agree", "they still differ"),
-        explains=("R3", "R6", "R12", "R21", "R25"),
         rank=-1,
     )

@@ -93,7 +93,6 @@ def vanishing_gradient(record: RunRecord) -> Outcome:
         patch=patch,
         remedy="Use relu or gelu with a standard initialisation, normalisation, residual connections, or a gated cell.",
         expect=Expect("the ratio rises above 1e-3 and the loss falls", "the ratio rises and the loss does not fall"),
-        explains=("R3", "R9", "R10", "R14"),
         rank=1,  # dead units, saturation and long steps look alike
     )
 
@@ -144,5 +143,4 @@ def exploding_gradient(record: RunRecord) -> Outcome:
         else remedies.clip_gradients(min(middle, 1.0) or 1.0),
         remedy="Clip gradients near their median norm; a smaller initialisation or normalisation also helps.",
         expect=Expect("with clipping the loss falls without jumps", "it still jumps"),
-        explains=("R16", "R19"),
     )

@@ -17,36 +17,6 @@ VERDICTS = (
     "bn_statistics", "setting_had_no_effect",
 )  # fmt: skip
 SOURCE = "the probe learnability"
-SETTINGS = (
-    "lr_too_small", "lr_above_stability", "schedule_mismatch", "optimizer_settings", "bouncing_not_critical",
-    "needs_warmup", "exploding_gradient", "weight_decay_too_strong", "setting_had_no_effect", "update_underflow",
-    "accumulator_exhausted", "eps_dominated_parameters", "stale_second_moment", "noise_dominated", "outlier_gradient",
-)  # fmt: skip
-MODEL = (
-    "pipeline_or_capacity",
-    "dropout_too_strong",
-    "vanishing_gradient",
-    "saturated_output",
-    "softmax_applied_twice",
-)
-KINDS = {  # what a verdict blames; the others are signs, or certain
-    **dict.fromkeys(SETTINGS, "settings"),
-    **dict.fromkeys(MODEL, "model"),
-    **dict.fromkeys(("labels_unrelated", "validation_shift"), "data"),
-}
-
-
-REFUTED = {  # guesses that what was tried rules out, by what it blames
-    "settings": ("labels_unrelated", "pipeline_or_capacity"),  # the model did learn
-    "model": ("labels_unrelated", "pipeline_or_capacity"),  # the latter is shown, no guess any more
-    "data": ("labels_unrelated", "pipeline_or_capacity", "vanishing_gradient"),
-    "": ("labels_unrelated", "vanishing_gradient"),  # nothing: the run learned what it can
-}
-
-
-def kind_of(verdict: str) -> str:
-    """Return what a verdict blames: settings, the model or the data; empty: none of these alone."""
-    return KINDS.get(verdict, "")
 
 
 def less_than_possible(record: RunRecord) -> Outcome:
@@ -128,8 +98,7 @@ def _settings(record: RunRecord, found: Compared) -> Finding:
         remedy=setting.remedy
         or f"Use adam at {same['rate']:g} at a constant rate, without clipping or decay: this was tried.",
         expect=Expect(f"the loss reaches {found.loss('same', 'train'):.4g}", "it stays where it is"),
-        explains=() if setting.verdict == "optimizer_settings" else ("R33",),
-        rank=1,
+        rank=2 if setting.verdict == "optimizer_settings" else 1,
     )
 
 
@@ -167,7 +136,6 @@ def _model(record: RunRecord, found: Compared) -> Finding:
         patch=part.patch,
         remedy=part.remedy,
         expect=Expect(f"the loss reaches {found.loss('other'):.4g}", "it stays where it is"),
-        explains=("R33",),
         rank=1,
     )
 
@@ -238,7 +206,6 @@ def _nothing(record: RunRecord, found: Compared) -> Outcome:
         ],
         remedy="Compare inputs and targets by eye; a join or a shuffle may have separated them.",
         expect=Expect("with targets that belong to the rows some model learns", "no model does"),
-        explains=("R3", "R21"),
         rank=0,
     )
 
@@ -274,7 +241,6 @@ def _shifted(record: RunRecord, found: Compared, who: str) -> Finding:
         ],
         remedy="Compare rows of both parts; draw them from the same data, or train on data like the validation part.",
         expect=Expect("with parts drawn at random both losses fall together", "the validation loss stays above"),
-        explains=("R3", "R21"),
         rank=0,
     )
 

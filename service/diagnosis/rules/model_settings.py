@@ -44,7 +44,6 @@ def _linear(record: RunRecord) -> Finding | None:
         patch=patch,
         remedy="Put an activation, such as relu, after each hidden layer.",
         expect=Expect("the loss falls further", "it ends where it did: a linear model suffices"),
-        explains=("R3", "R6", "R7", "R29", "R33"),
         rank=-1,
     )
 
@@ -72,6 +71,7 @@ def _narrow(record: RunRecord) -> Finding | None:
         remedy=f"Make {layer} wider.",
         expect=Expect("the loss ends lower", "it ends where it did"),
         probes=("learnability",),
+        strong=False,
         rank=2,
     )
 
@@ -120,6 +120,5 @@ def _dropped(record: RunRecord) -> Finding | None:
         patch=[remedies.replace(place, 0.1)],
         remedy="Use a dropout of 0.1 to 0.3, or none while the model underfits.",
         expect=Expect("both losses end lower", "the validation loss rises: the dropout was needed"),
-        explains=("R3", "R6", "R9", "R13", "R29", "R33"),
         rank=-1,
     )

@@ -22,8 +22,6 @@ from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 from service.diagnosis.trend import tail_mean, trend_window, window_means
 
-CAUSES = ("R7", "R9", "R10", "R11", "R13", "R14", "R17")
-
 
 def flat_at_trivial_loss(record: RunRecord) -> Outcome:
     """R3: the loss stays at the loss of the best constant prediction."""
@@ -59,7 +57,7 @@ def flat_at_trivial_loss(record: RunRecord) -> Outcome:
         remedy=cause.remedy,
         expect=Expect("the loss leaves the trivial value within a tenth of the run", "it stays there"),
         probes=("learnability", "gradient_check"),
-        explains=CAUSES if cause.rank == 0 else (),
+        strong=cause.rank == 0,
         guess=cause.guess,
         rank=cause.rank,
     )
@@ -98,7 +96,6 @@ def _alike(record: RunRecord) -> Finding | None:
         patch=cause.patch,
         remedy=cause.remedy,
         expect=Expect("the loss ends lower", "it ends where it did"),
-        explains=CAUSES,
     )
 
 
@@ -118,7 +115,6 @@ def _constant_features(record: RunRecord) -> Finding | None:
         evidence=[observation("features that are the same in every row", count, "the data", reading=reading.id)],
         remedy="Look at the rows of the file: a join or a default value may have replaced the features.",
         expect=Expect("with features that differ the loss falls", "it stays where it is"),
-        explains=(*CAUSES, "R2", "R6", "R12", "R27"),
     )
 
 
@@ -148,7 +144,6 @@ def _memorised(record: RunRecord, reference: Reference) -> Finding | None:
         ],
         remedy="Compare inputs and labels by eye; a join or a shuffle may have separated them.",
         expect=Expect("with deliberately shuffled labels the curves look the same", "shuffled labels do worse"),
-        explains=("R21",),
     )
 
 
@@ -168,7 +163,6 @@ def _shifted(record: RunRecord, best: float, now: float, steps: tuple[int, int])
         ],
         remedy="Compare rows of both parts; draw them from the same data, or train on data like the validation part.",
         expect=Expect("with parts drawn at random both losses fall together", "the validation loss stays above"),
-        explains=("R21", "R27"),
     )
 
 
@@ -213,7 +207,6 @@ def _pipeline(text: str, confidence: float, seen: list[Evidence], step: int) -> 
         remedy="Check the gradient, then remove regularisation, then use a larger model.",
         expect=Expect("a larger model without regularisation overfits the batch", "it does not either"),
         probes=("gradient_check",),
-        explains=("R3",),
     )
 
 
@@ -256,6 +249,5 @@ def double_softmax(record: RunRecord) -> Outcome:
         patch=patch,
         remedy=f"Remove {end}: the loss expects the output of the last Linear layer.",
         expect=Expect(f"the loss falls below {floor:.4g}", "it does not"),
-        explains=("R2", "R3", "R7", "R9", "R10", "R11", "R14"),
         rank=-1,
     )

@@ -9,7 +9,6 @@ from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 
 TAKES_LOGARITHMS = {"poisson_nll", "gaussian_nll", "kl_div"}
-EXPLAINED = ("R3", "R6", "R7", "R9", "R10", "R11", "R12", "R13", "R14", "R16", "R17", "R19", "R21", "R23", "R25")
 
 
 def non_finite_values(record: RunRecord) -> Outcome:
@@ -31,7 +30,6 @@ def non_finite_values(record: RunRecord) -> Outcome:
         remedy=REMEDIES[verdict],
         expect=Expect("with the patch every value stays finite", "it fails again at about the same step"),
         probes=() if record.reading("autopsy") else ("autopsy",),
-        explains=EXPLAINED,
     )
 
 
@@ -131,7 +129,7 @@ def wrong_first_loss(record: RunRecord) -> Outcome:
         patch=patch,
         remedy="Scale features and targets to standard deviation 1, and use a standard initialisation.",
         expect=Expect("the first loss is near that of an untrained model", "it is as far away as before"),
-        explains=(*record.plan.explains_overflow, *EXPLAINED) if bad else (),
+        strong=bad,
         rank=-1 if bad else 1,
     )
 

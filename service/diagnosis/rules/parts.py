@@ -6,8 +6,6 @@ from service.diagnosis.progress import share_held, share_learned
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 
-EXPLAINED = ("R3", "R4", "R21", "R26", "R27", "R29")
-
 
 def differing_parts(record: RunRecord) -> Outcome:
     """R30: features are shifted or classes have other shares in the validation part, and less is learned there.
@@ -41,7 +39,6 @@ def differing_parts(record: RunRecord) -> Outcome:
         remedy="Draw both parts at random from the same rows, or collect training rows like those of the validation "
         "part.",
         expect=Expect("with parts drawn at random both losses fall together", "the validation loss stays above"),
-        explains=EXPLAINED,
         rank=-1,
     )
 
@@ -86,7 +83,7 @@ def _told(record: RunRecord, reading: Reading) -> Finding | None:
         ],
         remedy="Drop the feature, unless it is known before the target is.",
         expect=Expect("without it the validation loss is that of real use", "the loss stays the same"),
-        explains=EXPLAINED if missing else (),
+        strong=missing,
         rank=-1,
     )
 
@@ -118,6 +115,5 @@ def uninformative_features(record: RunRecord) -> Outcome:
         evidence=[evidence("share of constant features", share, ">", "R31.constant", reading=reading.id)],
         remedy="Look at the rows of the file: a join or a default value may have replaced the features.",
         expect=Expect("with features that differ the loss falls further", "it stays where it is"),
-        explains=("R17", "R27", "R29"),
         rank=-1,
     )

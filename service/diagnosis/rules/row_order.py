@@ -40,5 +40,4 @@ def unshuffled_rows(record: RunRecord) -> Outcome:
         patch=[remedies.replace("/shuffle", True)],
         remedy="Shuffle the rows.",
         expect=Expect("the loss falls steadily, and the validation loss with it", "both stay as they are"),
-        explains=("R3", "R6", "R7", "R12", "R21", "R29", "R33"),
     )

@@ -21,8 +21,6 @@ from service.diagnosis.trend import (
     window_means,
 )
 
-EXPLAINED = ("R3", "R7", "R9", "R10", "R11", "R12", "R13", "R14", "R16", "R17", "R19", "R21", "R23", "R33")
-
 SETTLED = 4  # points before the moving average is meaningful
 
 
@@ -92,7 +90,6 @@ def _far_targets(record: RunRecord, rise: Rise, tail: float) -> Finding:
         patch=remedies.replace_part("loss", {"kind": "huber"}) if record.plan.loss == "mse" else [],
         remedy="Look at the largest targets: correct a slip of units, take logarithms, or use huber or mae.",
         expect=Expect("without these rows the loss falls", "it varies as before"),
-        explains=EXPLAINED,
     )
 
 
@@ -118,7 +115,6 @@ def _too_high(record: RunRecord, rise: Rise, seen: list[Evidence], sharp: float 
         remedy=f"Use {factor:.2g} times the learning rate.",
         expect=Expect("the loss falls and stays below its first value", "it still climbs"),
         probes=() if sharp is not None else ("sharpness", "range_test"),
-        explains=EXPLAINED,
     )
 
 
@@ -142,7 +138,6 @@ def _outlier(record: RunRecord, rise: Rise, seen: list[Evidence]) -> Finding:
         else f"Clip gradients at norm {norm:.3g}.",
         expect=Expect("the loss does not jump", "it still jumps, so the learning rate is too high"),
         probes=("sharpness",),
-        explains=EXPLAINED,
     )
 
 

@@ -56,7 +56,6 @@ def bouncing(record: RunRecord) -> Outcome:
         else "Use 0.3 times the learning rate, or a decaying one.",
         expect=Expect("the loss falls further", "it does not, so the steps are not too long"),
         probes=("sharpness",),
-        explains=("R8", "R9", "R10"),
     )
 
 
@@ -116,7 +115,6 @@ def creeping(record: RunRecord) -> Outcome:
         else f"Do not clip: every gradient is reduced to about {clip:.1e} of its norm.",
         expect=Expect("the loss falls faster by about that factor", "it falls as slowly, or rises"),
         probes=("range_test",),
-        explains=("R3", "R10", "R11", "R14", "R17", "R25", "R33"),
         rank=1,
     )
 

@@ -132,9 +132,7 @@ def _forgets(record: RunRecord) -> Cause | None:
         f"over {length} positions a recurrent network without gates passes almost no gradient back to the first ones; "
         "or the labels are unrelated to the inputs."
     )
-    return Cause(
-        "vanishing_gradient", why, 0.6, patch, "Use a gated cell (gru, lstm), or a transformer.", 1, guess=True
-    )
+    return Cause("vanishing_gradient", why, 0.6, patch, "Use a gated cell (gru, lstm), or a transformer.", 1)
 
 
 def _unrelated(measured: bool) -> Cause:

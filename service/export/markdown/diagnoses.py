@@ -27,7 +27,7 @@ def _head(found: DiagnosisView) -> Iterator[str]:
 def _finding(found: FindingView) -> Iterator[str]:
     first, last = found.steps
     where = f"step {first}" if first == last else f"steps {first} to {last}"
-    yield f"## {found.id} {plain(found.verdict)} ({found.level}, {where}, confidence {found.confidence:.0%})"
+    yield f"## {plain(found.verdict)} ({found.level}, {where}, confidence {found.confidence:.0%})"
     yield ""
     yield plain(found.text)
     yield from (f"- {_evidence(each)}" for each in found.evidence[:MAX_EVIDENCE])
@@ -35,6 +35,8 @@ def _finding(found: FindingView) -> Iterator[str]:
         yield f"- try: {plain(found.remedy)}"
     if found.expect:
         yield f"- right if: {plain(found.expect.confirm)}; wrong if: {plain(found.expect.refute)}"
+    for other in found.alternatives:
+        yield f"- or {plain(other.verdict)}; to tell them apart: {plain(other.experiment)}"
     if found.probes:
         yield f"- surer with the probes: {', '.join(plain(each.kind) for each in found.probes)}"
     if found.patch:
@@ -59,8 +61,10 @@ def _neighbour(found: NeighbourView | None) -> Iterator[list[str]]:
 
 
 def _rest(found: DiagnosisView) -> Iterator[str]:
-    by_state = {state: [each.rule for each in found.checked if each.state == state] for state in ("clear", "unknown")}
-    yield "## Rules without a finding"
+    by_state = {
+        state: [plain(each.symptom) for each in found.checked if each.state == state] for state in ("clear", "unknown")
+    }
+    yield "## Looked for, without a finding"
     yield ""
     yield f"- clear: {', '.join(by_state['clear']) or 'none'}"
     yield f"- could not tell: {', '.join(by_state['unknown']) or 'none'}"

@@ -43,6 +43,7 @@ export const en = {
   "admin.workers": "Workers",
   "again": "Clone and edit",
   "ago": "{age} ago",
+  "alternative": "Or: {cause}. To tell them apart: {experiment}.",
   "and.more": "and {n} more",
   "archive": "Archive",
   "archived": "archived",

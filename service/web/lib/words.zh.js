@@ -43,6 +43,7 @@ export const zh = {
   "admin.workers": "工作进程",
   "again": "复制并编辑",
   "ago": "{age}前",
+  "alternative": "也可能是：{cause}。区分方法：{experiment}。",
   "and.more": "另外 {n} 个",
   "archive": "归档",
   "archived": "已归档",

@@ -80,6 +80,7 @@ function Finding({ finding, holds, open, asked, checked, ...shared }) {
     <${Remedy} finding=${finding} run=${shared.run} experiment=${shared.experiment}/>
     ${finding.expect ? html`<dl class="expect"><div><dt>${t("expect.confirm")}</dt><dd>${escapeInvisible(finding.expect.confirm)}</dd></div>
       <div><dt>${t("expect.refute")}</dt><dd>${escapeInvisible(finding.expect.refute)}</dd></div></dl>` : null}
+    ${(finding.alternatives || []).map((other) => html`<p class="hint" key=${other.verdict}>${t("alternative", { cause: titleOf(other.verdict), experiment: escapeInvisible(other.experiment) })}</p>`)}
     ${finding.probes.length ? html`<${Instruments.Suggested} probes=${finding.probes} run=${shared.run} done=${asked}/>` : null}
     ${finding.explains?.length ? html`<p class="hint">${t("explains", { rules: finding.explains.map(symptomOf).join(", ") })}</p>` : null}</details>`;
 }
@@ -88,6 +89,5 @@ function Finding({ finding, holds, open, asked, checked, ...shared }) {
 function Checked({ items }) {
   const counts = STATES.map((state) => [state, items.filter((each) => each.state === state)]).filter(([, some]) => some.length);
   return html`<details class="checked"><summary>${t("checked", { n: items.length })}${" "}<small>${counts.map(([state, some]) => `${some.length} ${t(`checked.${state}`)}`).join(", ")}</small></summary>
-    <div class="scroll"><table class="list"><tbody>${counts.flatMap(([state, some]) => some.map((each) => html`<tr key=${each.rule}><td>${escapeInvisible(each.rule)}</td>
-      <td>${escapeInvisible(each.symptom)}</td><td class=${`checked-${state}`}>${t(`checked.${state}`)}</td><td>${escapeInvisible(each.why || "")}</td></tr>`))}</tbody></table></div></details>`;
+    <div class="scroll"><table class="list"><tbody>${counts.flatMap(([state, some]) => some.map((each) => html`<tr key=${each.rule}><td>${escapeInvisible(each.symptom)}</td><td class=${`checked-${state}`}>${t(`checked.${state}`)}</td><td>${escapeInvisible(each.why || "")}</td></tr>`))}</tbody></table></div></details>`;
 }
