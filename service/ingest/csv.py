@@ -1,7 +1,10 @@
-"""CSV, a block at a time, every cell as text: what is a number is decided over the whole column."""
+"""CSV, a block at a time, every cell as text: what is a number is decided over the whole column.
+
+A file whose numbers are all plain reads alike in blocks of any size, so `read_plain_batches` takes small ones.
+"""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,43 +20,77 @@ from service.spec.datasets.report import RULES, Reading
 MISSING_UNDER_RULES_1 = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]
 BLANKS = re.compile(rb"[ \t]+")
 EDGES = re.compile(rb"^ | (?=\r?$)", re.MULTILINE)
+PLAIN_BYTES, PLAIN_COLUMN_BYTES = 2**20, 2**12  # of a small block: at least, and for each column of the file
+
+
+class NotPlainError(Exception):
+    """The file must be read in large blocks: a number is written unusually, or a row is longer than a small block."""
 
 
 def read_batches(path: Path, columns: Sequence[str] | None, reading: Reading) -> Iterator[Batch]:
     """Yield the rows as text arrays, null where a cell is missing; a row of another length is refused by number."""
     dialect = detect_dialect(path, reading.header, reading.rules)
     ragged: list[tuple[int | None, int]] = []
+    try:
+        yield from _read(path, columns, reading, dialect, ragged, dialect.names, MAX_ROW_BYTES)
+    except pa.ArrowException as error:
+        raise _explain(str(error), ragged, dialect) from None
+
+
+def read_plain_batches(
+    path: Path, columns: Sequence[str] | None, reading: Reading, texts: Collection[str]
+) -> Iterator[Batch]:
+    """Yield the rows as doubles, and the columns `texts` as texts; raise `NotPlainError` where a cell is neither.
+
+    The numbers are those of `read_batches`: where each is plain, no other cell of its column decides how to read it.
+    """
+    dialect = detect_dialect(path, reading.header, reading.rules)
+    size = min(MAX_ROW_BYTES, max(PLAIN_BYTES, PLAIN_COLUMN_BYTES * len(dialect.names)))
+    try:
+        yield from _read(path, columns, reading, dialect, [], texts, size)
+    except pa.ArrowException as error:
+        raise NotPlainError from error
+
+
+def _read(
+    path: Path,
+    columns: Sequence[str] | None,
+    reading: Reading,
+    dialect: Dialect,
+    ragged: list[tuple[int | None, int]],
+    texts: Collection[str],
+    block_bytes: int,
+) -> Iterator[Batch]:
+    """Yield the rows a block at a time; rows of another length are added to `ragged`."""
+    types = {name: pa.string() if name in texts else pa.float64() for name in dialect.names}
 
     def remember(row: Any) -> str:
         ragged.append((row.number, row.actual_columns))
         return "error"
 
-    try:
-        with path.open("rb") as file:
-            file.seek(dialect.start)
-            reader = arrow.open_csv(
-                pa.PythonFile(_SpacedFile(file) if dialect.is_spaced else file, mode="r"),
-                read_options=arrow.ReadOptions(
-                    use_threads=False,
-                    block_size=MAX_ROW_BYTES,
-                    column_names=dialect.names,
-                    skip_rows=int(dialect.has_header),
-                ),
-                parse_options=arrow.ParseOptions(
-                    delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=remember
-                ),
-                convert_options=arrow.ConvertOptions(
-                    column_types=dict.fromkeys(dialect.names, pa.string()),
-                    include_columns=list(columns) if columns else None,
-                    null_values=_missing_words(reading),
-                    strings_can_be_null=True,
-                    quoted_strings_can_be_null=False,
-                ),
-            )
-            for batch in reader:
-                yield dict(zip(batch.schema.names, batch.columns, strict=True))
-    except pa.ArrowException as error:
-        raise _explain(str(error), ragged, dialect) from None
+    with path.open("rb") as file:
+        file.seek(dialect.start)
+        reader = arrow.open_csv(
+            pa.PythonFile(_SpacedFile(file) if dialect.is_spaced else file, mode="r"),
+            read_options=arrow.ReadOptions(
+                use_threads=False,
+                block_size=block_bytes,
+                column_names=dialect.names,
+                skip_rows=int(dialect.has_header),
+            ),
+            parse_options=arrow.ParseOptions(
+                delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=remember
+            ),
+            convert_options=arrow.ConvertOptions(
+                column_types=types,
+                include_columns=list(columns) if columns else None,
+                null_values=_missing_words(reading),
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+        for batch in reader:
+            yield dict(zip(batch.schema.names, batch.columns, strict=True))
 
 
 def _missing_words(reading: Reading) -> list[str]:

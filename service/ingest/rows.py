@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import RunFailure
-from service.ingest.cells import rows_with_nan, to_floats
+from service.ingest.cells import Batch, rows_with_nan, to_floats
 from service.ingest.class_labels import class_indices
+from service.ingest.csv import read_plain_batches
 from service.ingest.report import read_batches
 from service.spec.datasets.report import Format, Reading, Report
 from service.spec.datasets.resolved import PartFile, Resolved
@@ -60,23 +61,37 @@ class Selection:
         """Return the fields as JSON."""
         return {**asdict(self), "reading": self.reading.model_dump()}
 
-    def blocks(self, content: Path, drop: bool) -> Iterator[Block]:
-        """Yield all rows in the file's order; with `drop` only the complete ones."""
-        for x, y, complete in self.masked_blocks(content):
+    def blocks(self, content: Path, drop: bool, plain: bool = False) -> Iterator[Block]:
+        """Yield all rows in the file's order; with `drop` only the complete ones.
+
+        With `plain`, a CSV is read in small blocks; raises `NotPlainError`, after some of the rows, where it cannot be.
+        """
+        for x, y, complete in self.masked_blocks(content, plain):
             if not drop and not complete.all():
                 raise ValueError("the file lacks values that its report does not tell of")
             yield (x, y) if complete.all() else (x[complete], y[complete])
 
-    def masked_blocks(self, content: Path) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any], Mask]]:
+    def masked_blocks(
+        self, content: Path, plain: bool = False
+    ) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any], Mask]]:
         """Yield all rows, and which of them are complete."""
-        columns = [*self.features, *self.predict] if self.features else None
-        for batch in read_batches(content, self.format, columns, self.reading):
+        for batch in self._batches(content, plain):
             features = self.features or [name for name in batch if name not in (*self.predict, *self.aside)]
             x = self._features([batch[name] for name in features])
             y = self._targets([batch[name] for name in self.predict])
             missing = y < 0 if self.task == "classification" else rows_with_nan(y)
             needed = x[:, ~np.resize(self.filled, x.shape[1])] if any(self.filled) else x
             yield x, y, ~(missing | rows_with_nan(needed))
+
+    def _batches(self, content: Path, plain: bool) -> Iterator[Batch]:
+        columns = [*self.features, *self.predict] if self.features else None
+        if not plain or self.format != "csv":
+            return read_batches(content, self.format, columns, self.reading)
+        pairs = zip(self.features or (), self.categories, strict=False)
+        texts = {*self.aside, *(name for name, known in pairs if known is not None)}
+        return read_plain_batches(
+            content, columns, self.reading, texts | ({*self.predict} if self.task == "classification" else set())
+        )
 
     def _features(self, arrays: Sequence[Any]) -> npt.NDArray[Any]:
         """Return the features; of a column of categories their positions, NaN where a value is missing."""

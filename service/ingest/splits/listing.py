@@ -21,7 +21,7 @@ from service.spec.datasets.resolved import PartFile, Resolved
 from service.spec.datasets.splits import PARTS
 from service.spec.datasets.uploaded import Upload
 
-Indices = npt.NDArray[np.intp]
+Indices = npt.NDArray[np.integer]
 
 
 def list_rows(contents: Sequence[Path], document: dict[str, Any], fold: int) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Peak memory of loading, over the size of the data: `python -m tests.benchmarks.data.loading`.
 
 Each case is loaded in a process of its own, as a run's first step needs it, after everything is imported. The peak is
-the kernel's (VmHWM) above what was resident before. The size is that of the rows: 4 bytes a number, 1 byte a value of
-an image.
+the kernel's (VmHWM) above what was resident before. It is compared with the rows as they are read (8 bytes a number of
+a CSV file or of doubles) and as the CPU trains on them: 4 bytes a number, or a byte a value of an image to augment.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from tests.ingest.images.image_files import archive, encoded
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.loop import prepare, train
 
+AS_READ = {"CSV": 8, "NPZ, doubles": 8}  # bytes of a number
 UPLOAD = "dat_" + "0" * 26
 REST: dict[str, Any] = {"optimizer": {"kind": "sgd", "lr": 0.1}, "batch_size": 64, "steps": 1, "probes": ()}
 REGRESSION = {"kind": "upload", "predict": "y", "task": "regression"}
@@ -99,12 +100,14 @@ def load(path: Path, dataset: dict[str, Any], rest: dict[str, Any], store: Path,
 
 
 def peak(document: dict[str, Any], store: Path, answer: Any) -> None:
-    """Train one step; send the bytes of the rows, and the peak."""
+    """Train one step; send the number of values, the bytes of one that is trained on, and the peak."""
     torch.set_num_threads(1)
     warm = {"dataset": {"kind": "iris"}, "model": {"kind": "linear"}, "loss": {"kind": "cross_entropy"}, **REST}
     list(train(prepare(Experiment.model_validate(warm), 0, torch.device("cpu"))))
     import PIL.Image  # noqa: F401
     import pyarrow.compute  # noqa: F401
+
+    import service.ingest.rows  # noqa: F401
 
     spec = Experiment.model_validate_json(json.dumps(document))
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
@@ -112,8 +115,8 @@ def peak(document: dict[str, Any], store: Path, answer: Any) -> None:
     training = prepare(spec, 0, torch.device("cpu"), DatasetFolders(store))
     list(train(training))
     facts = spec.dataset.facts
-    width = 1 if spec.dataset.of_bytes else 4
-    answer.send((facts.rows * int(np.prod(facts.shape)) * width, status("VmHWM") - before))
+    values = facts.rows * int(np.prod(facts.shape))
+    answer.send((values, 1 if spec.augment else 4, status("VmHWM") - before))
 
 
 def status(name: str) -> int:
@@ -143,8 +146,10 @@ def main() -> None:
         folder = Path(temporary)
         for name, (path, dataset, rest) in cases(folder, arguments.scale).items():
             document = in_process(load, path, dataset, rest, folder / "store")
-            size, most = in_process(peak, document, folder / "store")
-            print(f"{name:18} {size / 1e6:7.1f} MB, peak {most / 1e6:7.1f} MB: {most / size:5.2f}", flush=True)
+            values, width, most = in_process(peak, document, folder / "store")
+            read, trained = values * max(width, AS_READ.get(name, width)), values * width
+            sizes = f"read {read / 1e6:6.1f} MB, trained on {trained / 1e6:6.1f} MB, peak {most / 1e6:6.1f} MB"
+            print(f"{name:18} {sizes}: {most / read:4.2f} and {most / trained:4.2f}", flush=True)
 
 
 if __name__ == "__main__":

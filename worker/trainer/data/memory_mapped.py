@@ -17,7 +17,7 @@ from worker.trainer.data.scaling import Scale, apply_scale, pieces
 from worker.trainer.numerics import float_type
 from worker.trainer.prepare.preparation import Preparation
 
-Indices = npt.NDArray[np.intp]
+Indices = npt.NDArray[np.integer]
 CPU = torch.device("cpu")
 
 

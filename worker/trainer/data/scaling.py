@@ -5,6 +5,7 @@ the float type of the run.
 """
 
 import math
+import mmap
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -54,16 +55,46 @@ def fit_scale(scaling: Scaling, take: ReadBlock, rows: int) -> Scale | None:
 
 
 def to_float_type(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Convert floats to the run's float type; leave everything else unchanged."""
-    return values.astype(float_type(), copy=False) if values.dtype.kind == "f" else values
+    """Convert floats to the run's float type, a piece at a time; leave everything else unchanged."""
+    if values.dtype.kind != "f" or values.dtype == float_type():
+        return values
+    return _convert(values, lambda piece: piece)
 
 
 def apply_scale(scale: Scale, values: npt.NDArray[Any]) -> Floats:
     """Scale all rows, in place if they have the run's float type: in float64, a piece at a time."""
-    scaled: Floats = values if values.dtype == float_type() else np.empty(values.shape, float_type())
+    return _convert(values, scale.apply)
+
+
+def _convert(values: npt.NDArray[Any], change: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Floats:
+    """Return the changed rows in the run's float type: in place if they have it, else what was read is released."""
+    found: Floats = values if values.dtype == float_type() else np.empty(values.shape, float_type())
     for rows in pieces(values.shape, 0, len(values)):
-        scaled[rows] = scale.apply(values[rows])
-    return scaled
+        found[rows] = change(values[rows])
+        if found is not values:
+            release(values[rows])
+    return found
+
+
+def releasable(shape: tuple[int, ...], kind: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return an array of zeros whose memory `release` can give back piece by piece."""
+    size = max(1, math.prod(shape) * kind.itemsize)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(memory, kind, math.prod(shape)).reshape(shape)
+
+
+def release(rows: npt.NDArray[Any]) -> None:
+    """Give back the memory of rows of a `releasable` array, which nobody reads again; that of others stays."""
+    owner: Any = rows
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    memory = owner.obj if isinstance(owner, memoryview) else owner
+    if not isinstance(memory, mmap.mmap) or not rows.flags.c_contiguous or isinstance(rows, np.memmap):
+        return
+    start = rows.ctypes.data - np.frombuffer(memory, np.uint8).ctypes.data
+    first, last = -(-start // mmap.PAGESIZE), (start + rows.nbytes) // mmap.PAGESIZE  # whole pages
+    if first < last:
+        memory.madvise(mmap.MADV_DONTNEED, first * mmap.PAGESIZE, (last - first) * mmap.PAGESIZE)
 
 
 def coarse_columns(take: ReadBlock, rows: int) -> list[int]:

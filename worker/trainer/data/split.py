@@ -25,10 +25,10 @@ from worker.trainer.prepare.preparation import Preparation, prepared_type
 from worker.trainer.prepare.target import TargetTransform
 
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # what a dataset's target returns: x (N, *shape), y (N, ...)
-Indices = npt.NDArray[np.intp]
+Indices = npt.NDArray[np.integer]
 Values = npt.NDArray[Any] | MappedRows
 CACHED_DATASETS = 8  # in memory
-GATHERS = 8  # to reorder all columns of an array
+GATHERS = 16  # to reorder the rows of an array
 COMPARED = 2**16  # row numbers at once
 
 
@@ -102,6 +102,7 @@ def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS, fold
     With folds, the validation split is this `fold`; other folds may have fewer rows than `counts` says, or more.
     """
     x, y = load(dataset, files)
+    chosen: tuple[Indices, ...]
     target_rows: Indices | None = None  # the row whose target each row has; None: its own
     if isinstance(dataset, TableBase):
         if dataset.shuffled_targets:
@@ -172,25 +173,37 @@ def _select_rows(values: npt.NDArray[Any], parts: Sequence[Indices]) -> Sequence
         return [MappedRows(values, rows) for rows in parts]
     if not (values.flags.writeable and values.flags.c_contiguous):
         return [values[rows] for rows in parts]
-    order = np.concatenate(parts)
-    if not _in_order(order):
-        _gather_in_place(values, order)
-    return np.split(values[: len(order)], np.cumsum([len(rows) for rows in parts])[:-1])
+    ends = np.cumsum([len(rows) for rows in parts])
+    if not all(map(_in_order, parts, ends)):
+        _gather_in_place(values, parts)
+    return np.split(values[: ends[-1]], ends[:-1])
 
 
-def _in_order(order: Indices) -> bool:
-    """Whether the rows are 0, 1, 2, ...; compared some at a time, for each number takes as much as two of float32."""
-    starts = range(0, len(order), COMPARED)
-    return all((order[at : at + COMPARED] == np.arange(at, min(at + COMPARED, len(order)))).all() for at in starts)
+def _in_order(rows: Indices, end: np.integer[Any]) -> bool:
+    """Whether the rows are those before `end`; compared some at a time, for each number takes memory."""
+    first = int(end) - len(rows)
+    starts = range(0, len(rows), COMPARED)
+    return all(
+        (rows[at : at + COMPARED] == np.arange(first + at, first + min(at + COMPARED, len(rows)))).all()
+        for at in starts
+    )
 
 
-def _gather_in_place(values: npt.NDArray[Any], order: Indices) -> None:
-    """Put the rows `order` first, some columns at a time, which copies a small share of the array at once."""
-    columns = values.reshape(len(values), -1)  # a view
-    width = -(-columns.shape[1] // GATHERS)
-    for start in range(0, columns.shape[1], width):
-        group = columns[:, start : start + width]
-        group[: len(order)] = group[order]
+def _gather_in_place(values: npt.NDArray[Any], parts: Sequence[Indices]) -> None:
+    """Put the rows of the parts first, some bytes of each row at a time, which copies a small share of the array."""
+    row_bytes = values.nbytes // len(values)
+    word = next(size for size in (8, 4, 2, 1) if row_bytes % size == 0 and (size * GATHERS <= row_bytes or size <= 2))
+    words = values.reshape(len(values), -1).view(f"u{word}")
+    width = -(-words.shape[1] // GATHERS)
+    for start in range(0, words.shape[1], width):
+        group = words[:, start : start + width]
+        gathered, filled = np.empty((sum(map(len, parts)), group.shape[1]), group.dtype), 0
+        for rows in parts:
+            for at in range(0, len(rows), COMPARED):
+                some = rows[at : at + COMPARED]
+                gathered[filled : filled + len(some)] = group[some]
+                filled += len(some)
+        group[:filled] = gathered
 
 
 def _scale_splits(

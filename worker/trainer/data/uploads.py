@@ -4,6 +4,7 @@
 <sha256>/rows-<key>/      x.npy, y.npy for one choice of columns; the folder appears once both are on the disk
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -20,7 +21,9 @@ from service.errors import Invalid, RunFailure
 from service.spec.datasets.resolved import Resolved
 from service.spec.datasets.targets import TableTask
 from worker.trainer.data.dataset_folders import DatasetFolders
+from worker.trainer.data.scaling import releasable
 from worker.trainer.data.split import Arrays
+from worker.trainer.numerics import float_type
 
 FLOAT32_BYTES = 4
 
@@ -34,7 +37,8 @@ def table(
     resolved: Resolved | None = None,
 ) -> Arrays:
     """x (N, *shape); labels as positions in `resolved.classes`, values, or distributions (N, K)."""
-    from service.ingest.rows import Selection  # noqa: PLC0415  loads pyarrow, which text does without
+    from service.ingest.csv import NotPlainError  # noqa: PLC0415  loads pyarrow, which text does without
+    from service.ingest.rows import Selection  # noqa: PLC0415
 
     assert resolved is not None, "the server resolves an upload before it is queued"
     contents = [verify_upload(files, file.sha256) for file in resolved.every_file]
@@ -44,9 +48,15 @@ def table(
     shapes = (resolved.rows, *resolved.shape), (resolved.rows, *answer)
     key = json.dumps([features, predict, task, missing, resolved.model_dump(mode="json", exclude={"split"})])
     selection = Selection.of(resolved, predicted, tuple(features) if features else None, task)
-    pairs = zip(resolved.every_file, contents, strict=True)
-    blocks = [selection.for_file(file).blocks(content, missing == "drop") for file, content in pairs]
-    return collect_blocks(files, contents[0], key, _expect_readable(_chain(blocks)), shapes)
+
+    def collect(plain: bool) -> Arrays:
+        pairs = zip(resolved.every_file, contents, strict=True)
+        blocks = [selection.for_file(file).blocks(content, missing == "drop", plain) for file, content in pairs]
+        return collect_blocks(files, contents[0], key, _expect_readable(_chain(blocks)), shapes)
+
+    with contextlib.suppress(NotPlainError):
+        return collect(plain=True)
+    return collect(plain=False)  # once what was read is gone
 
 
 def _chain(files: Sequence[Iterator[Arrays]]) -> Iterator[Arrays]:
@@ -105,7 +115,8 @@ def collect_blocks(
     types = first[0].dtype, first[1].dtype
     blocks = chain((first,), blocks)
     if not keep and math.prod(shapes[0]) * max(types[0].itemsize, FLOAT32_BYTES) <= files.resident_bytes:
-        arrays = np.empty(shapes[0], types[0]), np.empty(shapes[1], types[1])
+        wide = types[0].kind == "f" and types[0] != float_type()  # to be converted, and given back meanwhile
+        arrays = (releasable if wide else np.empty)(shapes[0], types[0]), np.empty(shapes[1], types[1])
         _fill(arrays, blocks)
         return arrays
     folder = _folder(content, types[0], key)

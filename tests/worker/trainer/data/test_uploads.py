@@ -1,6 +1,7 @@
 """Uploaded rows: what a worker trains on is what was uploaded, from memory and from disk alike, or it says why not."""
 
 import io
+import mmap
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import RunFailure
-from service.ingest import inspect_file
+from service.ingest import csv, inspect_file
 from service.ingest.splits.random_rows import stratified_indices
 from service.ingest.upload_files import IncomingUpload
 from service.lifecycle import PERMANENT
@@ -27,7 +28,7 @@ from worker.protocol import Ended, Frame, Stop, TrainRequest
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
-from worker.trainer.data.scaling import fit_scale
+from worker.trainer.data.scaling import Scale, apply_scale, fit_scale, releasable
 from worker.trainer.data.split import load, split_dataset
 from worker.trainer.failures import REUSABLE_AFTER
 from worker.trainer.loop import prepare, train
@@ -204,6 +205,78 @@ def test_loading_an_upload_peaks_at_its_own_size_and_a_half_at_most(
     for part, rows in zip(splits[:3], chosen, strict=True):
         assert np.array_equal(part.x, x[rows] if scale is None else scale.apply(x[rows]))
         assert np.array_equal(part.y, labels[rows])
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the resident memory from /proc")
+def test_doubles_are_given_back_while_they_are_narrowed() -> None:
+    doubles = releasable((8_000, 1024), np.dtype(np.float64))
+    doubles[:] = np.arange(8_000)[:, None]
+    before = resident_bytes()
+    scale = Scale(np.zeros(1024), np.full(1024, 2.0))
+    parts = [apply_scale(scale, part) for part in (doubles[:6_001], doubles[6_001:])]
+    assert resident_bytes() - before < -0.9 * sum(part.nbytes for part in parts)  # 65 MB gone, 33 MB made
+    assert np.array_equal(np.concatenate(parts)[:, 7], np.arange(8_000, dtype=np.float32) / 2)
+
+
+def table_with(cells: dict[int, str], rows: int = 40_000) -> bytes:
+    """A CSV file of several small blocks: numbers, a text and a class; some cells of the column x are as given."""
+    lines = (
+        f"{cells.get(row, f'{row}.25')},{-row}.5,{'red' if row % 3 else 'blue'},{row % 2:02},{row * 3}"
+        for row in range(rows)
+    )
+    return ("x,z,colour,code,value\n" + "\n".join(lines)).encode()
+
+
+@pytest.mark.parametrize(
+    ("cells", "plain"),
+    [
+        ({}, True),
+        ({7: "NA", 39_000: ""}, True),  # missing words are known to the reader
+        ({39_000: '"1e3"', 3: " 5 "}, True),
+        ({39_999: '"NA"'}, False),
+        ({39_999: '"' + " " * 2**21 + '1"'}, False),  # a row that is longer than a small block
+    ],
+)
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_small_blocks_of_a_csv_give_the_rows_that_large_ones_give(
+    cells: dict[int, str], plain: bool, task: str, keep: Keep, files: DatasetFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {"kind": "upload", "predict": "code" if task == "classification" else "value", "task": task}
+    dataset = keep(table_with(cells), chosen | {"prepare": ({"kind": "impute"}, {"kind": "one_hot"})})
+    refused: list[bool] = []
+    read = csv.read_plain_batches
+
+    def watched(*arguments: Any) -> Any:
+        try:
+            yield from read(*arguments)
+        except csv.NotPlainError:
+            refused.append(True)
+            raise
+
+    monkeypatch.setattr("service.ingest.rows.read_plain_batches", watched)
+    x, y = load(dataset, files)
+    assert bool(refused) is not plain
+    monkeypatch.setattr("service.ingest.rows.read_plain_batches", always_refuse)
+    whole_x, whole_y = load(dataset, files)
+    assert np.array_equal(x, whole_x, equal_nan=True)
+    assert np.array_equal(y, whole_y)
+    assert x.dtype == whole_x.dtype
+
+
+def always_refuse(*_: Any) -> Any:
+    raise csv.NotPlainError
+
+
+def test_thousands_separators_are_read_by_the_whole_column(keep: Keep, files: DatasetFolders) -> None:
+    cells = dict.fromkeys(range(40000), "2.000") | {39_999: '"1.234,56"'}
+    dataset = keep(
+        table_with(cells), {"kind": "upload", "predict": "value", "task": "regression", "features": ("x", "z")}
+    )
+    assert load(dataset, files)[0][0, 0] == 2000
 
 
 def test_a_mean_over_pieces_is_numpys_over_the_whole_block_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
