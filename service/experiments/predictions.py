@@ -23,9 +23,11 @@ def ask(context: Context, run_id: str, request: PredictRequest, key: str | None)
     if spec.dataset.facts.task == "objective":
         raise Conflict("An objective has no model: there are no rows to predict.")
     rows, problems = read_rows(spec.dataset, feature_names(connection, principal, spec), request.rows)
-    if problems:
+    if problems := [*problems, *request.text_problems(spec.dataset.facts.task == "language")]:
         raise Invalid.of(problems)
-    job_id, new = derived_runs.predict(connection, principal, run_id, rows, request.weights, key)
+    more = request.model_dump(mode="json", include={"likelihood", "continuation"})
+    asked = {"rows": rows} | {name: value for name, value in more.items() if value}
+    job_id, new = derived_runs.predict(connection, principal, run_id, asked, request.weights, key)
     location = f"/v1/runs/{run_id}/predictions/{job_id}"
     return Made(answer(connection, principal, run_id, job_id), location, new, ((run.pool, 1),) if new else ())
 

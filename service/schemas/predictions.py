@@ -15,6 +15,7 @@ class PredictionView(View):
     state: State = Field(description="of the job: once it has succeeded, predictions or the error are there")
     predictions: list[Json] | None = Field(
         description="one for each row, in order: `class` with `probabilities`, `value` in the units of the data (with "
-        "a `deviation` where the loss models one), or the most likely `next` tokens; null: not yet, or an error"
+        "a `deviation` where the loss models one), or the most likely `next` tokens, with `likelihood` and "
+        "`continuation` where they were asked for; null: not yet, or an error"
     )
     error: str | None = Field(description="why the rows could not be predicted")

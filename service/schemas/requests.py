@@ -1,14 +1,19 @@
 """Bodies of requests about runs and experiments: priority, retry, fork, probe, predict, verify, replay, labels."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from service.errors import Problem
 from service.spec.component import Count, Json, Part
 from service.spec.experiment import NewName
 from service.spec.prediction_rows import MAX_ROWS
 from service.spec.probe_jobs import ProbeTask
 from service.spec.text import normalise
+from service.spec.text_answers import Continuation
+
+MAX_WRITTEN = 4_000  # tokens of one request
 
 
 class PriorityRequest(Part):
@@ -53,6 +58,21 @@ class PredictRequest(Part):
     weights: Literal["last", "best"] | Annotated[int, Field(ge=0, le=10**8)] = Field(
         "last", description="of the newest kept checkpoint, of the best one, or of that of a step"
     )
+    likelihood: bool = Field(
+        False, description="of texts: also the log-likelihood of each token after the first, in nats, and bits per byte"
+    )
+    continuation: Continuation | None = Field(
+        None, description="of texts: also how each goes on; at most 4,000 tokens over all rows"
+    )
+
+    def text_problems(self, is_language: bool) -> Iterator[Problem]:
+        """Yield what only texts are asked, and more tokens than a request may ask for."""
+        for name in ("likelihood", "continuation"):
+            if getattr(self, name) and not is_language:
+                yield Problem(f"/{name}", "not_applicable", "the run's data are no text: leave this out.")
+        if self.continuation and self.continuation.length * len(self.rows) > MAX_WRITTEN:
+            detail = f"{len(self.rows)} rows of so many tokens are more than {MAX_WRITTEN}: fewer of either."
+            yield Problem("/continuation/length", "too_large", detail, MAX_WRITTEN // len(self.rows))
 
 
 class VerifyRequest(Part):

@@ -377,5 +377,26 @@ def test_rows_that_do_not_fit_and_weights_that_are_not_kept_are_refused(
     assert problems(rows=wrong) == [*shapes, ("/rows/3", "wrong_shape"), ("/rows/4", "wrong_shape")]
     assert problems(weights="best") == problems(weights=11) == [("/weights", "no_checkpoint")]
     assert [pointer for rows in ([], [[1, 2, 3, 4]] * 101, {}) for pointer, _ in problems(rows=rows)] == ["/rows"] * 3
+    not_asked = [("/likelihood", "not_applicable"), ("/continuation", "not_applicable")]
+    assert problems(likelihood=True, continuation={}) == not_asked, "of classes"
     assert client.post(path, json=IRIS, headers=stranger).status_code == 404
     assert client.get(f"/v1/runs/{run}/probes").json()["items"] == []
+
+
+def test_a_text_is_asked_how_likely_it_is_and_how_it_goes_on(
+    client: TestClient, submit: Submit, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "PREDICT_WAIT_S", 0.0)
+    content = b"to be, or not to be, that is the question.\n" * 50
+    upload = client.post("/v1/datasets?name=a.txt", content=content).json()["id"]
+    submit(dataset={"kind": "text", "upload": upload, "context": 8}, model={"kind": "transformer", "width": 8})
+    path = f"/v1/runs/{trained(worker, 10)}/predict"
+    asked = {"rows": ["to be"], "likelihood": True, "continuation": {"length": 40, "top_k": 5}}
+    assert client.post(path, json=asked).status_code == 202
+    held = worker.claim()
+    written = {"length": 40, "temperature": 0.8, "top_k": 5, "seed": 0}
+    assert held.task == {"probes": [], "rows": ["to be"], "likelihood": True, "continuation": written}
+    worker.finish(held)
+    answer = client.post(path, json=asked | {"rows": ["to be"] * 41, "continuation": {"length": 100}})
+    (problem,) = answer.json()["errors"]
+    assert (answer.status_code, problem["pointer"], problem["limit"]) == (422, "/continuation/length", 4_000 // 41)

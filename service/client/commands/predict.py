@@ -29,16 +29,24 @@ def add(commands: Commands) -> None:
         nargs="+",
         type=Path,
         metavar="FILE",
-        help="CSV with the names of the columns, JSON with a list of rows, or images; - for JSON on standard input",
+        help="CSV with the names of the columns, JSON with a list of rows, images, or a text in .txt; "
+        "- for JSON on standard input",
     )
     parser.add_argument("--weights", default="last", help="last, best, or the step of a checkpoint (default: last)")
+    parser.add_argument("--likelihood", action="store_true", help="of texts: how likely each token is, bits per byte")
+    parser.add_argument("--continue", dest="length", type=int, metavar="TOKENS", help="of texts: how they go on")
+    parser.add_argument("--temperature", type=float, default=0.8, help="of --continue; 0: the likeliest (default: 0.8)")
 
 
 def do(arguments: argparse.Namespace, context: Context) -> int:
     """Predict and print; return 1 if the rows could not be predicted."""
     rows = [row for path in arguments.files for row in read_rows(path)]
     weights = int(arguments.weights) if arguments.weights.isdecimal() else arguments.weights
-    found = context.client.predict(lookup.resolve_run_id(context.client, arguments.what), rows, weights)
+    run = lookup.resolve_run_id(context.client, arguments.what)
+    writing = None
+    if arguments.length is not None:
+        writing = {"length": arguments.length, "temperature": arguments.temperature}
+    found = context.client.predict(run, rows, weights, arguments.likelihood, writing)
     if context.json:
         context.emit(found)
     elif found.predictions is None:
@@ -58,12 +66,20 @@ def describe(answer: Mapping[str, Any]) -> dict[str, str]:
         likely = answer.get("probabilities", {}).get(answer["class"])
         return {"class": str(answer["class"])} | ({} if likely is None else {"probability": _number(likely)})
     if "next" in answer:
-        return {
-            "next": "  ".join(
-                f"{each.get('text', each['token'])!r} {_number(each['probability'])}" for each in answer["next"]
-            )
-        }
+        return describe_text(answer)
     return {name: _number(value) for name, value in answer.items()}
+
+
+def describe_text(answer: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a language model says of a text: how likely it is, and how it goes on."""
+    cells = {}
+    if likely := answer.get("likelihood"):
+        cells["log-likelihood"] = _number(likely["log_likelihood"])
+        cells["bits per byte"] = "" if likely["bits_per_byte"] is None else _number(likely["bits_per_byte"])
+    if written := answer.get("continuation"):
+        return cells | {"continuation": repr(written.get("text", written["tokens"]))}
+    pairs = (f"{each.get('text', each['token'])!r} {_number(each['probability'])}" for each in answer["next"])
+    return cells | {"next": "  ".join(pairs)}
 
 
 def _number(value: Any) -> str:
@@ -82,6 +98,8 @@ def read_rows(path: Path) -> Sequence[Any]:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Unusable(f"{path} is not UTF-8 text") from None
+    if path.suffix.lower() == ".txt":
+        return [text]
     if path.suffix.lower() == ".csv":
         mark = max(",;\t", key=text.partition("\n")[0].count)
         return [_cells(path, row) for row in csv.DictReader(io.StringIO(text), delimiter=mark)]

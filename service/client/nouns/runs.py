@@ -146,14 +146,22 @@ class RunClient(NounClient):
         """Return the probe jobs of the run."""
         return [answers.run(each) for each in self._items(f"/v1/runs/{part(run_id)}/probes")]
 
-    def predict(self, run_id: str, rows: Sequence[Any], weights: int | str = "last") -> PredictionView:
+    def predict(
+        self,
+        run_id: str,
+        rows: Sequence[Any],
+        weights: int | str = "last",
+        likelihood: bool = False,
+        continuation: Mapping[str, Any] | None = None,
+    ) -> PredictionView:
         """Predict a few rows, given as they are in the data, with the kept weights of the run; wait for a worker.
 
-        `weights`: last, best, or the step of a checkpoint.
+        `weights`: last, best, or the step of a checkpoint. Of texts also: how likely their tokens are, and how they go
+        on (`continuation` has length, temperature, top_k and seed).
         """
-        found = answers.prediction(
-            self._create(f"/v1/runs/{part(run_id)}/predict", {"rows": list(rows), "weights": weights})
-        )
+        asked: Json = {"rows": list(rows), "weights": weights}
+        asked |= ({"likelihood": True} if likelihood else {}) | ({"continuation": continuation} if continuation else {})
+        found = answers.prediction(self._create(f"/v1/runs/{part(run_id)}/predict", asked))
         while found.state not in TERMINAL:
             time.sleep(PREDICTION_PAUSE_S)
             found = answers.prediction(self.http.get(f"/v1/runs/{part(run_id)}/predictions/{part(found.id)}"))

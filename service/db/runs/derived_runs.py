@@ -4,7 +4,7 @@ The parent's row is locked meanwhile. Checkpoints are retired under the same loc
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from sqlalchemy import Connection, text
@@ -158,13 +158,16 @@ def predict(
     connection: Connection,
     principal: Principal,
     run_id: str,
-    rows: Sequence[Any],
+    asked: Mapping[str, Any],
     weights: int | Literal["last", "best"],
     key: str | None = None,
 ) -> tuple[str, bool]:
-    """Queue a job that predicts rows with kept weights; return its id, and whether this call created it."""
+    """Queue a job that predicts the rows in `asked` with kept weights; return its id, and whether this call created it.
+
+    What else is asked stands beside the rows.
+    """
     parent = runs.get(connection, principal, run_id, lock=True)
-    digest = hashlib.sha256(dumps(rows).encode()).hexdigest()
+    digest = hashlib.sha256(dumps(asked).encode()).hexdigest()
     request = IdempotentRequest(key, f"predict {weights} {digest}") if key else None
     if earlier := _find_earlier(connection, parent, request):
         return earlier, False
@@ -172,7 +175,7 @@ def predict(
         raise Conflict(f"The run is a probe job itself: predict with {parent.parent_run_id} instead.")
     chosen = _find_weights(usable(connection, run_id), weights)
     origin = Origin(run_id, Relation.PROBE, chosen.attempt, chosen.step)
-    task = {"probes": [], "rows": rows}
+    task = {"probes": [], **asked}
     return _enqueue_derived(connection, principal, parent, origin, origin.step, request, task), True
 
 

@@ -10,6 +10,7 @@ from service.errors import Problem
 from service.spec.component import Count
 from service.spec.layout import Parameter
 from service.spec.probes.base import ProbeBase
+from service.spec.text_answers import Sampling
 from service.spec.validation_errors import closest
 
 MAX_WEIGHTS = 64  # numbers with a series of their own
@@ -140,7 +141,7 @@ class NormModes(ProbeBase):
     kind: Literal["norm_modes"] = "norm_modes"
 
 
-class Samples(ProbeBase):
+class Samples(ProbeBase, Sampling):
     """Text that the model of a language writes, at evaluations: readings with the prompt and how it goes on."""
 
     target = "worker.trainer.probes.inline.samples:Samples"
@@ -154,11 +155,6 @@ class Samples(ProbeBase):
         description="text to go on from (of token files their numbers); null: the beginning of the validation part, "
         "half of a row",
     )
-    length: Annotated[int, Field(ge=1, le=2000, description="tokens to write")] = 200
-    temperature: Annotated[float, Field(ge=0, le=100)] = Field(
-        0.8, description="above 1 flatter, below 1 sharper than the model's distribution; 0: the likeliest token"
-    )
-    top_k: Count | None = Field(None, description="draw among so many likeliest tokens; null: among all")
     every_steps: Count | None = Field(
         None,
         description="write at the first evaluation after every so many updates; null: at about 50 of all evaluations",

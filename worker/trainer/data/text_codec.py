@@ -7,6 +7,7 @@ class TextCodec(Protocol):
     """What writes a text as tokens, and reads tokens as a text."""
 
     document: str | None  # the tokenizer as the library `tokenizers` reads it; None: a table of characters
+    is_text: bool  # whether the texts of tokens are known
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text; raise `ValueError` for a character without one."""
@@ -21,6 +22,7 @@ class CharacterCodec:
     """A token for each of these characters, in order."""
 
     document: str | None = None
+    is_text = True
 
     def __init__(self, characters: str) -> None:
         self.characters = characters
@@ -41,6 +43,7 @@ class NumberCodec:
     """Tokens whose texts nobody knows: the text is their numbers, each with a blank behind it."""
 
     document: str | None = None
+    is_text = False
 
     def __init__(self, vocabulary: int) -> None:
         self.vocabulary = vocabulary
@@ -59,6 +62,8 @@ class NumberCodec:
 
 class TokenizerCodec:
     """A tokenizer of the library `tokenizers`."""
+
+    is_text = True
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer

@@ -12,6 +12,7 @@ from service.spec.datasets.images import ImagesBase
 from service.spec.datasets.text import LanguageBase
 from service.spec.model_inputs import model_inputs
 from service.spec.probe_jobs import PREDICTIONS
+from service.spec.text_answers import Continuation
 from worker.protocol import OUTCOMES, Ended, Outcome, Reading, Started, TrainRequest
 from worker.trainer.build import read_spec
 from worker.trainer.channel import SupervisorLink
@@ -23,6 +24,7 @@ from worker.trainer.loop import Training
 from worker.trainer.optim.schedule_free import eval_weights
 from worker.trainer.predict.rows import describe_outputs, model_rows
 from worker.trainer.probes.runner import MAX_READING_BYTES
+from worker.trainer.text_answers import likelihood, shown, write_tokens, written_text
 
 
 class PredictionJob:
@@ -48,7 +50,7 @@ class PredictionJob:
             return
         assert self.request.task is not None
         try:
-            found: dict[str, Any] = {"predictions": predict_rows(self.stored, self.saved, self.request.task["rows"])}
+            found: dict[str, Any] = {"predictions": predict(self.stored, self.saved, self.request.task)}
             if (size := len(dumps(found).encode())) > MAX_READING_BYTES:
                 raise ValueError(f"the answers have {size} bytes, at most {MAX_READING_BYTES}: ask for fewer rows")
         except Exception as error:
@@ -61,6 +63,28 @@ class PredictionJob:
 
     def _end(self, outcome: Outcome) -> None:
         self.supervisor.send(Ended(outcome=outcome, step=self.stored.step))
+
+
+def predict(training: StoredModel | Training, saved: dict[str, Any], task: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return an answer for each row of a task, and what else it asks of texts."""
+    found = predict_rows(training, saved, task["rows"])
+    asked = None if task.get("continuation") is None else Continuation.model_validate(task["continuation"])
+    dataset = training.spec.dataset
+    if not isinstance(dataset, LanguageBase) or not (asked or task.get("likelihood")):
+        return found
+    model, codec = training.model, training.codec
+    with eval_weights(training.optimizers), torch.no_grad():
+        model.eval()
+        for at, (row, answer) in enumerate(zip(task["rows"], found, strict=True)):
+            tokens = _as_numbers(row, at, training)
+            if task.get("likelihood"):
+                logits = model(torch.tensor([tokens], device=training.device))[0]
+                answer["likelihood"] = likelihood(logits, tokens, codec)
+            if asked:
+                draws = f"continuation:{asked.seed}:{at}"
+                written = write_tokens(model, tokens, dataset.context, asked, draws, training.device)
+                answer["continuation"] = written_text(codec, tokens, written)
+    return found
 
 
 def predict_rows(training: StoredModel | Training, saved: dict[str, Any], rows: Sequence[Any]) -> list[dict[str, Any]]:
@@ -77,7 +101,7 @@ def predict_rows(training: StoredModel | Training, saved: dict[str, Any], rows: 
             found += describe_outputs(model(model_rows(block, inputs).to(training.device)), inputs)
     if training.codec is not None and training.codec.document is not None:
         for each in [each for answer in found for each in answer["next"]]:
-            each["text"] = training.codec.decode([each["token"]])
+            each["text"] = shown(training.codec.decode([each["token"]]))
     return found
 
 

@@ -9,10 +9,11 @@ import torch
 
 from service.spec.checks.experiment import find_problems
 from service.spec.experiment import Experiment
+from service.spec.text_answers import Sampling
 from tests.harness.texts import language_spec, store_text
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.loop import Training, prepare, train
-from worker.trainer.probes.inline.samples import Samples
+from worker.trainer.text_answers import draw_token
 
 CPU = torch.device("cpu")
 POEM = "the cat sat on the mat, and the rat sat on the cat.\n" * 40
@@ -86,13 +87,11 @@ def test_the_likeliest_tokens_are_the_models(files: DatasetFolders, sampling: An
     assert last == (60, training.codec.decode(prompt), training.codec.decode(ids[8:]))
 
 
-def test_tokens_are_drawn_by_their_probabilities(files: DatasetFolders) -> None:
-    training = prepare(spec_of(files, {"temperature": 2.0, "top_k": 3}), 0, CPU, files)
-    (probe,) = training.probes._probes
-    assert isinstance(probe, Samples)
+def test_tokens_are_drawn_by_their_probabilities() -> None:
+    sampling = Sampling(temperature=2.0, top_k=3)
     logits = torch.tensor([1.0, 4.0, 2.0, 3.0, -5.0])
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.tensor([probe._draw(logits, generator) for _ in range(6000)]).bincount(minlength=5) / 6000
+    drawn = torch.tensor([draw_token(logits, sampling, generator) for _ in range(6000)]).bincount(minlength=5) / 6000
     weights = (logits / 2).exp() * torch.tensor([0, 1, 1, 1, 0])
     torch.testing.assert_close(drawn, weights / weights.sum(), atol=0.02, rtol=0)
 
@@ -101,7 +100,7 @@ def test_a_byte_that_no_text_has_is_shown_as_unknown(files: DatasetFolders, monk
     training = prepare(spec_of(files, {"length": 2}, BYTE_PAIRS), 0, CPU, files)
     assert training.codec is not None
     (nul,) = training.codec.encode("\x00")
-    monkeypatch.setattr(Samples, "_draw", lambda self, logits, generator: nul)
+    monkeypatch.setattr("worker.trainer.text_answers.draw_token", lambda *_: nul)
     list(train(training))
     assert written(training)[-1][2] == "\ufffd\ufffd"
 

@@ -1,8 +1,5 @@
 """Text that a language model writes, token by token, each drawn from what the model predicts."""
 
-import hashlib
-
-import torch
 from torch import Tensor
 
 from service.spec.datasets.text import LanguageBase
@@ -12,9 +9,9 @@ from worker.trainer.metrics import Metrics
 from worker.trainer.probes.inline.base import InlineProbe
 from worker.trainer.probes.inline.side_effect_free import side_effect_free_forward
 from worker.trainer.probes.measurement import ProbedTraining
+from worker.trainer.text_answers import shown, write_tokens
 
 SAMPLES = 50  # of a run without every_steps, at most about so many
-NUL = "\x00"  # which Postgres keeps in no text
 
 
 class Samples(InlineProbe):
@@ -46,7 +43,7 @@ class Samples(InlineProbe):
         if self._codec is not None and self._is_due(training, step):
             written = self.write(training, step)
             found = self._codec.decode(self._prompt), continuation(self._codec, self._prompt, written)
-            texts = (text.replace(NUL, "\ufffd") for text in found)
+            texts = map(shown, found)
             asked = self.sampling.model_dump(include={"length", "temperature", "top_k"})
             self.report(step, dict(zip(("prompt", "continuation"), texts, strict=True)) | asked)
         return {}
@@ -59,21 +56,7 @@ class Samples(InlineProbe):
 
     def write(self, training: ProbedTraining, step: int) -> list[int]:
         """Return the tokens that follow the prompt; draws come from a generator of the seed and the step."""
-        digest = hashlib.sha256(f"samples:{training.seed}:{step}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
         assert isinstance(training.spec.dataset, LanguageBase)
-        context, tokens = training.spec.dataset.context, list(self._prompt)
+        context, draws = training.spec.dataset.context, f"samples:{training.seed}:{step}"
         with side_effect_free_forward(training.model, batch_statistics=False), training.pipeline.precision.forward():
-            for _ in range(self.sampling.length):
-                seen = torch.tensor([tokens[-context:]], device=training.device)
-                tokens.append(self._draw(training.model(seen)[0, -1], generator))
-        return tokens[len(self._prompt) :]
-
-    def _draw(self, logits: Tensor, generator: torch.Generator) -> int:
-        """Return a token, drawn on the CPU, so that every device draws alike."""
-        logits = logits.double().cpu()
-        if self.sampling.temperature == 0:
-            return int(logits.argmax())
-        if self.sampling.top_k is not None and self.sampling.top_k < len(logits):
-            logits = logits.masked_fill(logits < logits.topk(self.sampling.top_k).values[-1], -torch.inf)
-        return int(torch.multinomial((logits / self.sampling.temperature).softmax(0), 1, generator=generator))
+            return write_tokens(training.model, self._prompt, context, self.sampling, draws, training.device)
