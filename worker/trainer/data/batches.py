@@ -23,7 +23,7 @@ class Augmentation(Protocol):
     """The interface of a run's augmentation."""
 
     on_host: bool  # it computes on the CPU, whichever device trains
-    costly: bool  # image by image, so that processes of its own pay
+    costly: bool  # image by image, so that several processes pay
 
     def bytes_of(self, step: int, images: Tensor, y: Tensor) -> Batch:
         """Return augmented bytes (B, C, H, W) of update `step`, and targets."""
@@ -168,8 +168,8 @@ class Batches:
 
     def _read_ahead(self, last: int) -> ReadAhead[Batch] | LoaderProcesses | None:
         if self.augment is not None and self.augment.on_host:
-            wanted = 0 if self.processes == "auto" and not self.augment.costly else self.processes
-            number = processes_for(wanted, 4 * self.rows * math.prod(self.x.shape[1:]))
+            batch_bytes = 4 * self.rows * math.prod(self.x.shape[1:])
+            number = processes_for(self.processes, batch_bytes, self.augment.costly)
             return LoaderProcesses(self._fetch, last, number) if number else None
         return ReadAhead(self._fetch, last) if self.on_disk and not self.whole else None
 

@@ -18,14 +18,17 @@ from worker.trainer.process_end import die_with_parent
 
 Batch = tuple[Tensor, Tensor]
 AHEAD = 2  # batches that each process makes beyond the one taken
-MOST = 4  # processes where their number is left to the worker
+MOST = 4  # processes where their number is left to the worker, and batches cost much
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  its free space is read
 
 
-def processes_for(wanted: int | Literal["auto"], batch_bytes: int) -> int:
-    """Return how many processes to start: as wanted, or one per core; fewer where shared memory has no room."""
+def processes_for(wanted: int | Literal["auto"], batch_bytes: int, costly: bool = True) -> int:
+    """Return how many processes to start: as wanted, or one per core; fewer where shared memory has no room.
+
+    For batches that cost little, one is enough to make them while the model computes.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    number = wanted if wanted != "auto" else min(MOST, cores) if cores > 1 else 0
+    number = wanted if wanted != "auto" else min(MOST if costly else 1, cores) if cores > 1 else 0
     room = shared_bytes() // max(1, 2 * batch_bytes)  # leave half of it
     return max(0, min(number, (room - 1) // AHEAD))
 

@@ -119,3 +119,4 @@ def test_as_many_are_started_as_shared_memory_has_room_for(monkeypatch: pytest.M
     assert processes_for("auto", 1) == 0
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(16), raising=False)
     assert processes_for("auto", 1) == loader_processes.MOST
+    assert processes_for("auto", 1, costly=False) == 1, "to make batches while the model computes"
