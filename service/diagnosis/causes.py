@@ -44,7 +44,7 @@ CAUSES = {
     "softmax_applied_twice": Cause(("R2", *STUCK, "R11", "R14"), "model"),
     "saturated_output": Cause(("R2", *STUCK, "R11", "R13", "R17"), "model"),
     "pipeline_or_capacity": Cause(("R3", "R6", "R7", *BESIDE, *EARLY), "model"),
-    "dropout_too_strong": Cause(("R3", "R6", "R9", "R13", *BESIDE, *EARLY), "model"),
+    "dropout_too_strong": Cause((*OVERFLOW, "R3", "R9", "R11", "R13", *ROUGH, *BESIDE, *EARLY), "model"),
     "bn_statistics": Cause(("R3", "R6", "R7", "R9", "R11", "R12", "R13", "R21", "R25")),
     "setting_had_no_effect": Cause((*STUCK, "R6", "R11", *BESIDE, *EARLY), "settings"),
     # the optimizer and its schedule

@@ -91,6 +91,11 @@ def share_held(record: RunRecord) -> float | None:
     return (trivial.value - float(curve.values[-1])) / (trivial.value - floor)
 
 
+def least_share(record: RunRecord) -> float | None:
+    """Return the lower of the shares on training and on validation rows; None if both are unknown."""
+    return min((each for each in (share_learned(record), share_held(record)) if each is not None), default=None)
+
+
 def loss_scale(record: RunRecord) -> float | None:
     """Return the size of a large change: the first or the trivial loss, whichever is lower, above the minimum.
 

@@ -2,8 +2,8 @@
 
 Each finding is a candidate for the first cause. Its support is a sum of log-odds: of its confidence, that is how often
 what it observed comes with its verdict; NEARER for each rank that it lies nearer to the first cause; AGREES where
-trainings beside the run blame what it blames; and EXPLAINS for every other finding that it explains (`causes.py`). The
-best supported stands and takes away what it explains, then the best of the rest stands, and so on. A guess rests on
+trainings beside the run blame what it blames; and EXPLAINS for every fault or warning that it explains (`causes.py`).
+The best supported stands and takes away what it explains, then the best of the rest stands, and so on. A guess rests on
 nothing recorded, so what was tried beside the run replaces it. Two candidates whose support differs by less than TIE
 are told together, with the experiment that separates them.
 """
@@ -75,7 +75,8 @@ def weigh(rules: Sequence[Rule], outcomes: Mapping[str, Outcome]) -> Weighed:
     effects = {name: _effects(each, findings) - {name} for name, each in findings.items()}
     standing, explained, left = list[str](), dict[str, str](), list(findings)
     while left:
-        best = max(left, key=lambda name: support(findings[name]) + EXPLAINS * len(effects[name].intersection(left)))
+        grave = {name for name in left if findings[name].level != "info"}
+        best = max(left, key=lambda name: support(findings[name]) + EXPLAINS * len(effects[name] & grave))
         standing.append(best)
         explained |= dict.fromkeys(effects[best].intersection(left), best)
         left = [name for name in left if name != best and name not in explained]

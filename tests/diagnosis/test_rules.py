@@ -69,6 +69,9 @@ OBJECTIVE = {
 }
 SADDLE_START = {**OBJECTIVE, "model": {"kind": "monkey_saddle"}}
 REGRESSION = {"dataset": {"kind": "friedman1"}, "loss": {"kind": "mse"}}
+LONG_MEMORY = {"optimizer": {"kind": "sgd", "lr": 0.01, "momentum": 0.99}}
+SIXTH = {"schedule": {"kind": "inverse_time", "decay_rate": 0.02, "decay_steps": 1}}
+WIDE_TARGETS = {"trivial_loss": 5900.0, "initial_loss": 5910.0, "target_variance": 5900.0}
 PLATEAU = {"schedule": {"kind": "plateau"}}
 HIGH = {"optimizer": {"kind": "adam", "lr": 3.0}}
 EARLY_PEAK = falling() + 12 * np.exp(-(((AT - 20) / 10.0) ** 2))
@@ -789,6 +792,71 @@ CASES += [
         lambda: drawn(flat(1.2, 0.5), {"shuffle": False}),
         lambda: drawn(flat(1.2, 0.05), {"shuffle": False}),
     )
+]
+CASES += [
+    Case(  # features and targets are fine in the batches that it sees, and it forgets the others
+        "R34",
+        "rows_not_shuffled",
+        "warning",
+        lambda: drawn(falling(), {"shuffle": False}, series={"val/loss": evaluated([2.0, 1.9, 1.8])}),
+        lambda: drawn(falling(), {"shuffle": False}, series={"val/loss": evaluated([2.0, 0.9, 0.2])}),
+    ),
+    Case(
+        "R35",
+        "lr_above_stability",
+        "warning",
+        lambda: drawn(falling(), LONG_MEMORY, series={"val/loss": evaluated([2.0, 0.8, 1.0])}),
+        lambda: drawn(falling(), LONG_MEMORY, series={"val/loss": evaluated([2.0, 0.3, 0.2])}),
+    ),
+    Case(  # a value that stands for a missing one
+        "R15",
+        "ill_conditioned_inputs",
+        "warning",
+        lambda: drawn(flat(0.5), UNSCALED, readings=reading("start", 0, feature_std_ratio=2.0, feature_largest=999.0)),
+        lambda: drawn(flat(0.5), UNSCALED, readings=reading("start", 0, feature_std_ratio=2.0, feature_largest=20.0)),
+    ),
+    Case(  # a rate that falls to a sixth on average, while the loss still falls
+        "R22",
+        "schedule_mismatch",
+        "warning",
+        lambda: drawn(1.4 - 0.9 * AT / STEPS + noise(0.05), SIXTH),
+        lambda: drawn(np.where(AT < 200, falling(), 0.8) + noise(0.01), SIXTH),
+    ),
+    Case(
+        "R32",
+        "dropout_too_strong",
+        "warning",
+        lambda: drawn(flat(1.9, 0.01), {"model": {"kind": "mlp", "hidden": [32], "dropout": 0.95}}),
+        lambda: drawn(falling(), {"model": {"kind": "mlp", "hidden": [32], "dropout": 0.95}}),
+    ),
+    Case(  # half of the way is done, and the last quarter took a third of what was left
+        "R33",
+        "too_few_updates",
+        "warning",
+        lambda: drawn(LN10 * np.exp(-1.2 * AT / STEPS) + noise(0.05)),
+        lambda: drawn(LN10 * np.exp(-1.8 * AT / STEPS) + noise(0.05)),
+    ),
+    Case(
+        "R29",
+        "lr_too_small",
+        "fault",
+        lambda: drawn(FLAT, CLIPPED, series={"grad_norm": flat(1.0)}, readings=beside(same=0.5)),
+        lambda: drawn(FLAT, CLIPPED, series={"grad_norm": flat(1.0)}),
+    ),
+    Case(  # unscaled targets keep a network at their scale, though its first loss is that of a constant
+        "R2",
+        "bad_init_or_scale",
+        "fault",
+        lambda: drawn(flat(5000.0, 10.0), RAW, readings=reading("start", 0, **WIDE_TARGETS)),
+        lambda: drawn(flat(50.0, 1.0), RAW, readings=reading("start", 0, **WIDE_TARGETS | {"target_variance": 50.0})),
+    ),
+    Case(  # decay that takes the weights before they learn leaves dead units behind
+        "R3",
+        "weight_decay_too_strong",
+        "fault",
+        lambda: drawn(FLAT, DECAYED, series=norms(0.0, 0.1)),
+        lambda: drawn(falling(), DECAYED, series=norms(0.0, 0.1)),
+    ),
 ]
 NAMES = [f"{case.rule}-{number}" for number, case in enumerate(CASES)]
 

@@ -35,8 +35,10 @@ def blamed_setting(record: RunRecord, same: Mapping[str, Any]) -> Blame:
     return (
         _frozen(record)
         or _schedule(record)
-        or _decay(record)
+        or decay_blame(record)
         or momentum_blame(record)
+        or _clip(record)
+        or _delta(record)
         or _eps(record)
         or _layers(record)
         or _batch(record, same)
@@ -78,7 +80,7 @@ def _schedule(record: RunRecord) -> Blame | None:
     return Blame("schedule_mismatch", "its schedule took the rate away before it had learned.", 0.85, [seen])
 
 
-def _decay(record: RunRecord) -> Blame | None:
+def decay_blame(record: RunRecord) -> Blame | None:
     """Decay that takes most of the weights within the run, or, as a part of the loss, outweighs the rest of it."""
     optimizer, rates = record.plan.document["optimizer"], record.get("lr")
     decay = float(optimizer.get("weight_decay") or 0.0)
@@ -133,6 +135,38 @@ def _eps(record: RunRecord) -> Blame | None:
     why = f"eps {eps:g} is larger than most gradients, so that the updates shrink with them and nothing is adaptive."
     patch = [remedies.replace("/optimizer/eps", 1e-8)]
     return Blame("eps_dominated_parameters", why, 0.8, [seen], patch, "Set eps to 1e-8, the default.")
+
+
+def clipped_share(record: RunRecord) -> float | None:
+    """Return the clipping norm over the median gradient norm, where it is far below 1."""
+    clip, norms = record.plan.spec.clip, record.get("grad_norm")
+    if clip is None or clip.norm is None or norms is None:
+        return None
+    share = clip.norm / max(median(norms), 1e-30)
+    return share if share < limit("R9.clipped") else None
+
+
+def _clip(record: RunRecord) -> Blame | None:
+    share = clipped_share(record)
+    if share is None or record.plan.spec.optimizer.rate_scaling != "shared":  # what divides by gradients undoes it
+        return None
+    seen = evidence("clip over median gradient norm", share, "<", "R9.clipped", series="grad_norm")
+    why = f"clipping reduces its gradients to about {share:.1e} of their norm, and the updates with them."
+    return Blame(
+        "lr_too_small", why, 0.85, [seen], [remedies.replace("/clip", None)], "Do not clip, or at a higher norm."
+    )
+
+
+def _delta(record: RunRecord) -> Blame | None:
+    """Huber's loss, whose gradient is at most delta: of nearly all rows, where that is far below their deviation."""
+    delta, start = getattr(record.plan.spec.loss, "delta", None), record.reading("start")
+    variance = None if start is None else start.number("target_variance")
+    if delta is None or not variance or delta >= limit("R29.delta") * variance**0.5:
+        return None
+    seen = evidence("delta over the targets' deviation", delta / variance**0.5, "<", "R29.delta")
+    why = f"delta {delta:g} cuts off nearly all gradients of a loss whose targets spread by {variance**0.5:.2g}."
+    patch = [remedies.replace("/loss/delta", 1.0)]
+    return Blame("lr_too_small", why, 0.8, [seen], patch, "Use a delta near the targets' deviation.")
 
 
 def _layers(record: RunRecord) -> Blame | None:

@@ -17,10 +17,10 @@ from service.diagnosis.finding import (
     observation,
     too_early,
 )
-from service.diagnosis.progress import share_learned
+from service.diagnosis.progress import least_share, share_learned
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
-from service.diagnosis.trend import median, trend_window
+from service.diagnosis.trend import mean, median, trend_window
 from service.spec.group_assignment import assign_groups
 
 LOOKED_AT = 400  # steps whose planned rate is computed
@@ -44,9 +44,21 @@ def schedule_mismatch(record: RunRecord) -> Outcome:
     below_base = plan.predictable and course.largest < limit("R22.tiny") * plan.spec.optimizer.lr
     wasted = course.tiny > limit("R22.wasted") or below_base
     early = course.low > limit("R22.wasted") or course.average < limit("R22.mean")
-    if not wasted and not (early and came is not None and came < limit("any.learned_poorly")):
+    poorly = came is not None and came < limit("any.learned_poorly")
+    if not wasted and not (early and poorly) and not _left_falling(record, course):
         return NoFinding("the rates match the plan, and the plan uses most of the run.")
     return _too_early(record, course, came, wasted)
+
+
+def _left_falling(record: RunRecord, course: "_Course") -> bool:
+    """Whether the mean rate is far below the largest, and the loss falls even so: the rate went before it was done."""
+    loss, reached, floor, quarter = record.get("loss"), least_share(record), record.plan.floor, record.step // 4
+    if loss is None or reached is None or floor is None or course.average >= limit("R29.schedule"):
+        return False
+    early, late = mean(loss.between(quarter + 1, 2 * quarter)), mean(loss.between(3 * quarter + 1, record.step))
+    if early is None or late is None or reached > limit("R22.early"):
+        return False
+    return early.value - late.value > limit("R33.fallen") * (early.value - floor)
 
 
 class _Course(NamedTuple):
@@ -88,7 +100,8 @@ def _too_early(record: RunRecord, course: _Course, came: float | None, wasted: b
         seen = evidence("share of the run at a low rate", course.low, ">", "R22.wasted", series="lr")
     else:
         text = f"The rate is on average {course.average:.1%} of its maximum: it fell before the run had learned."
-        seen = evidence("mean over largest rate", course.average, "<", "R22.mean", series="lr")
+        key = "R22.mean" if course.average < limit("R22.mean") else "R29.schedule"
+        seen = evidence("mean over largest rate", course.average, "<", key, series="lr")
     unit = f" The schedule counts {plan.spec.schedule_unit}s; was the other unit meant?" if plan.predictable else ""
     return Finding(
         level="warning" if came is not None and came > limit("any.learned_poorly") else "fault",

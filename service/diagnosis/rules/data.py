@@ -13,7 +13,7 @@ from service.diagnosis.finding import (
     not_recorded,
     observation,
 )
-from service.diagnosis.progress import share_held, share_learned, trivial_loss
+from service.diagnosis.progress import least_share, share_held, share_learned, trivial_loss
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 from service.diagnosis.trend import median, tail_mean, trend_window
@@ -27,36 +27,37 @@ def ill_conditioned_inputs(record: RunRecord) -> Outcome:
     ratio = None if reading is None else reading.data.get("feature_std_ratio")
     if not isinstance(ratio, int | float):
         return Inconclusive("the scales of the features are not known: the probe start measures them.", ("start",))
-    if ratio <= limit("R15.features"):
+    share, patch = least_share(record), remedies.standardise(record.plan)
+    largest = reading.number("feature_largest") if reading is not None else None
+    far = largest is not None and largest > limit("R15.largest") and (share is None or share < limit("R29.most"))
+    if ratio <= limit("R15.features") and not far:
         return NoFinding(f"the features' standard deviations differ at most by a factor of {ratio:.3g}.")
-    reached = [each for each in (share_learned(record), share_held(record)) if each is not None]
-    share = min(reached, default=None)
-    patch = remedies.standardise(record.plan)
     if not patch:
         return NoFinding(
             f"the features' standard deviations differ by a factor of {ratio:.3g} although they are scaled."
         )
     poor = share is None or share < limit("any.learned_poorly")
+    apart = ratio > limit("R15.features")
+    at = reading.id if reading else None
     return Finding(
         level="fault" if poor and (record.ended or record.step > record.plan.total_steps // 2) else "warning",
         verdict="ill_conditioned_inputs",
         text=f"The largest standard deviation of a feature is {ratio:.3g} times the smallest: "
-        "no single learning rate suits all weights of the first layer.",
+        "no single learning rate suits all weights of the first layer."
+        if apart
+        else f"The features are not scaled, and the largest value among them is {largest:.4g}: it outweighs all "
+        "others. Such a value may stand for a missing one, as -999 does, or be in another unit.",
         confidence=0.85,
         steps=(1, max(1, record.step)),
         evidence=[
-            evidence(
-                "largest over smallest deviation of a feature",
-                ratio,
-                ">",
-                "R15.features",
-                reading=reading.id if reading else None,
-            )
+            evidence("largest over smallest deviation of a feature", ratio, ">", "R15.features", reading=at)
+            if apart
+            else evidence("largest value of a feature", largest, ">", "R15.largest", reading=at)
         ],
         patch=patch,
-        remedy="Standardise the features.",
+        remedy="Standardise the features." if apart else "Replace values that stand for missing ones; standardise.",
         expect=Expect("the loss falls faster at the same rate", "it falls as before"),
-        strong=poor,
+        strong=poor or not apart,
         rank=-2,
     )
 

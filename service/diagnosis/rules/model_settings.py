@@ -5,7 +5,7 @@ from typing import Any
 
 from service.diagnosis import remedies
 from service.diagnosis.finding import Expect, Finding, NoFinding, Outcome, evidence, observation
-from service.diagnosis.progress import share_held, share_learned, trivial_loss
+from service.diagnosis.progress import least_share, share_held, share_learned, trivial_loss
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 from service.diagnosis.trend import tail_mean, trend_window
@@ -92,9 +92,11 @@ def _dropped(record: RunRecord) -> Finding | None:
     """Return the finding for a loss that is far higher with dropout than without it, where little is learned."""
     share, place = largest_dropout(record.plan.document["model"])
     loss, held, trivial, came = record.get("loss"), record.get("val/loss"), trivial_loss(record), share_held(record)
-    if share < limit("R32.dropout") or loss is None or held is None or trivial is None:
+    if share < limit("R32.dropout") or (came is not None and came > limit("R32.enough")):
         return None
-    if came is not None and came > limit("R29.most"):
+    if share > limit("R32.most") and (least := least_share(record)) is not None and least < limit("R29.most"):
+        return _nearly_all(record, share, place, least)
+    if loss is None or held is None or trivial is None:
         return None
     now, without = tail_mean(loss, trend_window(record)).value, float(held.values[-1])
     if now - without < limit("R32.hidden") * trivial.value:
@@ -116,6 +118,26 @@ def _dropped(record: RunRecord) -> Finding | None:
                 series="loss",
                 at=limit("R32.hidden") * trivial.value,
             ),
+        ],
+        patch=[remedies.replace(place, 0.1)],
+        remedy="Use a dropout of 0.1 to 0.3, or none while the model underfits.",
+        expect=Expect("both losses end lower", "the validation loss rises: the dropout was needed"),
+        rank=-1,
+    )
+
+
+def _nearly_all(record: RunRecord, share: float, place: str, least: float) -> Finding:
+    """Return the finding for a dropout that keeps so little that its noise outweighs what is learned."""
+    return Finding(
+        level="warning",
+        verdict="dropout_too_strong",
+        text=f"Dropout {share:g} keeps {1 - share:.2g} of the units and multiplies them by {1 / (1 - share):.2g}: the "
+        f"updates are mostly its noise. {max(least, 0.0):.0%} of the way is done.",
+        confidence=0.85,
+        steps=(1, max(1, record.step)),
+        evidence=[
+            evidence("dropout", share, ">", "R32.most"),
+            evidence("share of the way", least, "<", "R29.most", series="loss"),
         ],
         patch=[remedies.replace(place, 0.1)],
         remedy="Use a dropout of 0.1 to 0.3, or none while the model underfits.",

@@ -8,6 +8,7 @@ from service.diagnosis.progress import first_loss, share_learned, untrained_loss
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 
+TARGETS = "variance of the targets"
 TAKES_LOGARITHMS = {"poisson_nll", "gaussian_nll", "kl_div"}
 
 
@@ -113,6 +114,8 @@ def wrong_first_loss(record: RunRecord) -> Outcome:
         )
     share = share_learned(record)
     bad = before.value > limit("R2.bad") * reference.value and (share is None or share < limit("any.learned_little"))
+    unscaled = off.name == TARGETS and (share is None or share < limit("any.learned_poorly"))
+    bad = bad or unscaled  # a network whose outputs are near 0 spends the run on the scale of its targets
     plan = record.plan
     patch = remedies.standardise(plan, "target_scaling") or remedies.standardise(plan)
     patch = patch or remedies.use_default_init(plan)
@@ -155,8 +158,6 @@ def _off(record: RunRecord, before: float, reference: float) -> tuple[Evidence, 
     values = record.plan.loss != "poisson_nll" and reading is not None  # whose model predicts a logarithm
     unscaled = values and record.plan.document["dataset"].get("target_scaling") == "none"
     if isinstance(variance, int | float) and unscaled and variance > limit("R2.targets"):
-        found = evidence(
-            "variance of the targets", variance, ">", "R2.targets", reading=reading.id if reading else None
-        )
+        found = evidence(TARGETS, variance, ">", "R2.targets", reading=reading.id if reading else None)
         return found, f"the targets have variance {variance:.4g}, but an untrained model predicts values near 0."
     return times, None

@@ -79,4 +79,5 @@ RULES = (
     Rule("R33", "ended too early", ("too_few_updates",), unfinished.still_falling, PLAYBOOK),
     Rule("R34", "rows in the order of the file", ("rows_not_shuffled",), row_order.unshuffled_rows,
          "Bengio 2012, arXiv:1206.5533"),
+    Rule("R35", "momentum", ("lr_above_stability",), steps_too_long.long_memory, "Sutskever et al. 2013, ICML"),
 )  # fmt: skip

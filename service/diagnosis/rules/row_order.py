@@ -24,7 +24,9 @@ def unshuffled_rows(record: RunRecord) -> Outcome:
         return NoFinding(f"the rows are not shuffled, and {min(reached):.0%} of the way is done all the same.")
     epoch = loss.between(record.step - spec.steps_per_epoch + 1, record.step)
     spread, at = float(np.std(epoch.values)), limit("R34.spread") * abs(trivial.value)
-    if spread < at:
+    came, held = share_learned(record), share_held(record)
+    last_seen = came is not None and held is not None and held < limit("R29.most") * came
+    if spread < at and not last_seen:
         return NoFinding("the rows are not shuffled, but the losses of their batches are alike.")
     return Finding(
         level="warning",
@@ -35,7 +37,14 @@ def unshuffled_rows(record: RunRecord) -> Outcome:
         steps=(int(epoch.steps[0]), record.step),
         evidence=[
             observation("/shuffle", "false"),
-            evidence("spread of one epoch's losses", spread, ">", "R34.spread", series="loss", at=at),
+            evidence(
+                "spread of one epoch's losses", spread, ">" if spread >= at else "<", "R34.spread", series="loss", at=at
+            ),
+            *(
+                [observation("share of the way on validation rows", held, "recorded", "val/loss")]
+                if last_seen and held
+                else []
+            ),
         ],
         patch=[remedies.replace("/shuffle", True)],
         remedy="Shuffle the rows.",

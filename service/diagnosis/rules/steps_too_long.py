@@ -7,7 +7,7 @@ import numpy as np
 from service.analysis.run_data import Series
 from service.diagnosis import remedies
 from service.diagnosis.finding import Evidence, Expect, Finding, NoFinding, Outcome, Relation, evidence, too_early
-from service.diagnosis.progress import first_loss, loss_scale, share_learned, trivial_loss
+from service.diagnosis.progress import first_loss, least_share, loss_scale, share_learned, trivial_loss
 from service.diagnosis.rules.blame import momentum_blame
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
@@ -272,4 +272,27 @@ def early_instability(record: RunRecord) -> Outcome:
         "rises at the full rate, use a third of the rate.",
         expect=Expect("the loss falls from the start and ends no higher", "it rises later, at the full rate"),
         probes=("sharpness",),
+    )
+
+
+def long_memory(record: RunRecord) -> Outcome:
+    """R35: momentum that averages over far more updates than usual, in a run that holds less than it could.
+
+    Its steps are as long as at a rate so many times higher; where that does not make the loss rise, it overfits sooner.
+    """
+    found, held = momentum_blame(record), least_share(record)
+    if found is None:
+        return NoFinding("no momentum averages over more than fifty updates.")
+    if held is None or held > limit("R35.held"):
+        return NoFinding("momentum averages over many updates, and the run learns.")
+    return Finding(
+        level="fault" if held < limit("any.learned_poorly") else "warning",
+        verdict=found.verdict,
+        text=f"{max(held, 0.0):.0%} of the way is done, and {found.why}",
+        confidence=found.confidence,
+        steps=(1, max(1, record.step)),
+        evidence=[*found.seen, evidence("share of the way", held, "<", "R35.held", series="loss")],
+        patch=found.patch,
+        remedy=found.remedy,
+        expect=Expect("the loss ends lower, on validation rows too", "it ends where it did"),
     )

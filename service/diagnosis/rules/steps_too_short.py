@@ -3,6 +3,7 @@
 from service.diagnosis import remedies
 from service.diagnosis.finding import Evidence, Expect, Finding, NoFinding, Outcome, evidence, not_recorded, too_early
 from service.diagnosis.progress import share_held, share_learned
+from service.diagnosis.rules.blame import clipped_share
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 from service.diagnosis.trend import median, relative_change, tail_mean, trend_window
@@ -96,7 +97,7 @@ def creeping(record: RunRecord) -> Outcome:
         return NoFinding("the updates are short, but there is no scale to say that they are too short.")
     if cosine is not None and (same := median(cosine)) > limit("R9.cosine"):
         seen.append(evidence("median cosine of successive gradients", same, ">", "R9.cosine", series="cosine/gradient"))
-    factor, clip = _factor(small, below), _clipped(record)
+    factor, clip = _factor(small, below), clipped_share(record)
     if clip is not None:
         seen.append(evidence("clip over median gradient norm", clip, "<", "R9.clipped", series="grad_norm"))
     now = tail_mean(loss, w)
@@ -117,15 +118,6 @@ def creeping(record: RunRecord) -> Outcome:
         probes=("range_test",),
         rank=1,
     )
-
-
-def _clipped(record: RunRecord) -> float | None:
-    """Return the clipping norm over the median gradient norm, where it is far below 1."""
-    clip, norms = record.plan.spec.clip, record.get("grad_norm")
-    if clip is None or clip.norm is None or norms is None:
-        return None
-    share = clip.norm / max(median(norms), 1e-30)
-    return share if share < limit("R9.clipped") else None
 
 
 def _factor(small: float | None, below: float | None) -> float:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from service.diagnosis import remedies
 from service.diagnosis.progress import first_loss
+from service.diagnosis.rules.blame import decay_blame
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 from service.diagnosis.trend import mean, median, trend_window
@@ -49,18 +50,11 @@ def start_alike(record: RunRecord) -> Cause:
 
 
 def _decayed(record: RunRecord) -> Cause | None:
-    """Weight decay alone takes all weights to 0: the product of (1 - rate x decay) over the run is tiny."""
-    optimizer = record.plan.document["optimizer"]
-    decay, rates = optimizer.get("weight_decay") or 0.0, record.get("lr")
-    if rates is None or not decay:
+    """Weight decay takes the weights before they learn; it leaves dead units and vanished gradients behind."""
+    found = decay_blame(record)
+    if found is None:
         return None
-    shrinking = decay * float(rates.values.mean()) * record.step
-    if shrinking < -math.log(limit("R3.decayed")):
-        return None
-    a_step = decay * float(rates.values.mean())
-    why = f"weight decay {decay:g} takes {a_step:.1%} of every weight at each update: more than the gradients give."
-    patch = [remedies.replace("/optimizer/weight_decay", 1e-4)]
-    return Cause("weight_decay_too_strong", why, 0.85, patch, "Use a weight decay of 1e-4, or none.")
+    return Cause(found.verdict, found.why, found.confidence, found.patch, found.remedy)
 
 
 def _gradients(record: RunRecord, norms: dict[str, float]) -> Cause | None:
