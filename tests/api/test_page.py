@@ -9,21 +9,22 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from service.api.routes import page
 from service.api.routes.page import FOLDER
 
 VENDOR = FOLDER / "vendor"
 
 
 def test_the_page_asks_nobody_else(open_house: TestClient) -> None:
-    page = open_house.get("/")
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert "default-src 'self'" in page.headers["content-security-policy"]
-    asked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    index = open_house.get("/")
+    assert index.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'self'" in index.headers["content-security-policy"]
+    asked = re.findall(r'(?:src|href)="([^"]+)"', index.text)
     assert asked
     for path in asked:
         assert path.startswith("page/")
         assert open_house.get(path).status_code == 200
-    assert not re.search(r"<script(?![^>]*src=)|\son\w+=|style=", page.text), "the policy forbids anything inline"
+    assert not re.search(r"<script(?![^>]*src=)|\son\w+=|style=", index.text), "the policy forbids anything inline"
 
 
 def test_every_module_imports_what_is_there() -> None:
@@ -150,16 +151,24 @@ def test_our_own_page_may(open_house: TestClient, shared_key: str, origin: str) 
     assert open_house.post("/v1/experiments", json={}, headers=headers).status_code == 422
 
 
-def test_browsers_keep_a_library_by_its_version_and_ask_again_for_everything_else(open_house: TestClient) -> None:
-    library = re.search(r'src="(page/vendor/uplot.js[?]v=[0-9a-f]{16})"', open_house.get("/").text)
-    module = re.search(r'"../(vendor/htm-preact.js[?]v=[0-9a-f]{16})"', open_house.get("/page/lib/html.js").text)
-    assert library
-    assert module
-    for path in (library[1], f"page/{module[1]}"):
-        assert open_house.get(f"/{path}").headers["Cache-Control"] == "public, max-age=31536000, immutable"
-        assert open_house.get(f"/{path[:-1]}").headers["Cache-Control"] == "no-cache", "not its version"
-    for path in ("/", "/page/app.js", "/page/vendor/uplot.js"):
-        assert open_house.get(path).headers["Cache-Control"] == "no-cache"
+def test_browsers_keep_all_files_by_their_version_and_ask_again_for_the_page_alone(open_house: TestClient) -> None:
+    addresses = re.findall(r'(?:src|href)="(page/([^"/]+)/([^"]+))"', open_house.get("/").text)
+    assert {"app.js", "style.css", "vendor/uplot.js"} <= {name for _, _, name in addresses}
+    for address, version, name in addresses:
+        kept = open_house.get(f"/{address}")
+        assert kept.headers["Cache-Control"] == "public, max-age=31536000, immutable", name
+        assert kept.content == (FOLDER / name).read_bytes()
+        other = open_house.get(f"/page/{'0' * len(version)}/{name}")
+        assert other.headers["Cache-Control"] == "no-cache", "not its version"
+        assert open_house.get(f"/page/{name}").headers["Cache-Control"] == "no-cache"
+    assert open_house.get("/").headers["Cache-Control"] == "no-cache"
+
+
+def test_the_version_changes_with_any_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = page.page_version()
+    changed = dict(page.page_files()) | {"lib/ticks.js": page.page_files()["lib/axes.js"]}
+    monkeypatch.setattr(page, "page_files", lambda: changed)
+    assert page.page_version.__wrapped__() != before
 
 
 def test_data_is_stored_nowhere_and_https_stays_https(shared: TestClient) -> None:

@@ -4,11 +4,11 @@ import gzip
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
 
 from service.api.content_negotiation import accepts_gzip, matches_etag
@@ -16,12 +16,10 @@ from service.errors import NotFound
 
 router = APIRouter(tags=["service"])
 Name = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_./-]{1,100}$", description="path within the page's folder")]
-Version = Annotated[
-    str | None, Query(max_length=64, description="of the content; with the right one the file never changes")
-]
 FOLDER = Path(__file__).resolve().parents[2] / "web"
-LIBRARY = re.compile(rb'(["/])(vendor/[a-z-]+[.](?:js|css))(")')  # as index.html and modules name one
-VERSION_LENGTH = 16  # hexadecimal digits of the content's SHA-256
+ADDRESS = re.compile(rb'(?<="page)/')  # where index.html names a file
+VERSION_LENGTH = 16  # hexadecimal digits of the SHA-256 of all files
+VERSIONED = re.compile(rf"(?:([0-9a-f]{{{VERSION_LENGTH}}})/)?(.*)")
 FOREVER, REVALIDATE = "public, max-age=31536000, immutable", "no-cache"
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -44,27 +42,38 @@ class PageFile:
     plain: bytes
     packed: bytes
     etag: str
-    version: str  # part of the addresses of libraries, which browsers keep for good
 
 
-@lru_cache(maxsize=1)
+@cache
 def page_files() -> dict[str, PageFile]:
     """Return every file that is served, by its path within the folder."""
-    found = (path for path in FOLDER.rglob("*") if path.suffix in TYPES and path.is_file())
+    found = sorted(path for path in FOLDER.rglob("*") if path.suffix in TYPES and path.is_file())
     return {path.relative_to(FOLDER).as_posix(): _read(path) for path in found}
 
 
+@cache
+def page_version() -> str:
+    """Return the folder in the address of every file, which names their content.
+
+    Modules import each other by relative addresses, so all come from this folder, and browsers keep them for good.
+    """
+    found = page_files()
+    return _digest("".join(f"{name} {found[name].etag}\n" for name in found).encode())[:VERSION_LENGTH]
+
+
+@cache
+def _index() -> PageFile:
+    version = page_version().encode()
+    return _packed(".html", ADDRESS.sub(b"/%s/" % version, page_files()["index.html"].plain))
+
+
 def _read(path: Path) -> PageFile:
-    plain = LIBRARY.sub(_with_version, path.read_bytes())
-    digest = _digest(plain)
-    etag = f'W/"{digest[:32]}"'  # weak, because the compressed body has other bytes
-    return PageFile(TYPES[path.suffix], plain, gzip.compress(plain, mtime=0), etag, digest[:VERSION_LENGTH])
+    return _packed(path.suffix, path.read_bytes())
 
 
-def _with_version(found: re.Match[bytes]) -> bytes:
-    """Return the address of a library with its version, so that a new release of it has another address."""
-    version = _digest((FOLDER / found[2].decode()).read_bytes())[:VERSION_LENGTH]
-    return b"%s?v=%s%s" % (found[1] + found[2], version.encode(), found[3])
+def _packed(suffix: str, plain: bytes) -> PageFile:
+    etag = f'W/"{_digest(plain)[:32]}"'  # weak, because the compressed body has other bytes
+    return PageFile(TYPES[suffix], plain, gzip.compress(plain, mtime=0), etag)
 
 
 def _digest(content: bytes) -> str:
@@ -74,7 +83,7 @@ def _digest(content: bytes) -> str:
 @router.get("/", operation_id="get_page", response_class=Response, responses=_text_response("text/html", "The page."))
 def get_page(request: Request) -> Response:
     """Return the page."""
-    return _file_response(request, "index.html")
+    return _file_response(request, _index(), REVALIDATE)
 
 
 @router.get(
@@ -83,17 +92,17 @@ def get_page(request: Request) -> Response:
     response_class=Response,
     responses=_text_response("text/plain", "The file, with its own media type."),
 )
-def get_page_part(request: Request, name: Name, v: Version = None) -> Response:
-    """Return a script, a style sheet or a licence of the page."""
-    return _file_response(request, name, v)
-
-
-def _file_response(request: Request, name: str, version: str | None = None) -> Response:
-    """Return the file, compressed if the client accepts gzip; 304 if the client has it."""
-    file = page_files().get(name)
-    if file is None:
+def get_page_part(request: Request, name: Name) -> Response:
+    """Return a script, a style sheet or a licence of the page; from the folder of its version it never changes."""
+    found = VERSIONED.fullmatch(name)
+    file = page_files().get(found[2]) if found else None
+    if found is None or file is None:
         raise NotFound("The page has no such file.")
-    caching = FOREVER if version == file.version else REVALIDATE
+    return _file_response(request, file, FOREVER if found[1] == page_version() else REVALIDATE)
+
+
+def _file_response(request: Request, file: PageFile, caching: str) -> Response:
+    """Return the file, compressed if the client accepts gzip; 304 if the client has it."""
     headers = {"ETag": file.etag, "Cache-Control": caching, "Vary": "Accept-Encoding"}
     if matches_etag(request.headers.get("if-none-match"), file.etag):
         return Response(status_code=304, headers=headers)

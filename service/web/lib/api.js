@@ -16,8 +16,8 @@ export class ApiError extends Error {
   }
 }
 
-// Derived from this module's address, so that it also holds behind a proxy's path prefix.
-const SERVER_URL = new URL("../../", import.meta.url).href;
+// Where the page was opened, so that it also holds behind a proxy's path prefix.
+const SERVER_URL = new URL("./", document.baseURI).href;
 
 // The URL of a path of the server ("/v1/me").
 export const absoluteUrl = (path) => SERVER_URL + path.slice(1);

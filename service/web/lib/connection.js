@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from "./html.js";
 import { t } from "./words.js";
 
-const READY_URL = new URL("../../v1/readyz", import.meta.url).href;
+const READY_URL = new URL("v1/readyz", document.baseURI).href;
 const CHECK_AFTER_MS = 5000; // without a response
 const RETRY_MS = 1000; // between two checks while the server is unreachable
 const TIMEOUT_MS = 4000; // of a check
