@@ -4,6 +4,7 @@ from service.db.access.principal import Principal
 from service.db.session import Connection
 from service.db.studies import studies, trials
 from service.db.studies.trials import StoredTrial
+from service.nonfinite import dumps
 from service.schemas.studies.analysis import BorderView, DuellistView, ImportanceView, ProfileView, StudyAnalysis
 from service.spec.studies.dimensions import Choice
 from service.spec.studies.study import Study
@@ -13,11 +14,26 @@ from service.studies.duels import Contestant
 from service.studies.importance import importances
 from service.studies.stored import study_of, trials_of
 
+KEPT = 64  # studies
+State = tuple[str, trials.Revision]  # the document and the trials: an analysis depends on nothing else
+_kept: dict[str, tuple[State, StudyAnalysis]] = {}
+
 
 def analyse_study(connection: Connection, principal: Principal, study_id: str) -> StudyAnalysis:
-    """Return what the trials of a study say together."""
+    """Return what the trials of a study say together; it is computed again where one of them has changed."""
     stored = studies.get(connection, principal, study_id)
-    study, found = study_of(stored), trials.all_of(connection, stored.id)
+    # the revision is read before the trials: what is kept may be newer than it says, and is never older
+    state = dumps(stored.document), trials.revision(connection, stored.id)
+    kept, found = _kept.pop(stored.id, (None, None))
+    if found is None or kept != state:
+        found = _analyse(study_of(stored), trials.all_of(connection, stored.id))
+    _kept[stored.id] = state, found
+    while len(_kept) > KEPT:
+        _kept.pop(next(iter(_kept)), None)
+    return found
+
+
+def _analyse(study: Study, found: list[StoredTrial]) -> StudyAnalysis:
     own = trials_of(found)
     contestants = duels.judge(study, own)
     rungs = {trial.number: trial.rung_steps for trial in found}

@@ -8,7 +8,11 @@ from sqlalchemy import text
 
 from service.db.access import quotas
 from service.db.session import transaction
+from service.db.studies.trials import StoredTrial
+from service.schemas.studies.analysis import StudyAnalysis
 from service.spec.parse.json_patch import apply_patch
+from service.spec.studies.study import Study
+from service.studies import analysis
 from tests.harness.waiting import until
 from tests.studies.conftest import ASHA, DOCUMENT, Studio, by_rate
 
@@ -162,6 +166,34 @@ def test_a_duel_is_judged_by_its_scientific_values(client: TestClient, studio: S
     confirmed = client.post(f"/v1/studies/{study_id}/confirm", json={"seeds": 2}).json()["confirmation"]
     bests = {each["best"] for each in found["contestants"]}
     assert {each["number"] for each in confirmed["fresh"]} == bests, "the best of each side, not the best two"
+
+
+def test_an_analysis_is_kept_until_a_trial_changes(
+    client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study_id = posted(client, budget={"trials": 3}, seeds=[0])["id"]
+    finished(client, studio, study_id)
+    counted, compute = [], analysis._analyse
+
+    def count(study: Study, found: list[StoredTrial]) -> StudyAnalysis:
+        counted.append(study)
+        return compute(study, found)
+
+    monkeypatch.setattr(analysis, "_analyse", count)
+    path = f"/v1/studies/{study_id}/analysis"
+    first = [client.get(path).json() for _ in range(3)]
+    assert len(counted) == 1
+    assert first[0] == first[1] == first[2]
+    client.post(f"/v1/studies/{study_id}/extend", json={"trials": 1})
+    finished(client, studio, study_id)
+    assert client.get(path).json()["contestants"][0]["trials"] == 4
+    best = first[0]["contestants"][0]["best"]
+    with studio.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE study_trial SET value = -1 WHERE study_id = :id AND number = :other"),
+            {"id": study_id, "other": (best + 1) % 3},
+        )
+    assert client.get(path).json()["contestants"][0]["best"] == (best + 1) % 3
 
 
 def test_a_preset_is_posted_with_a_base_and_what_differs(client: TestClient) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, insert, select, text
+from sqlalchemy import Connection, Select, and_, bindparam, func, insert, select, text
 
 from service.db.driver import Statement
 from service.db.tables import experiment, study_trial
@@ -60,16 +60,34 @@ _SHOWN: Select[Any] = select(
 ).outerjoin(experiment, _THERE)
 
 
-def _stored(row: Row[Any]) -> StoredTrial:
-    fields = dict(zip(StoredTrial.__dataclass_fields__, row, strict=True))
-    lists = {name: tuple(fields[name]) for name in ("rung_steps", "rungs", "seed_values")}
-    return StoredTrial(**(fields | lists))
+EVERY = Statement(_ALL.where(study_trial.c.study_id == bindparam("study_id")).order_by(study_trial.c.number))
+
+
+def _stored(row: Sequence[Any]) -> StoredTrial:
+    fields: list[Any] = [tuple(value) if isinstance(value, list) else value for value in row]
+    return StoredTrial(*fields)
 
 
 def all_of(connection: Connection, study_id: str) -> list[StoredTrial]:
     """Return every trial of a study by its number; the caller checks access."""
-    query = _ALL.where(study_trial.c.study_id == study_id).order_by(study_trial.c.number)
-    return [_stored(row) for row in connection.execute(query)]
+    return [_stored(row) for row in EVERY.rows(connection, study_id=study_id)]
+
+
+Revision = tuple[int, int]  # how many trials, and a hash of the transactions that wrote them last
+REVISION = Statement(
+    text(
+        """
+        SELECT count(*), coalesce(sum(hashint8extended(number, xmin::text::bigint)), 0)::text
+        FROM study_trial WHERE study_id = :study_id
+        """
+    )
+)
+
+
+def revision(connection: Connection, study_id: str) -> Revision:
+    """Return what is another after any change of a study's trials, by whatever statement."""
+    ((count, digest),) = REVISION.rows(connection, study_id=study_id)
+    return count, int(digest)
 
 
 def page(

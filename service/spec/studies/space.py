@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from service.spec.studies.dimensions import Choice, DimensionBase
@@ -18,7 +19,7 @@ class Leaf:
     dimension: DimensionBase
     within: tuple[tuple[str, int], ...] = ()
 
-    @property
+    @cached_property
     def name(self) -> str:
         """A name that no other dimension of the space has: two options may search the same pointer differently."""
         return " > ".join([*(f"{pointer}={at}" for pointer, at in self.within), self.pointer])

@@ -121,3 +121,26 @@ def test_an_experiment_that_moves_away_leaves_its_study(
         shown = trials.page(connection, study_id, 10, None)
         assert [each.experiment_id is None for each in shown] == [True, False]
         assert [each.number for each in trials.page(connection, study_id, 10, 1, descending=True)] == [0]
+
+
+def test_any_change_of_a_trial_is_another_revision(engine: Engine, principal: Principal, study_id: str) -> None:
+    def revision() -> trials.Revision:
+        with transaction(engine) as connection:
+            return trials.revision(connection, study_id)
+
+    seen = [revision()]
+    assert revision() == seen[0], "reading changes nothing"
+    statements = [
+        "UPDATE study_trial SET why = why WHERE study_id = :id AND number = 0",
+        "UPDATE study_trial SET value = 0.5 WHERE study_id = :id AND number = 1",
+        "DELETE FROM study_trial WHERE study_id = :id AND number = 1",
+    ]
+    for statement in statements:
+        with engine.begin() as connection:
+            connection.execute(text(statement), {"id": study_id})
+        seen.append(revision())
+    with transaction(engine) as connection:
+        trials.add(connection, study_id, principal.project_id, NewTrial(1, {"/optimizer/lr": 0.1}, None, why="no spec"))
+        trials.end(connection, study_id, 0, "finished", value=0.25)
+    seen.append(revision())
+    assert len(set(seen)) == 5
