@@ -176,10 +176,11 @@ def read_confirmation(
     ranking = rank(data, pick_contestants(data), settled=True)
     views = [_contestant(data, of_label, mine[label]) for label, of_label in rounds.items()]
     seeds = max((seeds_of(of_label, specs) for of_label in rounds.values()), key=len)
-    looked = sequential_view(data, trials, seeds)
     done = all(run.state in TERMINAL for run in fresh_runs)
     extended = max(map(len, rounds.values())) - 1
-    verdict = _extended_verdict(looked, done) if extended else ranking.verdict if done else None
+    planned = ranking.verdict if done and not extended else None
+    looked = sequential_view(data, trials, seeds, told=planned == "better")
+    verdict = _extended_verdict(looked, done) if extended else planned
     led = verdict == "better" and ranking.items[0].label == stored[0].label
     return ConfirmationView(
         state="done" if done else "running",

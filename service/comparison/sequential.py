@@ -14,8 +14,13 @@ from service.spec.measures import better_direction
 Lost = tuple[int, int]  # seeds on which each diverged
 
 
-def sequential_view(data: ComparisonData, trials: Sequence[Trial], seeds: Sequence[int]) -> SequentialView | None:
-    """Return what the paired seeds say; None with fewer than two contestants, or where runs validate on folds."""
+def sequential_view(
+    data: ComparisonData, trials: Sequence[Trial], seeds: Sequence[int], told: bool = False
+) -> SequentialView | None:
+    """Return what the paired seeds say; None with fewer than two contestants, or where runs validate on folds.
+
+    `told`: the test of the planned seeds has found a difference, so that no more are asked for.
+    """
     if len(trials) < 2 or any(folds_of_document(trial.experiment.spec) > 1 for trial in trials[:2]):
         return None
     first, second = trials[:2]
@@ -33,8 +38,8 @@ def sequential_view(data: ComparisonData, trials: Sequence[Trial], seeds: Sequen
         e=found.e,
         p=found.p,
         decided=decided,
-        more_seeds=found.more,
-        note=_note(found, lost, first.label, second.label, decided),
+        more_seeds=None if told else found.more,
+        note=_note(found, lost, first.label, second.label, decided, told),
     )
 
 
@@ -74,7 +79,7 @@ def _decided(sign: int, lost: Lost, first: str, second: str) -> str | None:
     return None
 
 
-def _note(found: Sequential, lost: Lost, first: str, second: str, decided: str | None) -> str:
+def _note(found: Sequential, lost: Lost, first: str, second: str, decided: str | None, told: bool) -> str:
     seeds = f"{found.n} seed{'' if found.n == 1 else 's'}"
     diverged = f" {first} diverged on {lost[0]} further seeds, {second} on {lost[1]}." if any(lost) else ""
     if decided is not None:
@@ -82,6 +87,8 @@ def _note(found: Sequential, lost: Lost, first: str, second: str, decided: str |
         return f"After {seeds}, {decided} is better than {other}; looking again does not change that.{diverged}"
     if found.sign:
         return f"After {seeds}, the one with the better mean diverged more often, so nothing is decided.{diverged}"
+    if told:
+        return f"After {seeds}, this test has not decided; the test of the planned seeds has, and stands.{diverged}"
     if found.n < 2 or found.more is None:
         known = "" if found.n < 2 else " Up to 200 more seeds would probably not tell."
         return f"After {seeds}, nothing is decided.{known}{diverged}"

@@ -72,8 +72,8 @@ class SequentialView(View):
         description="label of the better one, where p is at most 0.01 and it did not diverge more often; final"
     )
     more_seeds: int | None = Field(
-        description="that would decide it in 4 of 5 cases, if the difference is the one seen; null: it is decided, or "
-        "no number up to 200 would"
+        description="that would decide it in 4 of 5 cases, if the difference is the one seen; null: it is decided, "
+        "by this test or the planned seeds, or no number up to 200 would"
     )
     note: str
 

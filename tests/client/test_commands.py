@@ -263,8 +263,8 @@ def test_the_best_of_several_rates_is_confirmed_by_fresh_seeds(
     assert saddle("confirm", asked[1], "--seeds", "9") == 2
     assert "already has a confirmation" in capsys.readouterr().err
     assert saddle("confirm", "adam") == 2
-    assert "at any time: After 3 seeds, nothing is decided; " in said
-    assert f"saddle confirm {asked[1]} --more " in said
+    assert "at any time: After 3 seeds, this test has not decided; the test of the planned seeds has" in said
+    assert f"saddle confirm {asked[1]} --more " not in said, "nothing is missing"
     assert saddle("confirm", asked[1], "--more", "2", "--seeds", "3") == 2
     assert saddle("confirm", asked[1], "--more", "8", "--watch") == 0
     said = capsys.readouterr().out

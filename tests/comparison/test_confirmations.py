@@ -229,6 +229,20 @@ def test_a_fork_cannot_begin_with_another_seed(client: TestClient, submit: Submi
     assert (answer.status_code, "continues from a checkpoint" in answer.json()["detail"]) == (409, True)
 
 
+def test_no_more_seeds_are_asked_for_where_the_planned_ones_have_told(
+    client: TestClient, submit: Submit, worker: Worker
+) -> None:
+    view = compare(client, trials(submit, worker, LUCKY))
+    confirm(client, view, seeds=5)
+    finish_all(worker, 10, slightly_better)
+    found = again(client, view)["confirmation"]
+    looked = found["sequential"]
+    assert (found["verdict"], found["confirmed"]) == ("better", True)
+    assert (looked["seeds"], looked["decided"], looked["more_seeds"]) == (5, None, None), "its own 1 % takes more"
+    assert "more seed" not in looked["note"]
+    assert "has not decided; the test of the planned seeds has, and stands" in looked["note"]
+
+
 def test_fresh_seeds_are_those_that_nobody_used() -> None:
     assert unused_seeds({0, 1, 7}, 3) == (8, 9, 10)
     assert unused_seeds(set(), 2) == (0, 1)

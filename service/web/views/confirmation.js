@@ -50,7 +50,7 @@ function Result({ found, id, again }) {
 }
 
 // The test that may be looked at whenever somebody looks, and the seeds that would tell. A repeated request adds none.
-function AnyTime({ found, id, again }) {
+export function AnyTime({ found, id, again }) {
   const looked = found.sequential;
   const [chosen, choose] = useState(null);
   const seeds = chosen ?? Math.min(looked.more_seeds ?? FEW_SEEDS, MOST_SEEDS);
@@ -63,7 +63,7 @@ function AnyTime({ found, id, again }) {
   return html`<h3>${t("confirmation.anytime")}</h3>
     <p>${escapeInvisible(looked.note)}</p>
     ${looked.seeds ? html`<p class="hint">${t("confirmation.interval", { difference: formatNumber(parseNumber(looked.difference)), interval: bounds, p: formatNumber(looked.p) })}</p>` : null}
-    ${looked.decided === null && looked.seeds > 1 ? html`<div class="bar"><${ActionButton} label=${t("confirmation.extend", { n: seeds })} act=${extend}/>
+    ${looked.decided === null && looked.seeds > 1 && found.verdict !== "better" ? html`<div class="bar"><${ActionButton} label=${t("confirmation.extend", { n: seeds })} act=${extend}/>
     <label>${t("confirm.seeds")} <input type="number" min="1" max=${MOST_SEEDS} value=${seeds} onInput=${(event) => choose(Number(event.target.value))}/></label>
     <span class="hint">${t("confirmation.extend.how")}</span></div>` : null}`;
 }
