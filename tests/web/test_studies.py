@@ -66,8 +66,13 @@ def test_the_winner_is_confirmed_on_fresh_seeds_from_the_page(see: See, study: d
     page.get_by_role("dialog").get_by_role("button", name="Confirm on fresh seeds").click()
     expect(page.get_by_role("heading", name="What fresh seeds say")).to_be_visible()
     until(lambda: stack.get(f"/v1/studies/{study['id']}")["confirmation"]["state"] == "done", 120)
-    rows = page.locator("section", has_text="What fresh seeds say").locator("tbody tr")
+    section = page.locator("section", has_text="What fresh seeds say")
+    rows = section.locator("tbody tr")
     expect(rows.first.locator("td").last).to_have_text("2")
+    expect(section).to_contain_text("After 2 seeds, nothing is decided")
+    section.get_by_label("seeds per group").fill("1")
+    section.get_by_role("button", name="Train 1 more seeds").click()
+    expect(rows.first.locator("td").last).to_have_text("3", timeout=60_000)
     expect(page.get_by_role("button", name="Confirm on fresh seeds")).to_have_count(0)
 
 

@@ -2,12 +2,19 @@
 import { DialogButton, escapeInvisible, get, html, navigate, post, Problems, t, useRequest, useState } from "../lib/page.js";
 
 const PARTS = { sampler: "samplers", pruner: "pruners" }; // field of a study -> family of the catalogue
+const FAMILIES = [...Object.values(PARTS), "dimensions"];
+const BOUNDS = ["low", "high"];
 
 export function SearchFrom({ experiment, disabled }) {
   const search = async (form) => {
     const trials = Number(form.get("trials"));
     const chosen = Object.fromEntries(Object.keys(PARTS).map((part) => [part, form.get(part)]).filter(([, kind]) => kind));
-    const made = await post("/v1/studies", { preset: form.get("preset"), base: experiment.spec, name: `${experiment.name}, ${form.get("preset")}`.slice(0, 128), ...(trials ? { budget: { trials } } : {}), ...chosen });
+    const space = {};
+    for (const [name, value] of form) {
+      const [pointer, part] = name.split(" ");
+      if (part && value) space[pointer] = { ...space[pointer], [part]: part === "kind" ? value : Number(value) };
+    }
+    const made = await post("/v1/studies", { preset: form.get("preset"), base: experiment.spec, name: `${experiment.name}, ${form.get("preset")}`.slice(0, 128), ...(trials ? { budget: { trials } } : {}), ...chosen, ...(Object.keys(space).length ? { space } : {}) });
     navigate(["study", made.id]);
   };
   return html`<${DialogButton} button=${t("search.from")} disabled=${disabled} title=${t("search.from.title")} label=${t("search.from.yes")} act=${search}><${Questions}/></${DialogButton}>`;
@@ -15,13 +22,20 @@ export function SearchFrom({ experiment, disabled }) {
 
 function Questions() {
   const { value, error } = useRequest((signal) => get("/v1/studies/presets", { signal }), []);
-  const { value: families } = useRequest((signal) => Promise.all(Object.values(PARTS).map((family) => get(`/v1/catalog/${family}`, { signal }))), []);
+  const { value: families } = useRequest((signal) => Promise.all(FAMILIES.map((family) => get(`/v1/catalog/${family}`, { signal }))), []);
   const [chosen, choose] = useState(0);
   if (error) return html`<${Problems} error=${error}/>`;
   if (!value) return html`<p class="empty">${t("loading")}</p>`;
   return html`${value.items.map((each, at) => html`<p key=${each.name}><label><input type="radio" name="preset" value=${each.name} checked=${at === chosen} onChange=${() => choose(at)}/> ${escapeInvisible(each.question)}</label></p>`)}
     <p><label>${t("budget.trials")} <input type="number" name="trials" min="1" max="10000" placeholder=${String(value.items[chosen].document.budget.trials)}/></label></p>
-    ${Object.keys(PARTS).map((part, at) => html`<p key=${part}><${Part} name=${part} kinds=${families?.[at].items ?? []} usual=${value.items[chosen].document[part] ?? "none"}/></p>`)}`;
+    ${Object.keys(PARTS).map((part, at) => html`<p key=${part}><${Part} name=${part} kinds=${families?.[at].items ?? []} usual=${value.items[chosen].document[part] ?? "none"}/></p>`)}
+    ${Object.entries(value.items[chosen].document.space).filter(([, { low }]) => low !== undefined).map(([pointer, given]) => html`<p key=${pointer}><${Range} pointer=${pointer} given=${given} kinds=${families?.[2].items ?? []}/></p>`)}`;
+}
+
+// Where a number is searched, and on which scale; empty fields leave it as the question has it.
+function Range({ pointer, given, kinds }) {
+  return html`${escapeInvisible(pointer.slice(1).replaceAll("/", " "))} ${BOUNDS.map((end) => html`<input key=${end} type="number" step="any" name=${`${pointer} ${end}`} aria-label=${`${pointer} ${end}`} placeholder=${given[end]}/> `)}
+    <select name=${`${pointer} kind`} aria-label=${`${pointer} kind`}>${kinds.filter(({ kind }) => kind.endsWith("uniform")).map(({ kind, summary }) => html`<option key=${kind} value=${kind === given.kind ? "" : kind} selected=${kind === given.kind} title=${summary}>${kind}</option>`)}</select>`;
 }
 
 // One of the catalogue's kinds, or what the question itself has.

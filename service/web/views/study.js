@@ -1,16 +1,35 @@
-// One study: the best so far and how sure, what it cost, what to do next, and its trials in pictures and as a table.
-import { ActionButton, CopyButton, DialogButton, escapeInvisible, formatCount, formatNumber, formatSeconds, get, href, html, navigate, post, Problems, Prose, queryString, remove, StateLabel, t, useInterval, useRequest, useState, useTitle } from "../lib/page.js";
+// The project's studies, and one of them: the best so far and how sure, what it cost, its trials in pictures and as a table.
+import { ActionButton, CopyButton, DialogButton, EmptyState, escapeInvisible, formatAge, formatCount, formatNumber, formatSeconds, get, href, html, navigate, post, Problems, Prose, queryString, remove, StateLabel, t, useEffect, useInterval, useMemo, useRef, useRequest, useState, useTitle } from "../lib/page.js";
 import { wordOf } from "../lib/scatter.js";
 import { offerUndo } from "../lib/undo.js";
-import { outcomesOf } from "./studies.js";
+import { AnyTime } from "./confirmation.js";
 import { Duel, Importance } from "./study_analysis.js";
-import { around, nameOf, ParallelTrials, Progress, Rungs, Slices, TrialTable } from "./study_charts.js";
+import { around, nameOf, ParallelTrials, Progress, Rungs, Slices, TrialCurves, TrialTable } from "./study_charts.js";
 import { ContourTrials } from "./study_contour.js";
-import { TrialCurves } from "./study_curves.js";
 
-const LOOK_MS = 2500;
+const [LOOK_MS, LIST_LOOK_MS] = [2500, 3000];
 const PAGES = 20;
 const OVER = new Set(["finished", "stopped", "failed"]);
+
+const OUTCOMES = ["running", "waiting", "finished", "pruned", "failed"];
+
+// How many trials are in each state, in words.
+const outcomesOf = (trials) => OUTCOMES.filter((state) => trials[state]).map((state) => `${formatCount(trials[state])} ${t(`trial.${state}`)}`).join(", ") || "–";
+
+export function Studies({ search }) {
+  const [tick, setTick] = useState(0);
+  useInterval(LIST_LOOK_MS, () => setTick((n) => n + 1));
+  const cursor = search.get("cursor") || undefined;
+  const { value, error } = useRequest((signal) => get(`/v1/studies${queryString({ limit: 50, cursor })}`, { signal }), [tick, cursor]);
+  if (error && !value) return html`<${Problems} error=${error}/>`;
+  if (!value) return html`<p class="empty">${t("loading")}</p>`;
+  if (!value.items.length && !cursor) return html`<h1>${t("place.studies")}</h1><${EmptyState} title=${t("studies.none")}><p>${t("studies.none.text")}</p><pre class="code">saddle sweep tune-lr --help</pre></${EmptyState}>`;
+  return html`<h1>${t("place.studies")}</h1><div class="scroll"><table class="list"><thead><tr>${["name", "state", "trials", "owner", "age"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
+    <tbody>${value.items.map((each) => html`<tr key=${each.id} data-row=${`study/${each.id}`} tabindex="0"><td class="name"><a href=${href(["study", each.id])}>${escapeInvisible(each.name)}</a></td>
+      <td><${StateLabel} state=${each.state}/>${each.why ? html` <small><${Prose} text=${each.why}/></small>` : null}</td><td>${outcomesOf(each.trials)}</td>
+      <td>${escapeInvisible(each.owner)}</td><td class="number">${formatAge(each.created_at)}</td></tr>`)}</tbody></table></div>
+    ${value.next_cursor ? html`<p><a class="button" href=${href(["studies"], { cursor: value.next_cursor })}>${t("older")}</a></p>` : null}`;
+}
 
 async function allTrials(id, signal) {
   let items = [];
@@ -24,18 +43,40 @@ async function allTrials(id, signal) {
   return items;
 }
 
+const countsOf = (trials) => trials.reduce((counts, { state }) => ({ ...counts, [state]: (counts[state] || 0) + 1 }), {});
+
+// {study, trials, analysis}, asked for at once; the last two are long, and asked for again where the study counts its trials differently.
+function useStudy(id, tick) {
+  const known = useRef({});
+  return useRequest(async (signal) => {
+    const load = () => Promise.all([allTrials(id, signal), get(`/v1/studies/${id}/analysis`, { signal })]);
+    let [study, found] = await Promise.all([get(`/v1/studies/${id}`, { signal }), known.current.found || load()]);
+    const news = JSON.stringify(study.trials);
+    if (news !== known.current.news && news !== JSON.stringify(countsOf(found[0]))) found = await load();
+    known.current = { news, found };
+    return { study, trials: found[0], analysis: found[1] };
+  }, [id, tick]);
+}
+
+// One more of the parts with each frame, so that the first are seen at once.
+function InTurn({ parts }) {
+  const [shownParts, show] = useState(1);
+  useEffect(() => { if (shownParts < parts.length) requestAnimationFrame(() => setTimeout(() => show(shownParts + 1))); }, [shownParts]);
+  return html`<div class=${shownParts < parts.length ? "panels growing" : "panels"}>${parts.slice(0, shownParts)}</div>`;
+}
+
 export function StudyPage({ path, me }) {
   const [id] = path;
   const [tick, setTick] = useState(0);
-  const { value: study, error } = useRequest((signal) => get(`/v1/studies/${id}`, { signal }), [id, tick]);
+  const { value: found, error } = useStudy(id, tick);
+  const { study, trials, analysis } = found || {};
   useTitle(study?.name);
   const isOpen = !study || !OVER.has(study.state) || study.confirmation?.state === "running";
   useInterval(LOOK_MS, () => isOpen && setTick((n) => n + 1), [isOpen]);
-  const news = study && JSON.stringify([study.state, study.trials]); // the trials are long, and change with these
-  const { value: found, error: failure } = useRequest((signal) => (news ? Promise.all([allTrials(id, signal), get(`/v1/studies/${id}/analysis`, { signal })]) : Promise.resolve(null)), [id, news]);
-  if (!found && (error || failure)) return html`<${Problems} error=${error || failure}/>`;
-  if (!study || !found) return html`<p class="empty">${t("loading")}</p>`;
-  const [trials, analysis] = found;
+  const parts = useMemo(() => study && [ // what is drawn stays as it is until there are other trials
+    html`<${Progress} trials=${trials} study=${study}/>`, html`<${Importance} found=${analysis} space=${study.document.space}/>`, ...[Slices, ContourTrials, TrialCurves, Rungs, ParallelTrials].map((Part) => html`<${Part} trials=${trials} study=${study} analysis=${analysis}/>`)], [trials]);
+  if (!found && error) return html`<${Problems} error=${error}/>`;
+  if (!study) return html`<p class="empty">${t("loading")}</p>`;
   const again = () => setTick((n) => n + 1);
   return html`<h1>${escapeInvisible(study.name)}</h1>
     <p class="facts row"><${StateLabel} state=${study.state}/><span>${outcomesOf(study.trials)}</span><span>${t("study.objective", { figure: t(`choice.${study.document.objective.figure}`), series: escapeInvisible(study.series), direction: t(`study.${study.direction}`) })}</span>
@@ -44,9 +85,9 @@ export function StudyPage({ path, me }) {
     <${Commands} study=${study} me=${me} again=${again}/>
     <${Budget} budget=${study.budget}/>
     <${Best} study=${study} me=${me} again=${again}/>
-    ${study.confirmation ? html`<${Confirmation} found=${study.confirmation} series=${study.series}/>` : null}
+    ${study.confirmation ? html`<${Confirmation} found=${study.confirmation} series=${study.series} again=${again}/>` : null}
     <${Duel} found=${analysis} series=${study.series}/>
-    <div class="panels"><${Progress} trials=${trials} study=${study}/><${Importance} found=${analysis} space=${study.document.space}/><${Slices} trials=${trials} study=${study}/><${ContourTrials} trials=${trials} study=${study} analysis=${analysis}/><${TrialCurves} trials=${trials} study=${study}/><${Rungs} trials=${trials} study=${study}/><${ParallelTrials} trials=${trials} study=${study}/></div>
+    <${InTurn} parts=${parts}/>
     <${TrialTable} trials=${trials} study=${study}/>`;
 }
 
@@ -101,9 +142,9 @@ function Best({ study, me, again }) {
         <p><label>${t("study.confirm.seeds")} <input type="number" name="seeds" min="2" max="100" placeholder=${t("study.confirm.auto")}/></label></p></${DialogButton}>`}</div></section>`;
 }
 
-function Confirmation({ found, series }) {
+function Confirmation({ found, series, again }) {
   return html`<section class="panel"><h2>${t("study.confirmation")}</h2><p><${Prose} text=${found.report}/></p>
     <table class="list"><thead><tr>${["trial", "fresh", "runs"].map((word) => html`<th key=${word} scope="col">${t(`column.${word}`)}${word === "fresh" ? ` ${escapeInvisible(series)}` : ""}</th>`)}</tr></thead>
-    <tbody>${found.fresh.map((each) => html`<tr key=${each.number}><td><a href=${href(["experiment", each.experiment_id])}>${t("trial", { n: each.number })}</a></td><td class="number">${around(each.mean, each.interval)}</td><td class="number">${each.n}</td></tr>`)}</tbody></table>
+    <tbody>${found.fresh.map((each) => html`<tr key=${each.number}><td><a href=${href(["experiment", each.experiment_id])}>${t("trial", { n: each.number })}</a></td><td class="number">${around(each.mean, each.interval)}</td><td class="number">${each.n}</td></tr>`)}</tbody></table>${found.confirmation.sequential ? html`<${AnyTime} found=${found.confirmation} id=${found.comparison_id} again=${again}/>` : null}
     <p><a href=${href(["compare"], { experiments: found.fresh.map((each) => each.experiment_id).join(",") })}>${t("place.compare")}</a></p></section>`;
 }
