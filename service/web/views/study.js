@@ -138,13 +138,13 @@ function Best({ study, me, again }) {
     <p class="hint">${t("study.best.flattered", { n: formatCount((study.trials.finished || 0) + (study.trials.pruned || 0)) })}</p>
     <div class="bar">${best.experiment_id ? html`<a class="button" href=${href(["experiment", best.experiment_id])}>${t("experiment")}</a> <a class="button" href=${href(["new"], { from: best.experiment_id })}>${t("try.form")}</a>` : null}
       <${CopyButton} text=${patch} label=${t("study.patch")}/>
-      ${study.confirmation || !(study.trials.finished > 1) ? null : html`<${DialogButton} button=${t("study.confirm")} kind="primary" disabled=${me.level === "read"} title=${t("study.confirm.title")} label=${t("study.confirm")} act=${confirm}><p>${t("study.confirm.text")}</p>
+      ${study.confirmation || !OVER.has(study.state) ? null : html`<${DialogButton} button=${t("study.confirm")} kind="primary" disabled=${me.level === "read"} title=${t("study.confirm.title")} label=${t("study.confirm")} act=${confirm}><p>${t("study.confirm.text")}</p>
         <p><label>${t("study.confirm.seeds")} <input type="number" name="seeds" min="2" max="100" placeholder=${t("study.confirm.auto")}/></label></p></${DialogButton}>`}</div></section>`;
 }
 
 function Confirmation({ found, series, again }) {
   return html`<section class="panel"><h2>${t("study.confirmation")}</h2><p><${Prose} text=${found.report}/></p>
     <table class="list"><thead><tr>${["trial", "fresh", "runs"].map((word) => html`<th key=${word} scope="col">${t(`column.${word}`)}${word === "fresh" ? ` ${escapeInvisible(series)}` : ""}</th>`)}</tr></thead>
-    <tbody>${found.fresh.map((each) => html`<tr key=${each.number}><td><a href=${href(["experiment", each.experiment_id])}>${t("trial", { n: each.number })}</a></td><td class="number">${around(each.mean, each.interval)}</td><td class="number">${each.n}</td></tr>`)}</tbody></table>${found.confirmation.sequential ? html`<${AnyTime} found=${found.confirmation} id=${found.comparison_id} again=${again}/>` : null}
+    <tbody>${found.fresh.map((each) => html`<tr key=${each.number}><td><a href=${href(["experiment", each.experiment_id])}>${each.number === null ? t("study.base") : t("trial", { n: each.number })}</a></td><td class="number">${around(each.mean, each.interval)}</td><td class="number">${each.n}</td></tr>`)}</tbody></table>${found.confirmation.sequential ? html`<${AnyTime} found=${found.confirmation} id=${found.comparison_id} again=${again}/>` : null}
     <p><a href=${href(["compare"], { experiments: found.fresh.map((each) => each.experiment_id).join(",") })}>${t("place.compare")}</a></p></section>`;
 }

@@ -79,7 +79,8 @@ def confirm_study(
     """Train the best trials again with seeds that no trial used, and judge them by these alone.
 
     `confirmation` tells the result beside what the search alone would have claimed. A study has one confirmation: the
-    same request again returns it. 409 while the study runs, or with fewer than two finished trials.
+    same request again returns it. Where only one trial has finished it is held against the base. 409 while the study
+    runs or is paused, or where no trial has finished.
     """
     for pool, runs in start_confirmation(context, study_id, asked):
         notify(pool, runs)
