@@ -21,7 +21,7 @@ LATEST, BEST = 150, 50  # trials that are told, by number and by value
 
 def ask(question: Question) -> Point:
     """Return the point that Optuna's sampler suggests."""
-    optuna, storage = _optuna()
+    optuna, storage, tpe_sampler = _optuna()
     sampler = question.study.sampler
     assert isinstance(sampler, Tpe)
     placed = {each.trial.number: each for each in question.placed}
@@ -32,7 +32,8 @@ def ask(question: Question) -> Point:
     search = optuna.create_study(
         storage=storage(told),
         direction=question.study.objective.direction + "imize",
-        sampler=optuna.samplers.TPESampler(
+        sampler=tpe_sampler(
+            searched(optuna, question),
             seed=question.random().getrandbits(32),
             n_startup_trials=sampler.startup,
             multivariate=True,
@@ -42,6 +43,14 @@ def ask(question: Question) -> Point:
     )
     trial = search.ask()
     return draw(question.space, lambda leaf: _suggested(trial, leaf))
+
+
+def searched(optuna: ModuleType, question: Question) -> dict[str, Any] | None:
+    """Return the distributions that every trial has, by name; None where some depend on options."""
+    found = {leaf.name: leaf for leaf in leaves(question.space) if leaf.dimension.count != 1}
+    if any(leaf.within for leaf in found.values()):
+        return None
+    return {name: _distribution(optuna, found[name].dimension) for name in sorted(found)}
 
 
 def _latest_and_best(question: Question, trials: list[Trial]) -> list[Trial]:
@@ -107,8 +116,11 @@ def _distribution(optuna: ModuleType, dimension: DimensionBase) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _optuna() -> tuple[ModuleType, Any]:
-    """Return Optuna and a storage that starts with given trials; importing it takes half a second, on first use."""
+def _optuna() -> tuple[ModuleType, Any, Any]:
+    """Return Optuna, a storage that starts with given trials, and a sampler that knows what is searched.
+
+    Importing it takes half a second, on first use.
+    """
     import optuna  # noqa: PLC0415
     from optuna.storages import InMemoryStorage  # noqa: PLC0415
     from optuna.trial import FrozenTrial  # noqa: PLC0415
@@ -127,4 +139,15 @@ def _optuna() -> tuple[ModuleType, Any]:
             own = super().get_all_trials(study_id, deepcopy, states)
             return [each for each in self.told if states is None or each.state in states] + own
 
-    return optuna, Told
+    class Sampler(optuna.samplers.TPESampler):
+        """Does not work out from all trials what they have in common, where that is known: 1 ms of an ask of 15."""
+
+        def __init__(self, known: dict[str, Any] | None, **options: Any) -> None:
+            super().__init__(**options)
+            self.known = known
+
+        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+            """Return the distributions that are sampled together."""
+            return super().infer_relative_search_space(study, trial) if self.known is None else self.known
+
+    return optuna, Told, Sampler
