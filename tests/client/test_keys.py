@@ -7,6 +7,8 @@ import pytest
 
 from service.client import Client, Refused
 
+from .conftest import SPEC
+
 Saddle = Callable[..., int]
 
 
@@ -60,3 +62,20 @@ def test_a_key_that_is_not_clear_and_the_one_in_use_stay(
     assert saddle("keys", "revoke", twins[0].id[-8:], twins[1].id) == 0
     for wrong in (["keys", "create"], ["keys", "create", "a", "b"], ["keys", "revoke"], ["keys", "list", "x"]):
         assert saddle(*wrong) == 2
+
+
+def test_a_key_has_limits_of_its_own_which_are_listed_and_hold(
+    saddle: Saddle, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = ["--runs-per-day", "2", "--seconds-per-day", "3600"]
+    assert saddle("keys", "create", "assistant", "--scope", "submit", *limits) == 0
+    key = capsys.readouterr().out.strip()
+    assert saddle("keys") == 0
+    assert "2 runs a day, 3,600 s a day" in capsys.readouterr().out
+    with Client(client.http.address.url, key) as limited:
+        limited.submit(SPEC | {"seeds": [0, 1]})
+        with pytest.raises(Refused, match="limit of 2 runs queued in a day"):
+            limited.submit(SPEC | {"seeds": [2]})
+    assert saddle("keys", "create", "none", "--runs-per-day", "-1") == 2
+    assert "runs_per_day" in capsys.readouterr().err
+    assert saddle("keys", "revoke", "assistant") == 0
