@@ -46,6 +46,14 @@ def test_a_study_is_listed_with_its_outcomes(see: See, study: dict[str, Any]) ->
     expect(page.get_by_role("heading", level=1)).to_have_text("searched")
 
 
+def test_the_list_of_experiments_says_whose_trial_each_is(see: See, study: dict[str, Any]) -> None:
+    page = see(f"experiments?filter=study = {study['id']}")
+    expect(page.get_by_role("columnheader", name="Trial")).to_be_visible()
+    expect(page.locator("tr[data-row]")).to_have_count(10)
+    page.locator("tr[data-row]", has_text="searched #3").get_by_role("link", name="#3", exact=True).click()
+    expect(page).to_have_url(re.compile(f"#/study/{study['id']}$"))
+
+
 def test_trials_are_drawn_by_outcome_and_open_their_experiments(see: See, study: dict[str, Any]) -> None:
     page = see(f"study/{study['id']}")
     progress = page.get_by_role("group", name="Trials in the order of the search")
@@ -96,6 +104,22 @@ def test_a_search_starts_from_an_experiment_and_ends_as_a_duel(see: See, stack: 
     expect(duel).to_have_count(2)
     for row in duel.all():
         expect(row.locator("td").nth(1)).to_have_text("3")
+
+
+def test_the_range_of_a_question_is_changed_before_it_is_searched(see: See, stack: Product) -> None:
+    base = {**SPEC, "name": "in a range", "model": {"kind": "mlp"}, "optimizer": {"kind": "sgd"}, "epochs": 1}
+    made = stack.post("/v1/experiments", base)
+    page = see(f"experiment/{made['id']}")
+    page.get_by_role("button", name="Search…").click()
+    page.get_by_label("Trials", exact=True).fill("1")
+    low = page.get_by_label("/optimizer/lr low")
+    expect(low).to_have_attribute("placeholder", "0.00001")
+    low.fill("0.01")
+    page.get_by_label("/optimizer/lr kind").select_option("uniform")
+    page.get_by_role("button", name="Start the study").click()
+    expect(page).to_have_url(re.compile("#/study/std_"))
+    found = stack.get(f"/v1/studies/{page.url.rpartition('/')[2]}")["document"]["space"]["/optimizer/lr"]
+    assert (found["kind"], found["low"], found["high"]) == ("uniform", 0.01, 0.1)
 
 
 def test_a_study_goes_into_the_bin_and_comes_back(see: See, stack: Product) -> None:

@@ -56,12 +56,13 @@ def do_list(arguments: argparse.Namespace, context: Context) -> None:
     if not (items or context.json or arguments.filter):
         context.say("nothing here yet; begin with: saddle submit preset:digits-adam --watch")
         return
+    study = ["study"] if any(item.study_id for item in items) else []
     rows: list[Row] = []
     for item in items:
-        wanted = [_cell(item.values.get(column)) for column in columns]
+        wanted = [item.study_id or "-"] * len(study) + [_cell(item.values.get(column)) for column in columns]
         states = ", ".join(f"{n} {s}" for s, n in item.runs.items() if n)
         rows.append([item.id, item.name, *wanted, _result(item), states, age(item.created_at), item.owner])
-    context.show(items, ["experiment", "name", *columns, "result", "runs", "age", "owner"], rows, columns)
+    context.show(items, ["experiment", "name", *study, *columns, "result", "runs", "age", "owner"], rows, columns)
 
 
 def _columns(arguments: argparse.Namespace) -> list[str]:

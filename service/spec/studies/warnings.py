@@ -108,7 +108,8 @@ def _small_budget(study: Study, spec: Experiment) -> Iterator[Problem]:
     wanted = sides * TRIALS_PER_DIMENSION * max(tuned, 1)
     if trials < wanted and not isinstance(study.sampler, Grid):
         for_each = f", for each of {sides} scientific values" if sides > 1 else ""
-        detail = f"{trials} trials for {tuned} dimensions{for_each}: {wanted} or more would say something."
+        tuned_ones = f"{tuned} dimension{'s' * (tuned != 1)}"
+        detail = f"{trials} trials for {tuned_ones}{for_each}: {wanted} or more would say something."
         yield Problem(where, "small_budget", detail, wanted)
     elif isinstance(study.sampler, Tpe | Gp) and trials <= sides * study.sampler.startup:
         detail = (

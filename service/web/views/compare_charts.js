@@ -2,7 +2,7 @@
 import { Chart, Legend, look } from "../lib/chart.js";
 import { MOST_COLOURED } from "../lib/chart/palette.js";
 import { escapeInvisible, formatNumber, html, parseNumber, t, updateParameters } from "../lib/page.js";
-import { ParallelPlot } from "../lib/parallel.js";
+import { ParallelPlot } from "../lib/scatter.js";
 import { readTable, TableExport } from "../lib/table_export.js";
 
 const result = (group, series, figure) => {

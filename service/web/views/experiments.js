@@ -21,13 +21,13 @@ export function Experiments({ search, me }) {
   const chosen = chosenOf(search);
   const [group, color] = ["group", "color"].map((name) => search.get(name) || "");
   const isAside = search.get("curves") !== "0";
-  const layout = layoutOf(search, { withCurve: !isAside });
-  const read = [...new Set([...layout.fields, "optimizer.kind", ...[group, color].filter((name) => name && !FACTS.has(name))])]; // of the rows
+  const read = [...new Set([...layoutOf(search, {}).fields, "optimizer.kind", ...[group, color].filter((name) => name && !FACTS.has(name))])]; // of the rows
   const asked = { filter: filterOf(typed, chosen), sort: search.get("sort") || "", columns: read.join(","), archived: search.get("archived") || "", shared: search.get("shared") || "" };
   const found = useExperimentList(asked);
   const [, grow] = useState(0);
   useInterval(30_000, () => grow((n) => n + 1)); // ages
   const { items, error } = found;
+  const layout = layoutOf(search, { withCurve: !isAside, withTrial: items?.some((item) => item.study_id) });
   const marking = useMarks(items || [], list(search, "marks"));
   const values = useMemo(() => valuesSeen(items || [], me?.project_id), [items]);
   const eyes = useMemo(() => openEyes(search, items || []), [items, search.get("eyes")]);

@@ -3,8 +3,7 @@ import { Chart, look } from "../lib/chart.js";
 import { getColumns, toCurves } from "../lib/columns.js";
 import { alignCurves } from "../lib/curves.js";
 import { escapeInvisible, formatCount, formatNumber, get, html, navigate, queryString, t, useMemo, useRequest, useState } from "../lib/page.js";
-import { ParallelPlot } from "../lib/parallel.js";
-import { Scatter, spansMagnitudes, titleOfPoint, wordOf } from "../lib/scatter.js";
+import { ParallelPlot, Scatter, spansMagnitudes, titleOfPoint, wordOf } from "../lib/scatter.js";
 
 const SLICES = 8; // dimensions drawn at once
 const ROWS = 100; // of the table, until all are asked for

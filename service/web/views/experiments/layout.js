@@ -1,9 +1,9 @@
 // Which columns the table has, in which order, how wide, and which stay in view; the address keeps what differs from usual.
 import { escapeInvisible, html, t, updateParameters } from "../../lib/page.js";
 
-const BEFORE = ["name", "state", "progress", "last", "best", "curve"];
+const BEFORE = ["name", "trial", "state", "progress", "last", "best", "curve"];
 const AFTER = ["owner", "age"];
-const USUAL_WIDTHS = { state: 114, progress: 112, last: 132, best: 132, curve: 120, owner: 76, age: 62 }; // px
+const USUAL_WIDTHS = { trial: 66, state: 114, progress: 112, last: 132, best: 132, curve: 120, owner: 76, age: 62 }; // px
 const FIELD_WIDTH = 120;
 const NAME_WIDTH = 150; // at least; it takes what is left
 const PINNED_NAME_WIDTH = 220;
@@ -21,10 +21,10 @@ function widthsOf(search) {
 }
 
 // {columns: [{name, width, left, isUsual}], fields, hidden, width}: `left` where a pinned column stays, `width` of the table.
-export function layoutOf(search, { withCurve }) {
+export function layoutOf(search, { withCurve, withTrial }) {
   const fields = list(search, "columns").filter((name) => !isUsual(name));
   const [order, pins, hidden, widths] = [list(search, "order"), new Set(list(search, "pins")), new Set(list(search, "without")), widthsOf(search)];
-  const natural = [...BEFORE.filter((name) => name !== "curve" || withCurve), ...fields, ...AFTER].filter((name) => !hidden.has(name) || name === "name");
+  const natural = [...BEFORE.filter((name) => (name !== "curve" || withCurve) && (name !== "trial" || withTrial)), ...fields, ...AFTER].filter((name) => !hidden.has(name) || name === "name");
   const place = (name) => (order.includes(name) ? order.indexOf(name) : MIDDLE);
   const placed = natural.filter((name) => place(name) !== MIDDLE).sort((one, other) => place(one) - place(other));
   const ordered = natural.map((name) => (place(name) === MIDDLE ? name : placed.shift())); // what has no place keeps its own

@@ -210,6 +210,7 @@ const written = (value, decimals) => (value === null || value === undefined ? "â
 // What stands in a column of its own kind; any other shows the value of its field.
 const CELLS = {
   name: nameCell,
+  trial: ({ item }) => ({ kind: "number", title: item.study_id, content: item.study_id ? html`<a href=${href(["study", item.study_id])}>#${item.trial}</a>` : null }),
   state: ({ item }) => ({ content: html`<${StateLabel} state=${standing(item.runs)}/>` }),
   progress: progressCell,
   last: (row) => figure("last", row),
