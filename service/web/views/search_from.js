@@ -26,16 +26,17 @@ function Questions() {
   const [chosen, choose] = useState(0);
   if (error) return html`<${Problems} error=${error}/>`;
   if (!value) return html`<p class="empty">${t("loading")}</p>`;
-  return html`${value.items.map((each, at) => html`<p key=${each.name}><label><input type="radio" name="preset" value=${each.name} checked=${at === chosen} onChange=${() => choose(at)}/> ${escapeInvisible(each.question)}</label></p>`)}
+  return html`${value.items.map((each, at) => html`<p key=${each.name}><label class="check"><input type="radio" name="preset" value=${each.name} checked=${at === chosen} onChange=${() => choose(at)}/> ${escapeInvisible(each.question)}</label></p>`)}
     <p><label>${t("budget.trials")} <input type="number" name="trials" min="1" max="10000" placeholder=${String(value.items[chosen].document.budget.trials)}/></label></p>
     ${Object.keys(PARTS).map((part, at) => html`<p key=${part}><${Part} name=${part} kinds=${families?.[at].items ?? []} usual=${value.items[chosen].document[part] ?? "none"}/></p>`)}
-    ${Object.entries(value.items[chosen].document.space).filter(([, { low }]) => low !== undefined).map(([pointer, given]) => html`<p key=${pointer}><${Range} pointer=${pointer} given=${given} kinds=${families?.[2].items ?? []}/></p>`)}`;
+    ${Object.entries(value.items[chosen].document.space).filter(([, { low }]) => low !== undefined).map(([pointer, given]) => html`<p key=${chosen + pointer} class="range"><${Range} pointer=${pointer} given=${given} kinds=${families?.[2].items ?? []}/></p>`)}`;
 }
 
-// Where a number is searched, and on which scale; empty fields leave it as the question has it.
+// Where a number is searched, and on which scale.
 function Range({ pointer, given, kinds }) {
-  return html`${escapeInvisible(pointer.slice(1).replaceAll("/", " "))} ${BOUNDS.map((end) => html`<input key=${end} type="number" step="any" name=${`${pointer} ${end}`} aria-label=${`${pointer} ${end}`} placeholder=${given[end]}/> `)}
-    <select name=${`${pointer} kind`} aria-label=${`${pointer} kind`}>${kinds.filter(({ kind }) => kind.endsWith("uniform")).map(({ kind, summary }) => html`<option key=${kind} value=${kind === given.kind ? "" : kind} selected=${kind === given.kind} title=${summary}>${kind}</option>`)}</select>`;
+  const [kind, choose] = useState(given.kind);
+  return html`${escapeInvisible(pointer.slice(1).replaceAll("/", " "))} ${BOUNDS.map((end) => html`<input key=${end} type="number" step="any" name=${`${pointer} ${end}`} aria-label=${`${pointer} ${end}`} defaultValue=${given[end]}/> `)}
+    <select name=${`${pointer} kind`} aria-label=${`${pointer} kind`} value=${kind} onChange=${(event) => choose(event.target.value)}>${kinds.filter((each) => each.kind.endsWith("uniform")).map((each) => html`<option key=${each.kind} value=${each.kind} title=${each.summary}>${each.kind}</option>`)}</select>`;
 }
 
 // One of the catalogue's kinds, or what the question itself has.
