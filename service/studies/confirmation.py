@@ -188,7 +188,8 @@ def _report(study: Study, claim: SearchClaim, fresh: Sequence[FreshResult], conf
     first = fresh[0]
     if first.mean is None:
         return f"{told} {confirmation.note}"
-    found = f"On {first.n} fresh seeds it is {first.mean:.4g}"
+    so_far = " so far" * (confirmation.state == "running")
+    found = f"On {first.n} fresh seeds it is{so_far} {first.mean:.4g}"
     if first.interval is not None:
         found += f" (95 %: {first.interval[0]:.4g} to {first.interval[1]:.4g})"
     return f"{told} {found}. {confirmation.note}"
