@@ -81,8 +81,8 @@ def _problems(spec: Experiment) -> Iterator[str]:
         yield "Some of its parameters are frozen at first."
     if spec.stop is not None and spec.stop.grad_norm_below is not None:
         yield "A stop rule reads the gradient of each step."
-    if any(probe.every_steps == 1 for probe in spec.probes):
-        yield "A probe measures every step."
+    if any(probe.on_demand and probe.every_steps == 1 for probe in spec.probes):
+        yield "A probe computes on a copy of the model at every step."
     if (spec.parameters or 0) > LARGE:
         yield f"Its model has {spec.parameters:,} parameters, and keeps a device busy by itself."
 

@@ -85,7 +85,7 @@ ALONE: list[tuple[dict[str, Any], str]] = [
     ({"accumulate": 2}, "accumulates"),
     ({"average": {"kind": "ema"}}, "averages"),
     ({"stop": {"grad_norm_below": 1e-3}}, "stop rule"),
-    ({"probes": ({"kind": "gradients", "every_steps": 1},)}, "every step"),
+    ({"probes": ({"kind": "sharpness", "every_steps": 1},)}, "every step"),
     ({"groups": ({"match": {"name": "*"}, "freeze": True, "unfreeze_at": 9},)}, "frozen"),
     ({"model": {"kind": "mlp", "hidden": (2000, 2000)}}, "parameters"),
 ]

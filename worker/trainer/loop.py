@@ -52,6 +52,7 @@ class Training:
         self.preparation = None if splits.preparation is None else splits.preparation.as_json()
         self.target = None if splits.target is None else splits.target.as_json()
         self.coarse, self.codec = splits.coarse, splits.codec
+        self.row_facts: dict[str, Any] = {}
         self.spec, self.seed, self.device, self.step = spec, seed, device, 0
         self.files = files
         reported = splits_in_worker(spec.dataset)  # others' numbers are not kept: 8 bytes a row

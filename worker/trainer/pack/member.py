@@ -1,4 +1,4 @@
-"""One run of a pack: an ordinary training and session, whose plain steps are made with those of the others."""
+"""One run of a pack: an ordinary training and session, whose steps are made with those of the others."""
 
 from collections.abc import Callable
 
@@ -43,11 +43,12 @@ class Member:
                 begin_training(self.training)
         self._end_by(end)
 
-    def plain_steps(self) -> int:
-        """Return how many steps can be made with others' before something is due; 0: the next one is its own."""
+    def common_steps(self) -> int:
+        """Return how many steps can be made with others', up to the next one after which something is due."""
         session, step = self.session, self.training.step
-        stops = [session.total, session.pause, *(step - step % n + n for n in self._every)]
-        return min(*(stop for stop in stops if stop > step), self.training.probes.next_step - 1) - step
+        stops = [session.total, session.pause, self.training.probes.next_step]
+        stops += [step - step % n + n for n in self._every]
+        return min(stop for stop in stops if stop > step) - step
 
     @property
     def evaluation_due(self) -> bool:
@@ -64,20 +65,21 @@ class Member:
         self.recorder.record(step)
         self._end_by(self.session.after_step(step.step, step.metrics))
 
-    def add_block(self, block: Block, slot: int, measured: Metrics | None) -> None:
-        """Record the steps of a block, which end at an evaluation if it was `measured`."""
-        count, step = len(block.losses), self.training.step
+    def add_block(self, block: Block, slot: int, evaluated: Metrics | None) -> None:
+        """Record the steps of a block; the last one may be probed, and `evaluated`."""
+        count, step, training = len(block.losses), self.training.step, self.training
         first = step - count + 1
         losses, rates = block.losses[:, slot], block.rates[:, slot]
         readings = self._readings(block, slot, first)
+        self.recorder.record_block(first, losses[:-1], rates[:-1], readings[:-1])
         metrics: Metrics = {}
-        self.training.pipeline.stopping.after_step(step, metrics)  # a limit of seconds
-        if measured is not None and np.isfinite(losses).all() and self.evaluation_due:
-            metrics = evaluate(self.training, step, float(losses[-1]), measured)
-        if metrics:
-            own = readings.pop()[1] if readings else {}
-            readings.append((step, own | metrics))
-        self.recorder.record_block(first, losses, rates, readings)
+        if step == training.probes.next_step and block.measured is not None:
+            metrics = training.probes.after_packed_update(training, step, block.measured[slot], self.random.active)
+        metrics |= readings[-1][1] if readings else {}
+        training.pipeline.stopping.after_step(step, metrics)
+        if evaluated is not None and self.evaluation_due:
+            metrics |= evaluate(training, step, float(losses[-1]), evaluated)
+        self.recorder.record_block(step, losses[-1:], rates[-1:], [(step, metrics)] if metrics else [])
         self._end_by(self.session.after_step(step, metrics or None))
 
     def _readings(self, block: Block, slot: int, first: int) -> Readings:

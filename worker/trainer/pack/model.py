@@ -4,7 +4,7 @@ vmap turns an affine layer into a batched product, and a convolution into a grou
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _NormBase
 
+from service.spec.probes import ProbeBase
+from worker.trainer.metrics import Metrics
 from worker.trainer.models.attention import Attention
 from worker.trainer.models.objectives import Objective
 from worker.trainer.pack.attention import attend
@@ -22,6 +24,8 @@ from worker.trainer.pack.stack import Stack
 from worker.trainer.step.losses import NO_IGNORE_INDEX
 
 Named = Mapping[str, Tensor]
+Observed = dict[ProbeBase, Metrics]
+Observe = Callable[[], Observed]
 
 
 class StackedModel:
@@ -65,24 +69,32 @@ class StackedModel:
 
     def outputs(self, weights: Named, batch: PackedBatch, training: bool) -> Tensor:
         """Return the outputs (R, B, ...) with weights (R, ...)."""
-        self.skeleton.train(training)
-        rows = None if batch.shared else 0
-        return vmap(self._outputs, in_dims=(0, 0, rows))(dict(weights), self._statistics(), batch.x)
+        return self._observed(weights, batch, training, dict)[0]
 
-    def losses(self, weights: Named, batch: PackedBatch) -> Tensor:
-        """Return each member's mean loss (R,) in training mode."""
-        outputs = self.outputs(weights, batch, training=True)
+    def losses(self, weights: Named, batch: PackedBatch, observe: Observe = dict) -> tuple[Tensor, Observed]:
+        """Return each member's mean loss (R,) in training mode, and what was observed of each, (R, ...)."""
+        outputs, observed = self._observed(weights, batch, training=True, observe=observe)
         loss = self.loss_of(outputs, batch)
-        return loss + self._noise(weights) if any(self._noises) else loss
+        return loss + self._noise(weights) if any(self._noises) else loss, observed
+
+    def _observed(
+        self, weights: Named, batch: PackedBatch, training: bool, observe: Observe
+    ) -> tuple[Tensor, Observed]:
+        """Return the outputs, and what `observe` returns after the forward pass of one member."""
+        self.skeleton.train(training)
+
+        def forward(weights: Named, statistics: Named, x: Tensor) -> tuple[Tensor, Observed]:
+            outputs: Tensor = functional_call(self.skeleton, {**weights, **statistics, **self._fixed}, (x,))
+            return outputs, observe()
+
+        rows = None if batch.shared else 0
+        return vmap(forward, in_dims=(0, 0, rows))(dict(weights), self._statistics(), batch.x)
 
     def loss_of(self, outputs: Tensor, batch: PackedBatch) -> Tensor:
         """Return each member's loss (R,) of outputs (R, B, ...)."""
         terms = [loss_of_members(criterion, outputs, batch) * share for criterion, share in self._losses]
         found: Tensor = sum(terms[1:], terms[0])
         return found
-
-    def _outputs(self, weights: Named, statistics: Named, x: Tensor) -> Tensor:
-        return functional_call(self.skeleton, {**weights, **statistics, **self._fixed}, (x,))  # type: ignore[no-any-return]
 
     def _statistics(self) -> dict[str, Tensor]:
         by_type = {kind: iter(stack.parts()) for kind, stack in self._buffers.items()}

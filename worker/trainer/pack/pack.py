@@ -1,4 +1,4 @@
-"""Members at the same step: blocks of plain steps of all of them, and own steps where something is due."""
+"""Members at the same step: a first step of each, then blocks of common ones."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +9,7 @@ from worker.trainer.environment import usage
 from worker.trainer.pack.evaluation import evaluate_members
 from worker.trainer.pack.member import Member
 from worker.trainer.pack.packable import cannot_pack
+from worker.trainer.pack.probes import PackedProbes
 from worker.trainer.pack.steps import PackedSteps
 from worker.trainer.session import USAGE_PERIOD_S
 
@@ -25,6 +26,7 @@ class Pack:
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = list(members)
         self.steps: PackedSteps | None = None
+        self.probes: PackedProbes | None = None
         self.packable = len(members) > 1 and not any(cannot_pack(each.training) for each in members)
         self._step_s = 0.0
         self._began = self._flushed = self._used = time.monotonic()
@@ -35,10 +37,10 @@ class Pack:
         self._each(Member.begin)
 
     def advance(self) -> None:
-        """Make some steps of all members: a block of plain ones, or the next one of each alone."""
-        count = min(each.plain_steps() for each in self.members) if self.steps else 0
-        if self.steps and count > 0:
-            self._make_block(self.steps, min(count, self._most_steps()))
+        """Make some steps of all members: a block of common ones, or the next one of each alone."""
+        if self.steps and self.probes:
+            count = min(each.common_steps() for each in self.members)
+            self._make_block(self.steps, self.probes, min(count, self._most_steps()))
         else:
             self._each(Member.make_own_step)
             self._stack()
@@ -48,14 +50,18 @@ class Pack:
         """Stack the members once each has made a step, so that its optimizer's state exists."""
         if self.packable and self.steps is None and self.members:
             self.steps = PackedSteps([each.training for each in self.members], [each.random for each in self.members])
+            self.probes = PackedProbes(self.steps)
 
     def _most_steps(self) -> int:
         return FIRST_BLOCK if not self._step_s else max(1, int(BLOCK_S / self._step_s))
 
-    def _make_block(self, steps: PackedSteps, count: int) -> None:
+    def _make_block(self, steps: PackedSteps, probes: PackedProbes, count: int) -> None:
+        last = self.members[0].training.step + count
+        probed = any(member.training.probes.next_step == last for member in self.members)
         began = time.monotonic()
-        block = steps.run(count)
-        self._step_s = (time.monotonic() - began) / count
+        block = steps.run(count, probes if probed else None)
+        if not self._step_s or not probed:
+            self._step_s = (time.monotonic() - began) / count
         due = any(member.evaluation_due for member in self.members)
         measured = evaluate_members(steps) if due else [None] * len(self.members)
         for slot, (member, metrics) in enumerate(zip(self.members, measured, strict=True)):
@@ -76,8 +82,9 @@ class Pack:
             if not member.ended:
                 self._finish(member)
         left = [slot for slot, each in enumerate(self.members) if not each.ended]
-        if self.steps and 0 < len(left) < len(self.members):
+        if self.steps and self.probes and 0 < len(left) < len(self.members):
             self.steps.keep(left)
+            self.probes.keep(left)
         self.members = [self.members[slot] for slot in left]
 
     def _finish(self, member: Member) -> None:

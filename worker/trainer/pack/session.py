@@ -96,4 +96,5 @@ class _Builder:
         training = prepare_request(request, self.device, splits)
         training.batches.x, training.batches.y = first.batches.x, first.batches.y
         training.validation, training.training_part = first.validation, first.training_part
+        training.row_facts = first.row_facts
         return training

@@ -1,20 +1,24 @@
 """Plain steps of every member at once: forward, backward and update of stacked weights, a block of steps at a time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from service.spec.probes import ProbeBase
 from worker.trainer.loop import Training
+from worker.trainer.metrics import Metrics
 from worker.trainer.pack.affine import AffineChain
 from worker.trainer.pack.batches import PackedBatches
 from worker.trainer.pack.clipping import PackedClipping
-from worker.trainer.pack.model import StackedModel
+from worker.trainer.pack.model import Observe, Observed, StackedModel
 from worker.trainer.pack.randomness import MemberRandom
 from worker.trainer.pack.rates import RateTables, Table
 from worker.trainer.pack.stack import Stack
 from worker.trainer.pack.update import StackedGroup
+
+Measured = Mapping[ProbeBase, Metrics]  # the values of an update by probe
 
 
 class Block(NamedTuple):
@@ -24,6 +28,23 @@ class Block(NamedTuple):
     rates: Table  # of /optimizer/lr
     groups: list[Table]  # rates of the parameter groups, where they differ
     norms: Table | None  # of the gradients before clipping
+    measured: Sequence[Measured] | None  # by each member's probes at the last step; None: it is not probed
+
+
+class Watches(Protocol):
+    """The probes of a step, as in `worker.trainer.pack.probes`."""
+
+    def before_forward(self, step: int) -> bool:
+        """Begin; return whether the forward pass has to be that of the modules."""
+
+    def forward_values(self) -> Observed:
+        """Return what the forward pass of one member has shown, inside a `vmap`."""
+
+    def after_backward(self, step: int) -> None:
+        """Read the gradients before clipping."""
+
+    def after_update(self, step: int, forward: Observed) -> list[Measured]:
+        """Return the values of each member."""
 
 
 class Keeps(Protocol):
@@ -57,7 +78,7 @@ class PackedSteps:
         self.batches = PackedBatches([each.batches for each in self.trainings])
         self.rates = RateTables([each.spec for each in self.trainings], [each.rates for each in self.trainings])
         self._gradients = [torch.empty_like(group.parameters.flat) for group in self.groups]
-        self._slopes = {
+        self.slopes = {  # gradients (R, ...) by name
             name: slope
             for names, group, whole in zip(self.names, self.groups, self._gradients, strict=True)
             for name, slope in zip(names, group.parameters.parts(whole), strict=True)
@@ -80,10 +101,10 @@ class PackedSteps:
         return found | dict(zip(self.frozen, constants, strict=True))
 
     def _named(self, at: int, group: StackedGroup) -> Iterable[tuple[str, Tensor]]:
-        return zip(self.names[at], group.parameters.parts(), strict=True)
+        return zip(self.names[at], group.tensors, strict=True)
 
-    def run(self, count: int) -> Block:
-        """Make the next `count` steps, all of them plain."""
+    def run(self, count: int, probes: Watches | None = None) -> Block:
+        """Make the next `count` steps, all of them plain but for the last one if there are `probes`."""
         first = self.trainings[0].step + 1
         updates = range(first, first + count)
         rates = [self.rates.of_group(updates, at) for at in range(len(self.groups))]
@@ -91,9 +112,14 @@ class PackedSteps:
             group.plan(own, self.rates.momenta(updates, at))
             for at, (group, own) in enumerate(zip(self.groups, rates, strict=True))
         ]
-        losses, norms = [], []
+        losses, norms, seen = [], [], Observed()
         for step, numbers in zip(updates, zip(*plans, strict=True), strict=True):
-            losses.append(self._compute(step))
+            if probes is not None and step == updates[-1]:
+                loss, seen = self._compute(step, probes.forward_values if probes.before_forward(step) else None)
+                probes.after_backward(step)
+            else:
+                loss, _ = self._compute(step)
+            losses.append(loss)
             norms.append(self.clipping.apply(self._gradients))
             for group, g, own in zip(self.groups, self._gradients, numbers, strict=True):
                 group.update(g, own)
@@ -103,22 +129,22 @@ class PackedSteps:
             training.step += count
             training.rates.apply(training.step)
         differing = rates if self.trainings[0].rates.differ else []
-        return Block(
-            _table(losses), self.rates.recorded(updates), differing, _table(norms) if norms[0] is not None else None
-        )
+        recorded, norm = self.rates.recorded(updates), _table(norms) if norms[0] is not None else None
+        measured = None if probes is None else probes.after_update(updates[-1], seen)
+        return Block(_table(losses), recorded, differing, norm, measured)
 
-    def _compute(self, step: int) -> Tensor:
-        """Fill the gradients of update `step`; return the losses (R,)."""
+    def _compute(self, step: int, observe: Observe | None = None) -> tuple[Tensor, Observed]:
+        """Fill the gradients of update `step`; return the losses (R,), and what is to be observed of the modules."""
         batch = self.batches.batch(step)
-        if self.chain is not None and self.chain.fits(batch):
-            return self.chain.compute(self.weights(), self._slopes, batch)
+        if self.chain is not None and observe is None and self.chain.fits(batch):
+            return self.chain.compute(self.weights(), self.slopes, batch), {}
         weights = {name: each.detach() for name, each in self.weights().items()}
         learning = [[weights[name].requires_grad_() for name in names] for names in self.names]
-        losses = self.model.losses(weights, batch)
+        losses, seen = self.model.losses(weights, batch, observe or dict)
         found = iter(torch.autograd.grad(losses.sum(), [each for own in learning for each in own]))
         for own, whole in zip(learning, self._gradients, strict=True):
             torch.cat([next(found).reshape(len(whole), -1) for _ in own], 1, out=whole)
-        return losses.detach()
+        return losses.detach(), seen
 
 
 def _table(rows: Sequence[Tensor | None]) -> Table:

@@ -1,7 +1,7 @@
 """A parameter group of every member in one: stacked weights, stacked optimizer state, and its updates."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,14 @@ from worker.trainer.pack.stack import Stack
 COUNTERS = ("step", "seen")  # of a parameter's updates so far: a tensor of torch's, a number of ours
 
 
+class StackedOptimizer(NamedTuple):
+    """The state of one parameter group of R members, as a probe reads an optimizer's."""
+
+    class_name: str
+    param_groups: list[dict[str, Any]]
+    state: dict[Tensor, dict[str, Any]]
+
+
 class StackedGroup:
     """The same parameter group of R members, each of which has made at least one update."""
 
@@ -27,6 +35,7 @@ class StackedGroup:
         states = {name: self._stacked(name, owned) for name in (*self.rule.states, "step", "mu_product")}
         self.stacks = {name: stack for name, stack in states.items() if stack is not None}
         self.states = [name for name in self.rule.states if name in self.stacks]
+        self.tensors = self.parameters.parts()  # (R, ...) of each parameter
 
     @property
     def groups(self) -> list[dict[str, Any]]:
@@ -52,6 +61,19 @@ class StackedGroup:
         self.optimizers = [self.optimizers[slot] for slot in slots]
         for stack in (self.parameters, *self.stacks.values()):
             stack.keep(slots)
+        self.tensors = self.parameters.parts()
+
+    def as_optimizer(self) -> StackedOptimizer:
+        """Return what probes read of it."""
+        like = self.parameters.flat
+        numbers = {name: _in_common([group[name] for group in self.groups], like) for name in self.groups[0]}
+        made = _in_common([self._first_state(slot) for slot in range(len(self.optimizers))], like)
+        parts = {name: self.stacks[name].parts() for name in self.states}
+        state = {
+            p: {"step": made} | {name: parts[name][at] for name in self.states} for at, p in enumerate(self.tensors)
+        }
+        groups = [numbers | {"params": self.tensors}]
+        return StackedOptimizer(type(self.optimizers[0]).__name__, groups, state)
 
     def plan(self, lr: Table, cycled: Table | None) -> list[Coefficients]:
         """Return the numbers of the next updates, one for each row of `lr`."""
@@ -86,6 +108,11 @@ class StackedGroup:
                     state["seen"] += updates
 
 
-def _tensor(name: str, p: Tensor, state: dict[str, Any]) -> Tensor:
-    found = state.get(name)
-    return found if isinstance(found, Tensor) else torch.zeros_like(p)
+def _in_common(values: Sequence[Any], like: Tensor) -> Any:
+    """Return the members' value of a group's field; numbers in which they differ as (R, 1), in double precision."""
+    first = values[0]
+    if isinstance(first, tuple):
+        return tuple(_in_common(own, like) for own in zip(*values, strict=True))
+    if not isinstance(first, float | int) or all(value == first for value in values):
+        return first
+    return torch.tensor(values, dtype=torch.float64, device=like.device).unsqueeze(1)

@@ -60,6 +60,7 @@ class ProbedTraining(Protocol):
     training_part: Validation | None
     test: Split
     codec: TextCodec | None  # of a language whose tokens can be written and read as text
+    row_facts: dict[str, Any]  # what the sanity checks have found out about the rows, shared by trainings on the same
     coarse: dict[str, list[int]]  # unscaled columns of "features" or "target" that float32 can hardly tell apart
 
     def begin_step(self, step: int) -> bool:

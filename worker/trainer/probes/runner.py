@@ -5,7 +5,8 @@ A probe that fails is reported once and removed; it never ends the training. Aft
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -13,10 +14,11 @@ from service.spec.experiment import Experiment
 from service.spec.probes import OnDemandProbe, ProbeBase
 from worker.trainer.build import resolve
 from worker.trainer.metrics import Metrics
-from worker.trainer.probes.inline.base import InlineProbe
+from worker.trainer.probes.inline.base import InlineProbe, StepProbe
 from worker.trainer.probes.inline.layers import Layers
 from worker.trainer.probes.measurement import Instrument, ProbedTraining
 
+P = TypeVar("P", bound=InlineProbe)
 MAX_READING_BYTES = 256 * 1024  # of a reading's JSON
 
 
@@ -74,7 +76,7 @@ class ProbeRunner:
         """Prepare every probe before the first step of this process."""
         self.choose_layers(training)
         for probe in self._probes:
-            probe.total = training.spec.total_steps
+            probe.totals = (training.spec.total_steps,)
         for probe in list(self._probes):
             self._call(probe, training.step, lambda p: p.begin(training))
         self._schedule = {probe: probe.next_step(training.step) for probe in self._probes}
@@ -103,13 +105,42 @@ class ProbeRunner:
         found: Metrics = {}
         for probe in self._due:
             if updated:
-                self._call(probe, step, lambda p: found.update(p.after_update(training, step)))
+                self._call(probe, step, lambda p: found.update(values_of(p, training, step)))
+        self._layers.forget()
+        self._end_step(training, step)
+        return found
+
+    @property
+    def step_probes(self) -> dict[ProbeBase, StepProbe]:
+        """Those that a pack calls for all of its runs, by component."""
+        return {probe.component: probe for probe in self._probes if isinstance(probe, StepProbe)}
+
+    def after_packed_update(
+        self,
+        training: ProbedTraining,
+        step: int,
+        measured: Mapping[ProbeBase, Metrics],
+        random_state: Callable[[], AbstractContextManager[None]],
+    ) -> Metrics:
+        """Like `after_update`, of an update at which a pack has `measured` for its `step_probes`; others are called."""
+        found: Metrics = {}
+        self._due = [probe for probe, due in self._schedule.items() if due == step]
+        for probe in self._due:
+            if isinstance(probe, StepProbe):
+                own = measured.get(probe.component, {}) if probe.measures(step) else {}
+                found.update(probe.applicable(training, dict(own)))
+            else:
+                with random_state():
+                    self._call(probe, step, lambda p: found.update(p.after_update(training, step)))
+        self._end_step(training, step)
+        return found
+
+    def _end_step(self, training: ProbedTraining, step: int) -> None:
+        for probe in self._due:
             if probe in self._schedule:
                 self._schedule[probe] = probe.next_step(step)
         self._due = []
-        self._layers.forget()
         self._plan(training)
-        return found
 
     def after_evaluation(self, training: ProbedTraining, step: int) -> Metrics:
         """Return the values to add to those of an evaluation."""
@@ -123,15 +154,30 @@ class ProbeRunner:
 
     def _call(self, probe: InlineProbe, step: int, call: Callable[[InlineProbe], None]) -> None:
         """Call a probe; remove and report it where it cannot work with this model."""
-        if probe not in self._probes:
-            return
-        try:
-            with torch.no_grad():
-                call(probe)
-        except torch.AcceleratorError:
-            raise  # the device is broken, not the probe
-        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
-            self._probes.remove(probe)
-            self._schedule.pop(probe, None)
-            probe.remove_hooks()
-            self.readings.append(Reading(step, probe.kind, {"error": f"{type(error).__name__}: {error}"[:500]}))
+        if probe in self._probes and (problem := call_probe(probe, call)):
+            self.remove(probe, step, problem)
+
+    def remove(self, probe: InlineProbe, step: int, problem: str) -> None:
+        """Remove a probe that cannot work with this model, and report it."""
+        self._probes.remove(probe)
+        self._schedule.pop(probe, None)
+        self.readings.append(Reading(step, probe.kind, {"error": problem}))
+
+
+def call_probe(probe: P, call: Callable[[P], None]) -> str:
+    """Call a probe; return why it cannot work with this model, which is empty where it can."""
+    try:
+        with torch.no_grad():
+            call(probe)
+    except torch.AcceleratorError:
+        raise  # the device is broken, not the probe
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
+        probe.remove_hooks()
+        return f"{type(error).__name__}: {error}"[:500]
+    return ""
+
+
+def values_of(probe: InlineProbe, training: ProbedTraining, step: int) -> Metrics:
+    """Return the values of a run's update."""
+    found = probe.after_update(training, step)
+    return probe.applicable(training, found) if isinstance(probe, StepProbe) else found

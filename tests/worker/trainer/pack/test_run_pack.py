@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from service.spec.probes import DEFAULT_PROBES
 from tests.worker.conftest import Make
 from worker.protocol import Alive, Checkpoint, Ended, Failed, Frame, Points, Started, Stop, TrainRequest
 from worker.trainer.pack.session import run_pack
@@ -98,6 +99,9 @@ SPECS: dict[str, dict[str, Any]] = {
     "clipped": {"clip": {"norm": 0.5}},
     "no decay of biases": {"no_decay": True, "layer_decay": 0.5},
     "probed": {"probes": ({"kind": "gradients", "every_steps": 7}, {"kind": "updates"})},
+    "probed by default": {"probes": DEFAULT_PROBES},
+    "probed on a copy": {"probes": ({"kind": "sharpness"}, {"kind": "weights"}, {"kind": "gradients"})},
+    "watched at every step": {"probes": ({"kind": "cosines", "every_steps": 1},), "clip": {"norm": 0.5}},
     "evaluated": {
         "evaluate": {"every_steps": 6, "start": True, "train": True},
         "metrics": ({"kind": "balanced_accuracy"},),

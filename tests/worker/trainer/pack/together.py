@@ -1,6 +1,7 @@
 """Runs trained alone and as a pack, to be compared."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,11 +10,14 @@ import torch
 from service.spec.experiment import Experiment
 from worker.trainer.data.dataset_folders import NO_FOLDERS
 from worker.trainer.loop import Training, begin_training, make_step, prepare, read_splits, train
+from worker.trainer.metrics import Metrics
 from worker.trainer.numerics import set_numerics
+from worker.trainer.pack.probes import PackedProbes
 from worker.trainer.pack.randomness import MemberRandom
 from worker.trainer.pack.steps import PackedSteps
 
 CPU = torch.device("cpu")
+PROBED = ("grad_norm", "update_ratio", "underflow_share", "cosine", "activation", "dead_", "saturated_", "rate")
 
 
 class Curves(NamedTuple):
@@ -56,6 +60,43 @@ def together(specs: Sequence[Experiment], steps: int, blocks: int = 1) -> Curves
     counts = [len(part) for part in np.array_split(range(steps - 1), blocks)]
     losses = np.concatenate([[first], *(packed.run(count).losses for count in counts)])
     return Curves(losses, packed.trainings)
+
+
+Probed = list[dict[int, dict[str, float]]]  # by run and step, from step 2 on
+
+
+def probed_alone(specs: Sequence[Experiment], steps: int) -> Probed:
+    """What the probes of each run measure alone."""
+    found: Probed = []
+    for seed, spec in enumerate(specs):
+        made = zip(range(steps), train(prepare(spec, seed, CPU)), strict=False)
+        found.append({step.step: _numbers(step.metrics or {}) for _, step in made if step.step > 1})
+    return found
+
+
+def probed_together(specs: Sequence[Experiment], steps: int, keep: dict[int, list[int]] | None = None) -> Probed:
+    """What they measure in a pack, which after the steps in `keep` goes on with these slots."""
+    packed, _ = stacked(specs)
+    probes = PackedProbes(packed)
+    found: dict[int, dict[int, dict[str, float]]] = {training.seed: {} for training in packed.trainings}
+    for step in range(2, steps + 1):
+        due = any(training.probes.next_step == step for training in packed.trainings)
+        block = packed.run(1, probes if due else None)
+        for slot, training in enumerate(packed.trainings):
+            metrics: Metrics = {}
+            if block.measured is not None and training.probes.next_step == step:
+                metrics = training.probes.after_packed_update(training, step, block.measured[slot], nullcontext)
+            if block.norms is not None:
+                metrics["grad_norm"] = block.norms[0, slot]
+            found[training.seed][step] = _numbers(metrics)
+        if slots := (keep or {}).get(step):
+            packed.keep(slots)
+            probes.keep(slots)
+    return list(found.values())
+
+
+def _numbers(metrics: Metrics) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items() if name.startswith(PROBED)}
 
 
 def difference(one: Curves, other: Curves) -> tuple[float, float]:

@@ -14,9 +14,8 @@ from torch.utils.hooks import RemovableHandle
 from service.spec.probes import ProbeBase
 from worker.trainer.metrics import Metrics
 from worker.trainer.models.activations import Hardsigmoid
-from worker.trainer.probes.inline.base import InlineProbe
+from worker.trainer.probes.inline.base import ProbedStep, StepProbe
 from worker.trainer.probes.inline.layers import spread_evenly
-from worker.trainer.probes.measurement import ProbedTraining
 
 SATURATED = 0.01  # distance from a limit
 RELUS = (nn.ReLU, nn.ReLU6)
@@ -62,7 +61,7 @@ class Sums:
 
     def add(self, measured: MeasuredModule, out: Tensor) -> None:
         """Add the output of one piece."""
-        out = out.detach().float()
+        out = out.detach().to(torch.promote_types(out.dtype, torch.float32))
         n, before = out.numel(), self.n
         variance, mean = torch.var_mean(out, correction=0)
         if not before:
@@ -93,7 +92,7 @@ class Sums:
             yield f"saturated_share/{name}", self.full / self.asked
 
 
-class Activations(InlineProbe):
+class Activations(StepProbe):
     """activation/mean, activation/std, dead_share and saturated_share, each /<path of the module>."""
 
     hooks = True  # needs a forward pass with modules: not a compiled one
@@ -105,12 +104,12 @@ class Activations(InlineProbe):
         self._called: set[str] = set()  # in this forward pass
         self._failed: Exception | None = None
 
-    def begin(self, training: ProbedTraining) -> None:
+    def begin(self, training: ProbedStep) -> None:
         """Choose the modules to measure."""
         modules = list(measured_modules(training.model))
         self._modules = [modules[at] for at in spread_evenly(len(modules))]
 
-    def before_forward(self, training: ProbedTraining, step: int) -> None:
+    def before_forward(self, training: ProbedStep, step: int) -> None:
         """Put the hooks on."""
         self._sums, self._failed = {}, None
         model = training.model
@@ -138,7 +137,11 @@ class Activations(InlineProbe):
             hook.remove()
         self._hooks = []
 
-    def after_update(self, training: ProbedTraining, step: int) -> Metrics:
+    def after_update(self, training: ProbedStep, step: int) -> Metrics:
+        """Return the values."""
+        return self.forward_values()
+
+    def forward_values(self) -> Metrics:
         """Return the values, in the order of the modules."""
         sums, self._sums = self._sums, {}
         if self._failed is not None:

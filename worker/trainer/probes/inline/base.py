@@ -15,8 +15,10 @@ A probe changes nothing of the training: no random number, weight, buffer or bat
 either: values stay tensors on the device, as the loss does.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, Self
+
+from torch import Tensor, nn
 
 from service.spec.probes import ProbeBase
 from worker.trainer.metrics import Metrics
@@ -29,16 +31,25 @@ class InlineProbe:
 
     def __init__(self, component: ProbeBase) -> None:
         self.component, self.kind = component, component.kind
-        self.total = 0  # steps of the run
+        self.totals: Sequence[int] = (0,)  # steps of the run; in a pack of each
         self.layers: Layers  # shared, so that all probes share the step's gradient too
         self.report: Callable[[int, Mapping[str, Any]], None] = lambda step, data: None  # hand out a reading
 
     def begin(self, training: ProbedTraining) -> None:
         """Prepare before the first step of this process."""
 
+    @property
+    def total(self) -> int:
+        """Steps of the run, in a pack of the longest."""
+        return max(self.totals)
+
     def next_step(self, step: int) -> int:
         """Return the first step after `step` at which to be called."""
-        return self.component.next_look(step, self.total)
+        return min(self.component.next_look(step, total) for total in self.totals)
+
+    def measures(self, step: int) -> bool:
+        """Whether it has values at this step; it may be called at others to prepare."""
+        return any(self.component.next_look(step - 1, total) == step for total in self.totals)
 
     def before_forward(self, training: ProbedTraining, step: int) -> None:
         """Prepare for a step, before its forward pass."""
@@ -56,3 +67,66 @@ class InlineProbe:
     def after_evaluation(self, training: ProbedTraining, step: int) -> Metrics:
         """Return values to add to those of an evaluation."""
         return {}
+
+
+class OptimizerState(Protocol):
+    """The state of an optimizer; torch's optimizers have it."""
+
+    @property
+    def param_groups(self) -> Sequence[Mapping[str, Any]]:
+        """The parameters and the numbers of each group."""
+        ...
+
+    @property
+    def state(self) -> Mapping[Tensor, Any]:
+        """Tensors by parameter and name."""
+        ...
+
+
+class ProbedStep(Protocol):
+    """What a `StepProbe` may read: a training, or several as one, whose tensors have a leading dimension of runs."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model, whose modules can be hooked; its own parameters are not those of several runs."""
+        ...
+
+    @property
+    def optimizers(self) -> Sequence[OptimizerState]:
+        """The optimizers; numbers in which runs differ are (R, 1)."""
+        ...
+
+
+class StepProbe(InlineProbe):
+    """A probe that a pack calls once for all of its runs.
+
+    Its formulas take the tensors of one run, or of R runs with a leading dimension, and then give values (R,): `layers`
+    flattens and reduces either kind.
+    """
+
+    def begin(self, training: ProbedStep) -> None:
+        """Prepare before the first step of this process, or of this pack."""
+
+    def before_forward(self, training: ProbedStep, step: int) -> None:
+        """Prepare for a step, before its forward pass."""
+
+    def forward_values(self) -> Metrics:
+        """Return the values of the forward pass that is over, of one run; a pack asks for them inside its `vmap`."""
+        return {}
+
+    def after_backward(self, training: ProbedStep, step: int) -> None:
+        """Read what is gone after the update."""
+
+    def after_update(self, training: ProbedStep, step: int) -> Metrics:
+        """Return the values of this step."""
+        return {}
+
+    def applicable(self, training: ProbedStep, found: Metrics) -> Metrics:
+        """Return those of the values that this run has."""
+        return found
+
+    def join(self, members: Sequence[Self]) -> None:
+        """Take over what the probes of the runs of a pack have kept for their next step."""
+
+    def keep(self, slots: Sequence[int]) -> None:
+        """Keep the runs in these slots."""

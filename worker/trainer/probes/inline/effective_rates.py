@@ -20,31 +20,35 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from worker.trainer.metrics import Metrics
 from worker.trainer.optim.adabound import rate_bounds
-from worker.trainer.probes.inline.base import InlineProbe
-from worker.trainer.probes.inline.layers import MAX_FLAT
-from worker.trainer.probes.measurement import ProbedTraining
+from worker.trainer.probes.inline.base import OptimizerState, ProbedStep, StepProbe
+from worker.trainer.probes.inline.layers import Layers
 
 SAMPLE = 1024  # evenly spread parameters whose rates are sorted; minimum, maximum and unused are over all
 QUANTILES = {"q01": 0.01, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q99": 0.99}
-Group = dict[str, Any]
-State = dict[str, Any]  # of one parameter
+Group = Mapping[str, Any]
+State = Mapping[str, Any]  # of one parameter
 Moments = Mapping[str, Tensor]  # of several, flat
 Count = float | Tensor
+Number = float | Tensor  # a tensor (R, 1) where the runs of a pack differ in it
 Rate = Callable[[Group, Moments, Count], Tensor]  # as a multiple of the group's lr
 
 
-def eps_of(group: Group) -> float:
+def number(value: Any) -> Number:
+    """Return a number of a group; a tensor of one number, as some optimizers keep it, as a float."""
+    return value if isinstance(value, Tensor) and value.dim() else float(value)
+
+
+def eps_of(group: Group) -> Number:
     """Return the term that keeps a division from 0."""
-    return float(group["eps"])
+    return number(group["eps"])
 
 
-def beta2_of(group: Group) -> float:
+def beta2_of(group: Group) -> Number:
     """Return the decay of the second moment."""
-    return float(group["betas"][1])
+    return number(group["betas"][1])
 
 
 def adam(group: Group, state: Moments, t: Count) -> Tensor:
@@ -86,7 +90,7 @@ def rmsprop(group: Group, state: Moments, t: Count) -> Tensor:
 
 def adagrad(group: Group, state: Moments, t: Count) -> Tensor:
     """1 / the root of the sum, with decayed lr."""
-    return 1 / (1 + (t - 1) * float(group["lr_decay"])) / (state["sum"].sqrt() + eps_of(group))
+    return 1 / (1 + (t - 1) * number(group["lr_decay"])) / (state["sum"].sqrt() + eps_of(group))
 
 
 def adadelta(group: Group, state: Moments, t: Count) -> Tensor:
@@ -136,49 +140,53 @@ RATES: dict[str, tuple[Rate, tuple[str, ...], str]] = {
 }
 
 
-class EffectiveRates(InlineProbe):
+class EffectiveRates(StepProbe):
     """rate/q00 ... rate/q100 and rate/unused, over all parameters of all optimizers that have such a rate."""
 
-    def after_update(self, training: ProbedTraining, step: int) -> Metrics:
+    def after_update(self, training: ProbedStep, step: int) -> Metrics:
         """Read the optimizers' state after the update."""
-        parts = [part for optimizer in training.optimizers for part in rates_of(optimizer)]
+        parts = [part for optimizer in training.optimizers for part in rates_of(optimizer, self.layers)]
         if not parts:
             return {}
-        whole = sum(rate.numel() for rate, _ in parts)
+        whole = sum(rate.shape[-1] for rate, _ in parts)
         every = -(-whole // SAMPLE)
-        sample = torch.cat([rate[::every] for rate, _ in parts]).sort().values
-        found: Metrics = {"rate/q00": torch.stack([rate.amin() for rate, _ in parts]).amin()}
-        last = len(sample) - 1
-        found |= {f"rate/{name}": sample[round(q * last)] for name, q in QUANTILES.items()}
-        found["rate/q100"] = torch.stack([rate.amax() for rate, _ in parts]).amax()
-        found["rate/unused"] = torch.stack([unused for _, unused in parts]).sum() / whole
+        sample = torch.cat([rate[..., ::every] for rate, _ in parts], -1).sort(-1).values
+        found: Metrics = {"rate/q00": torch.stack([rate.amin(-1) for rate, _ in parts]).amin(0)}
+        last = sample.shape[-1] - 1
+        found |= {f"rate/{name}": sample[..., round(q * last)] for name, q in QUANTILES.items()}
+        found["rate/q100"] = torch.stack([rate.amax(-1) for rate, _ in parts]).amax(0)
+        found["rate/unused"] = torch.stack([unused for _, unused in parts]).sum(0) / whole
         return found
 
 
-def rates_of(optimizer: Optimizer) -> Iterator[tuple[Tensor, Tensor]]:
+def rates_of(optimizer: OptimizerState, layers: Layers) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield rates (n,) and the count of those without a gradient so far, in as few parts as is cheap."""
-    known = RATES.get(type(optimizer).__name__)
+    known = RATES.get(getattr(optimizer, "class_name", type(optimizer).__name__))
     if known is None:
         return
     rate, names, mark = known
     for group in optimizer.param_groups:
-        lr: float = group.get("scheduled_lr", group["lr"])  # a schedule-free warmup is inside the optimizer
-        floor = group["eps"] if mark == "exp_inf" else group.get("initial_accumulator_value", 0.0)
-        for t, state in joined(group, [optimizer.state.get(p, {}) for p in group["params"]], names, mark):
-            yield lr * rate(group, state, t), (state[mark] <= floor).sum()
+        lr: Number = group.get("scheduled_lr", group["lr"])  # a schedule-free warmup is inside the optimizer
+        floor: Number = group["eps"] if mark == "exp_inf" else group.get("initial_accumulator_value", 0.0)
+        states = [optimizer.state.get(p, {}) for p in group["params"]]
+        for t, state in joined(group, [each for each in states if mark in each], names, layers):
+            unused = state[mark] <= (floor.to(state[mark]) if isinstance(floor, Tensor) else floor)
+            yield lr * rate(group, state, t), unused.sum(-1)
 
 
-def joined(group: Group, states: list[State], names: tuple[str, ...], mark: str) -> Iterator[tuple[Count, Moments]]:
+def joined(
+    group: Group, states: list[State], names: tuple[str, ...], layers: Layers
+) -> Iterator[tuple[Count, Moments]]:
     """Yield states with flat tensors; small ones with the same update count are joined."""
     by_count: dict[Any, tuple[Count, list[State]]] = {}
-    for state in (state for state in states if mark in state):
+    for state in states:
         t = update_count(group, state)
         by_count.setdefault(None if isinstance(t, Tensor) else t, (t, []))[1].append(state)
     for t, some in by_count.values():
         there = [name for name in names if isinstance(some[0].get(name), Tensor)]
-        small = sum(state[mark].numel() for state in some) <= MAX_FLAT
-        for portion in [some] if small else [[state] for state in some]:
-            yield t, {name: torch.cat([state[name].reshape(-1) for state in portion]) for name in there}
+        flat = {name: layers.flats([state[name] for state in some]) for name in there}
+        for at in range(len(flat[there[0]])):
+            yield t, {name: parts[at] for name, parts in flat.items()}
 
 
 def update_count(group: Group, state: State) -> Count:
@@ -186,4 +194,4 @@ def update_count(group: Group, state: State) -> Count:
     found: Any = state.get("step", state.get("seen", group.get("k", 1)))
     if not isinstance(found, Tensor):
         return float(found)
-    return float(found) if found.device.type == "cpu" else found.double()
+    return float(found) if found.device.type == "cpu" and not found.dim() else found.double()

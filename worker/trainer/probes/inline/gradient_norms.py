@@ -2,22 +2,21 @@
 
 from service.spec.probes import ProbeBase
 from worker.trainer.metrics import Metrics
-from worker.trainer.probes.inline.base import InlineProbe
-from worker.trainer.probes.measurement import ProbedTraining
+from worker.trainer.probes.inline.base import ProbedStep, StepProbe
 
 
-class GradientNorms(InlineProbe):
+class GradientNorms(StepProbe):
     """grad_norm and grad_norm/<layer>; a run that clips records grad_norm at every step itself."""
 
     def __init__(self, component: ProbeBase) -> None:
         super().__init__(component)
         self._found: Metrics = {}
 
-    def after_backward(self, training: ProbedTraining, step: int) -> None:
+    def after_backward(self, training: ProbedStep, step: int) -> None:
         """Compute one norm per gradient."""
         whole, layers = self.layers.norms(self.layers.gradient())
         self._found = {"grad_norm": whole} | {f"grad_norm/{name}": norm for name, norm in layers.items()}
 
-    def after_update(self, training: ProbedTraining, step: int) -> Metrics:
+    def after_update(self, training: ProbedStep, step: int) -> Metrics:
         """Return the norms."""
         return self._found

@@ -16,10 +16,12 @@ MAX_FLAT = 2**20  # numbers worth copying into one tensor, which saves calls
 class Layers:
     """The trainable parameters in the order of their layers."""
 
+    lead = 0  # dimensions of a tensor before its own: 1 where tensors of several runs are stacked
+
     def __init__(self, model: nn.Module) -> None:
-        self.parameters: list[nn.Parameter] = []
+        self.parameters: list[Tensor] = []
         spans: list[tuple[str, int, int]] = []
-        seen: set[nn.Parameter] = set()
+        seen: set[Tensor] = set()
         for path, module in model.named_modules():
             own = [p for p in module.parameters(recurse=False) if p.requires_grad and p not in seen]
             if own:
@@ -31,11 +33,14 @@ class Layers:
         self._gradient: list[Tensor] = []
 
     def gradient(self) -> list[Tensor]:
-        """Return the current step's gradient as first asked for, flat; 0 where a parameter has none."""
+        """Return the current step's gradient as first asked for, flat."""
         if not self._gradient:
-            grads = [dense(p.grad) if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
-            self._gradient = copied(grads)
+            self._gradient = self.copied(self.gradients())
         return self._gradient
+
+    def gradients(self) -> list[Tensor]:
+        """Return the gradient of each parameter; 0 where it has none."""
+        return [dense(p.grad) if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
 
     def forget(self) -> None:
         """Drop the gradient: the step is over."""
@@ -43,20 +48,38 @@ class Layers:
 
     def weights(self) -> list[Tensor]:
         """Return a flat copy of the parameters."""
-        return copied(self.parameters)
+        return self.copied(self.parameters)
+
+    def flats(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return the same numbers in as few tensors (n,) as is cheap."""
+        flat = [tensor.detach().reshape(*tensor.shape[: self.lead], -1) for tensor in tensors]
+        small = len(flat) > 1 and sum(each.shape[-1] for each in flat) <= MAX_FLAT
+        return [torch.cat(flat, -1)] if small else flat
+
+    def copied(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Like `flats`, in memory of its own."""
+        flat = self.flats(tensors)
+        return flat if len(flat) < len(tensors) else [each.clone() for each in flat]
+
+    def pieces(self, flat: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the piece of each parameter of what `flats` returned."""
+        return torch.split(flat[0], self.sizes, -1) if len(flat) < len(self.sizes) else flat
 
     def norms(self, flat: Sequence[Tensor]) -> tuple[float | Tensor, Metrics]:
         """Return norms of a flat vector as large as the parameters: in total, and by layer."""
-        pieces = torch.split(flat[0], self.sizes) if len(flat) < len(self.sizes) else flat
-        return self.by_layer(torch.stack(torch._foreach_norm(list(pieces))).double().square())
+        return self.by_layer(torch.stack(self.piece_norms(list(self.pieces(flat)))).double().square())
+
+    def piece_norms(self, pieces: list[Tensor]) -> list[Tensor]:
+        """Return the norm of each piece."""
+        return list(torch._foreach_norm(pieces))
 
     def by_layer(self, squares: Tensor) -> tuple[float | Tensor, Metrics]:
         """Return the total norm, and each layer's, from the squared norm of each parameter (n,)."""
-        if squares.device.type == "cpu":
+        if squares.device.type == "cpu" and squares.dim() == 1:
             values: list[float] = squares.tolist()
             layers = {name: math.sqrt(sum(values[a:b])) for name, a, b in self.spans}
             return math.sqrt(sum(values)), dict(layers)
-        return squares.sum().sqrt(), {name: squares[a:b].sum().sqrt() for name, a, b in self.spans}
+        return squares.sum(0).sqrt(), {name: squares[a:b].sum(0).sqrt() for name, a, b in self.spans}
 
 
 def spread_evenly(n: int) -> list[int]:
@@ -69,15 +92,3 @@ def spread_evenly(n: int) -> list[int]:
 def dense(tensor: Tensor) -> Tensor:
     """Return a sparse gradient as a dense one."""
     return tensor.to_dense() if tensor.is_sparse else tensor
-
-
-def copied(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Like `flats`, in memory of its own."""
-    flat = flats(tensors)
-    return flat if len(flat) < len(tensors) else [each.clone() for each in flat]
-
-
-def flats(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return the same numbers in as few tensors (n,) as is cheap."""
-    flat = [tensor.detach().reshape(-1) for tensor in tensors]
-    return [torch.cat(flat)] if len(flat) > 1 and sum(each.numel() for each in flat) <= MAX_FLAT else flat

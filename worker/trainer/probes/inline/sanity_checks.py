@@ -73,8 +73,10 @@ def measure(training: ProbedTraining) -> dict[str, Any]:
     found: dict[str, Any] = {"rows": len(x), "initial_loss": initial, "trivial": name, "trivial_loss": loss}
     found |= {"uniform_loss": math.log(classes) if classes else None, "classes": classes or None}
     found |= {f"coarse_{name}": len(training.coarse.get(name, ())) for name in ("features", "target")}
-    found |= equal_rows(training) | target_statistics(y) | feature_statistics(x, y)
-    return found | part_differences(training, (x, y))
+    if not training.row_facts:
+        training.row_facts |= equal_rows(training) | target_statistics(y) | feature_statistics(x, y)
+        training.row_facts |= part_differences(training, (x, y))
+    return found | training.row_facts
 
 
 def equal_rows(training: ProbedTraining) -> dict[str, Any]:

@@ -7,33 +7,35 @@ from torch import Tensor
 
 from service.spec.probes import ProbeBase
 from worker.trainer.metrics import Metrics
-from worker.trainer.probes.inline.base import InlineProbe
-from worker.trainer.probes.inline.layers import flats
-from worker.trainer.probes.measurement import ProbedTraining
+from worker.trainer.probes.inline.base import ProbedStep, StepProbe
 
 
-class UpdateRatios(InlineProbe):
+class UpdateRatios(StepProbe):
     """update_ratio, update_ratio/<layer> and underflow_share; the weights' norm is taken before the update."""
 
     def __init__(self, component: ProbeBase) -> None:
         super().__init__(component)
         self._kept: list[Tensor] = []
 
-    def after_backward(self, training: ProbedTraining, step: int) -> None:
+    def after_backward(self, training: ProbedStep, step: int) -> None:
         """Copy the weights."""
         self._kept = self.layers.weights()
         self.layers.gradient()  # some optimizers change it while they step
 
-    def after_update(self, training: ProbedTraining, step: int) -> Metrics:
+    def after_update(self, training: ProbedStep, step: int) -> Metrics:
         """Return norms of the differences over norms of the weights."""
         kept, self._kept = self._kept, []
         weights, weight = self.layers.norms(kept)
-        moved = [now - was for now, was in zip(flats(self.layers.parameters), kept, strict=True)]
+        moved = [now - was for now, was in zip(self.layers.flats(self.layers.parameters), kept, strict=True)]
         changes, change = self.layers.norms(moved)
         found: Metrics = {"update_ratio": ratio(changes, weights)}
         found |= {f"update_ratio/{name}": ratio(change[name], weight[name]) for name in change}
-        if any(group["lr"] != 0 for optimizer in training.optimizers for group in optimizer.param_groups):
-            found["underflow_share"] = underflow_share(moved, self.layers.gradient())
+        return found | {"underflow_share": underflow_share(moved, self.layers.gradient())}
+
+    def applicable(self, training: ProbedStep, found: Metrics) -> Metrics:
+        """Leave out the underflow of a step at a rate of 0."""
+        if not any(group["lr"] != 0 for optimizer in training.optimizers for group in optimizer.param_groups):
+            found.pop("underflow_share", None)
         return found
 
 
@@ -50,7 +52,7 @@ def ratio(change: float | Tensor, weight: float | Tensor) -> float | Tensor:
 def underflow_share(moved: list[Tensor], gradients: list[Tensor]) -> Tensor:
     """Return the share of entries with a gradient that the update left unchanged by rounding."""
     counts = [
-        torch.stack((torch.count_nonzero(g * (d == 0)), torch.count_nonzero(g)))
+        torch.stack((torch.count_nonzero(g * (d == 0), -1), torch.count_nonzero(g, -1)))
         for d, g in zip(moved, gradients, strict=True)
     ]
     unchanged, given = torch.stack(counts).sum(0).unbind()
