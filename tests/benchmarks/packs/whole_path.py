@@ -19,7 +19,6 @@ SPEC: dict[str, Any] = {
     "model": {"kind": "mlp", "hidden": [64]},
     "loss": {"kind": "cross_entropy"},
     "optimizer": {"kind": "sgd", "lr": 0.05, "momentum": 0.9},
-    "probes": [],
     "diagnose": "never",
 }
 SPAN = """
@@ -28,10 +27,11 @@ SPAN = """
 """
 
 
-def measure(product: Product, runs: int, pack: str, batch: int, steps: int) -> tuple[float, float]:
+def measure(product: Product, runs: int, pack: str, batch: int, steps: int, probes: bool) -> tuple[float, float]:
     """Return the seconds from the first claim to the last row, and the share of a core beside the training."""
     watched = beside(product)
     spec = SPEC | {"restarts": runs, "batch_size": batch, "steps": steps, "pack": pack}
+    spec |= {} if probes else {"probes": []}
     made = product.post("/v1/experiments", spec)["id"]
     until(lambda: product.sql("SELECT 1 FROM run WHERE experiment_id = %s AND started_at IS NOT NULL", made), 60)
     began, before = time.monotonic(), cpu_s(watched)
@@ -77,15 +77,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 16])
     parser.add_argument("--alone", type=int, default=16, help="runs that are trained alone, for the time of each")
+    parser.add_argument("--probes", action="store_true", help="with the default probes")
     given = parser.parse_args()
     with install_product(SADDLE_PACK_RUNS=str(given.runs), SADDLE_SPARES="0") as product:
         product.start_api()
         product.start_worker()
         until(lambda: product.sql("SELECT 1 FROM worker WHERE state = 'idle'"), 120)
         for batch in given.batch:
-            measure(product, 2, "auto", batch, 50)  # the trainer is warm
-            packed, share = measure(product, given.runs, "auto", batch, given.steps)
-            alone, share_alone = measure(product, given.alone, "never", batch, given.steps)
+            measure(product, 2, "auto", batch, 50, given.probes)  # the trainer is warm
+            packed, share = measure(product, given.runs, "auto", batch, given.steps, given.probes)
+            alone, share_alone = measure(product, given.alone, "never", batch, given.steps, given.probes)
             alone *= given.runs / given.alone
             print(
                 f"{given.runs} runs of {given.steps} steps, batch {batch}: packed {packed:.2f} s, alone {alone:.2f} s, "

@@ -69,17 +69,15 @@ class StackedModel:
 
     def outputs(self, weights: Named, batch: PackedBatch, training: bool) -> Tensor:
         """Return the outputs (R, B, ...) with weights (R, ...)."""
-        return self._observed(weights, batch, training, dict)[0]
+        return self.observed(weights, batch, training, dict)[0]
 
     def losses(self, weights: Named, batch: PackedBatch, observe: Observe = dict) -> tuple[Tensor, Observed]:
         """Return each member's mean loss (R,) in training mode, and what was observed of each, (R, ...)."""
-        outputs, observed = self._observed(weights, batch, training=True, observe=observe)
+        outputs, observed = self.observed(weights, batch, training=True, observe=observe)
         loss = self.loss_of(outputs, batch)
         return loss + self._noise(weights) if any(self._noises) else loss, observed
 
-    def _observed(
-        self, weights: Named, batch: PackedBatch, training: bool, observe: Observe
-    ) -> tuple[Tensor, Observed]:
+    def observed(self, weights: Named, batch: PackedBatch, training: bool, observe: Observe) -> tuple[Tensor, Observed]:
         """Return the outputs, and what `observe` returns after the forward pass of one member."""
         self.skeleton.train(training)
 

@@ -10,7 +10,7 @@ from service.spec.probes import ProbeBase
 from worker.trainer.loop import Training
 from worker.trainer.metrics import Metrics
 from worker.trainer.pack.affine import AffineChain
-from worker.trainer.pack.batches import PackedBatches
+from worker.trainer.pack.batches import PackedBatch, PackedBatches
 from worker.trainer.pack.clipping import PackedClipping
 from worker.trainer.pack.model import Observe, Observed, StackedModel
 from worker.trainer.pack.randomness import MemberRandom
@@ -136,8 +136,9 @@ class PackedSteps:
     def _compute(self, step: int, observe: Observe | None = None) -> tuple[Tensor, Observed]:
         """Fill the gradients of update `step`; return the losses (R,), and what is to be observed of the modules."""
         batch = self.batches.batch(step)
-        if self.chain is not None and observe is None and self.chain.fits(batch):
-            return self.chain.compute(self.weights(), self.slopes, batch), {}
+        if self.chain is not None and self.chain.fits(batch):
+            seen = self._observe(batch, observe) if observe is not None else {}
+            return self.chain.compute(self.weights(), self.slopes, batch), seen
         weights = {name: each.detach() for name, each in self.weights().items()}
         learning = [[weights[name].requires_grad_() for name in names] for names in self.names]
         losses, seen = self.model.losses(weights, batch, observe or dict)
@@ -145,6 +146,11 @@ class PackedSteps:
         for own, whole in zip(learning, self._gradients, strict=True):
             torch.cat([next(found).reshape(len(whole), -1) for _ in own], 1, out=whole)
         return losses.detach(), seen
+
+    @torch.no_grad()
+    def _observe(self, batch: PackedBatch, observe: Observe) -> Observed:
+        """Repeat the forward pass of affine layers by their modules, which costs less than all of it by autograd."""
+        return self.model.observed(self.weights(), batch, training=True, observe=observe)[1]
 
 
 def _table(rows: Sequence[Tensor | None]) -> Table:

@@ -41,6 +41,11 @@ def number(value: Any) -> Number:
     return value if isinstance(value, Tensor) and value.dim() else float(value)
 
 
+def of_type(value: Number, like: Tensor) -> Number:
+    """Return a number for a product with `like`, which keeps its type."""
+    return value.to(like) if isinstance(value, Tensor) else value
+
+
 def eps_of(group: Group) -> Number:
     """Return the term that keeps a division from 0."""
     return number(group["eps"])
@@ -170,8 +175,9 @@ def rates_of(optimizer: OptimizerState, layers: Layers) -> Iterator[tuple[Tensor
         floor: Number = group["eps"] if mark == "exp_inf" else group.get("initial_accumulator_value", 0.0)
         states = [optimizer.state.get(p, {}) for p in group["params"]]
         for t, state in joined(group, [each for each in states if mark in each], names, layers):
-            unused = state[mark] <= (floor.to(state[mark]) if isinstance(floor, Tensor) else floor)
-            yield lr * rate(group, state, t), unused.sum(-1)
+            unused = state[mark] <= of_type(floor, state[mark])
+            found = rate(group, state, t)
+            yield of_type(lr, found) * found, unused.sum(-1)
 
 
 def joined(

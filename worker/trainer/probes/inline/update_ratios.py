@@ -51,9 +51,8 @@ def ratio(change: float | Tensor, weight: float | Tensor) -> float | Tensor:
 
 def underflow_share(moved: list[Tensor], gradients: list[Tensor]) -> Tensor:
     """Return the share of entries with a gradient that the update left unchanged by rounding."""
-    counts = [
-        torch.stack((torch.count_nonzero(g * (d == 0), -1), torch.count_nonzero(g, -1)))
-        for d, g in zip(moved, gradients, strict=True)
-    ]
-    unchanged, given = torch.stack(counts).sum(0).unbind()
-    return unchanged / given.clamp(min=1)
+    given = [g != 0 for g in gradients]
+    pairs = zip(moved, given, strict=True)
+    counts = [torch.stack(((has & (d == 0)).sum(-1), has.sum(-1))) for d, has in pairs]
+    unchanged, all_given = torch.stack(counts).sum(0).unbind()
+    return unchanged / all_given.clamp(min=1)
