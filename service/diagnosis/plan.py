@@ -122,6 +122,14 @@ class Plan:
         weights = [parameter for parameter in layout if len(parameter.shape) > 1]
         return tuple(effective_init(spec.inits, spec.model.init, weight) for weight in weights)
 
+    @cached_property
+    def smallest_scale(self) -> float:
+        """The least initial deviation x root of the inputs of a layer whose initialisation names one; else infinity."""
+        weights = [each for each in self.spec.layout or () if len(each.shape) > 1]
+        named = zip(weights, self.inits, strict=True)
+        scales = (getattr(init, "std", math.inf) * math.prod(each.shape[1:]) ** 0.5 for each, init in named)
+        return min(scales, default=math.inf)
+
     @property
     def starts_alike(self) -> bool:
         """Whether the initialisation makes all units of a hidden layer identical."""

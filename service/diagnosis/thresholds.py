@@ -47,6 +47,7 @@ TABLE = (
     _t("R2.least", 0.5, "nats", "a smaller difference is usual for torch's default initialisation", THUMB),
     _t("R2.values", 10, "times", "first loss over that of the best constant", THUMB),
     _t("R2.targets", 100, "variance", "of the targets, where they are not scaled", THUMB),
+    _t("R2.start", 0.01, "of 1", "initial deviation x root of the inputs, of a layer: 1 keeps the size of its input"),
     _t("R2.bad", 3, "times", "first loss over the trivial loss: above, a bad start is a fault unless the run recovers"),
     _t("R3.near", 0.02, "share", "difference from the trivial loss within which nothing is learned"),
     _t("R3.stretch", 0.2, "share of the run", "how long the loss must stay there"),

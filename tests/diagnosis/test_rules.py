@@ -69,6 +69,7 @@ OBJECTIVE = {
 }
 SADDLE_START = {**OBJECTIVE, "model": {"kind": "monkey_saddle"}}
 REGRESSION = {"dataset": {"kind": "friedman1"}, "loss": {"kind": "mse"}}
+NEAR_ZERO = {"model": {"kind": "mlp", "hidden": [32], "init": {"kind": "normal", "std": 1e-5}}}
 LONG_MEMORY = {"optimizer": {"kind": "sgd", "lr": 0.01, "momentum": 0.99}}
 SIXTH = {"schedule": {"kind": "inverse_time", "decay_rate": 0.02, "decay_steps": 1}}
 WIDE_TARGETS = {"trivial_loss": 5900.0, "initial_loss": 5910.0, "target_variance": 5900.0}
@@ -849,6 +850,13 @@ CASES += [
         "fault",
         lambda: drawn(flat(5000.0, 10.0), RAW, readings=reading("start", 0, **WIDE_TARGETS)),
         lambda: drawn(flat(50.0, 1.0), RAW, readings=reading("start", 0, **WIDE_TARGETS | {"target_variance": 50.0})),
+    ),
+    Case(  # weights so near zero that the first loss is that of any constant
+        "R2",
+        "bad_init_or_scale",
+        "fault",
+        lambda: drawn(flat(1.9, 0.01), NEAR_ZERO),
+        lambda: drawn(falling(), NEAR_ZERO),
     ),
     Case(  # decay that takes the weights before they learn leaves dead units behind
         "R3",

@@ -107,6 +107,8 @@ def wrong_first_loss(record: RunRecord) -> Outcome:
         return Inconclusive(
             f"the loss {record.plan.loss} of an untrained model is not known without the probe start.", ("start",)
         )
+    if (near_zero := _near_zero(record)) is not None:
+        return near_zero
     off, why = _off(record, before.value, reference.value)
     if why is None:
         return NoFinding(
@@ -134,6 +136,26 @@ def wrong_first_loss(record: RunRecord) -> Outcome:
         expect=Expect("the first loss is near that of an untrained model", "it is as far away as before"),
         strong=bad,
         rank=-1 if bad else 1,
+    )
+
+
+def _near_zero(record: RunRecord) -> Finding | None:
+    """Return the finding for weights that start so near zero that the first loss is that of any constant."""
+    share, scale = share_learned(record), record.plan.smallest_scale
+    if share is None or share > limit("any.learned_poorly") or scale >= limit("R2.start") or record.plan.starts_alike:
+        return None
+    return Finding(
+        level="fault",
+        verdict="bad_init_or_scale",
+        text=f"The weights of a layer start so near zero ({scale:.1e} of the usual size) that its units do almost the "
+        f"same and pass next to no gradient; {max(share, 0.0):.0%} of the way is done.",
+        confidence=0.85,
+        steps=(0, max(1, record.step)),
+        evidence=[evidence("initial deviation x root of the inputs", scale, "<", "R2.start")],
+        patch=remedies.use_default_init(record.plan),
+        remedy="Use the default initialisation.",
+        expect=Expect("the loss falls from the start", "it stays where it is"),
+        rank=-1,
     )
 
 

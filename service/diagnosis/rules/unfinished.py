@@ -32,7 +32,7 @@ def still_falling(record: RunRecord) -> Outcome:
     fallen, left = early.value - late.value, max(early.value - floor, 1e-30)
     epochs = record.step * record.plan.spec.rows_per_step / max(record.plan.spec.dataset.counts[0], 1)
     last = (before.value - late.value) / max(before.value - floor, 1e-30)
-    steep = last > limit("R33.last") and _surely(before, late)
+    steep = last > limit("R33.last") and _surely(before, late, 0.5)
     if came > limit("R29.most") and not steep:
         return NoFinding(f"{came:.0%} of the way is done, and the loss hardly falls any more.")
     falls = fallen > limit("R33.fallen") * left and _surely(early, late)
@@ -70,6 +70,6 @@ def _quarters(steps: int) -> tuple[tuple[int, int], ...]:
     return (1, 2 * quarter), (2, 3 * quarter), (3, steps)
 
 
-def _surely(early: Mean, late: Mean) -> bool:
-    """Whether the loss fell by more than the noise of its batches."""
-    return early.value - late.value > limit("R3.steady") * math.hypot(early.error, late.error)
+def _surely(early: Mean, late: Mean, share: float = 1.0) -> bool:
+    """Whether the loss fell by more than the noise of its batches; `share` of that for windows that it crosses."""
+    return early.value - late.value > share * limit("R3.steady") * math.hypot(early.error, late.error)
