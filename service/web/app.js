@@ -4,7 +4,7 @@ import { href, parseAddress, useAddress } from "./lib/address.js";
 import { onSignedOut } from "./lib/api.js";
 import { Boundary, UncaughtErrors } from "./lib/boundary.js";
 import { setTitle } from "./lib/components.js";
-import { ConnectionNotice, useReconnect } from "./lib/connection.js";
+import { ConnectionNotice } from "./lib/connection.js";
 import { enter, onChange, signOut, takeInvitation, tellOtherTabs } from "./lib/entering.js";
 import { escapeInvisible } from "./lib/format.js";
 import { lazy, loadTheRest } from "./lib/lazy.js";
@@ -48,13 +48,12 @@ function App() {
   const [, redraw] = useState(0);
   takeInvitation();
   const { path, search } = useAddress();
-  const come = () => enter().then((found) => { setMe(found.me); setAsked(found.asked); }, (error) => error.unavailable || setMe(null)); // nobody knows who is here while the server is gone
+  const come = () => enter().then((found) => { setMe(found.me); setAsked(found.asked); }, () => setMe(null));
   useEffect(() => {
     onSignedOut(() => setMe(null));
     onChange(come);
     come();
   }, []);
-  useReconnect(() => me === undefined && come());
   useShortcuts(me);
   useMemo(() => setTitle(findText(`place.${path[0] || "experiments"}`)), [path.join("/"), currentLanguage()]); // before the view, which may say more
   if (me === undefined) return null;

@@ -64,6 +64,8 @@ class Line:
 
     def __init__(self, port: int) -> None:
         self._to, self._open = port, True
+        self._fatal: bytes | None = None
+        self.has_broken = threading.Event()
         self._ends: list[socket.socket] = []
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
@@ -76,8 +78,12 @@ class Line:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
+    def cut_at(self, request: str) -> None:
+        """Cut when somebody sends this: the request never arrives."""
+        self._fatal = request.encode()
+
     def mend(self) -> None:
-        self._open, self._ends = True, []
+        self._open, self._ends, self._fatal = True, [], None
 
     def close(self) -> None:
         self.cut()
@@ -96,10 +102,13 @@ class Line:
                 for one, other in ((near, far), (far, near)):
                     threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
 
-    @staticmethod
-    def _carry(one: socket.socket, other: socket.socket) -> None:
+    def _carry(self, one: socket.socket, other: socket.socket) -> None:
         with suppress(OSError), one:
             while data := one.recv(65536):
+                if self._fatal and self._fatal in data:
+                    self.cut()
+                    self.has_broken.set()
+                    break
                 other.sendall(data)
             other.shutdown(socket.SHUT_RDWR)
 
@@ -143,4 +152,51 @@ def test_a_server_that_is_gone_is_told_on_every_view_and_taken_back(
     stack.post(f"/v1/runs/{run}/cancel", {}, 202)
     stack.wait_for_end(run)
     expect(live.get_by_text("cancelled").first).to_be_visible()
+    context.close()
+
+
+LOADED = {  # what each view asks for, and what it shows once that has come
+    "/v1/me": ("experiments", "main table.experiments tbody a"),
+    "/page/views/workers.js": ("workers", "main table.list"),
+    "/page/views/remedy.js": ("run/{run}", ".headline strong"),  # one that another one needs
+    "/v1/runs?state=queued": ("workers", "main table.list"),
+    "/v1/experiments?columns": ("experiments", "main table.experiments tbody a"),
+    "/v1/series?": ("experiments", ".curves .chart canvas"),
+    "/v1/experiments/exp_": ("experiment/{experiment}", "h1"),
+    "/v1/series?runs": ("experiment/{experiment}", ".chart canvas"),
+    "/v1/catalog/experiment": ("experiment/{experiment}", "section.spec"),
+    "/v1/runs/run_": ("run/{run}", ".facts progress"),
+    "/series?points": ("run/{run}", ".chart canvas"),
+    "/planned?": ("run/{run}", ".chart canvas"),
+    "/diagnosis HTTP": ("run/{run}", ".headline strong"),
+    "/log?": ("run/{run}?tab=log", "pre .line"),
+    "POST /v1/comparisons": ("compare?experiments={experiment}", ".chart canvas"),
+    "/v1/presets/digits-adam": ("new", ".document textarea"),
+    "/v1/catalog/optimizers/adam": ("new", "fieldset input"),
+    "/v1/schedules/preview": ("new", ".chart canvas"),
+    "dry_run=true": ("new", ".estimate"),
+}
+
+
+@pytest.mark.parametrize("request_sent", LOADED)
+@pytest.mark.parametrize("is_long", [True, False], ids=["gone", "blinked"])
+def test_what_was_asked_for_while_the_server_went_comes_when_it_is_back(
+    browser: Browser, line: Line, key: str, trained: Trained, request_sent: str, is_long: bool
+) -> None:
+    fast = trained["fast"]
+    place, sought = LOADED[request_sent]
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{line.port}/#key={key}")
+    page.get_by_role("link", name="Saddle").wait_for()
+    page.goto("about:blank")
+    line.cut_at(request_sent)
+    page.goto(f"http://127.0.0.1:{line.port}/#/{place.format(experiment=fast['id'], run=fast['runs'][0]['id'])}")
+    assert line.has_broken.wait(15)
+    if is_long:
+        expect(page.locator(".notice")).to_contain_text("The server does not respond.", timeout=15_000)
+    line.mend()
+    expect(page.locator(sought).first).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("The server does not respond.")).to_have_count(0)
+    expect(page.get_by_role("alert")).to_have_count(0)
     context.close()

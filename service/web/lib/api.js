@@ -1,6 +1,6 @@
 // Requests to the server: JSON in and out; every failure is an ApiError with all its problems.
 
-import { checkServer, recordResponse } from "./connection.js";
+import { checkServer, persist, recordResponse } from "./connection.js";
 
 const UNAVAILABLE = new Set([0, 502, 503, 504]); // HTTP status; 0: no response
 
@@ -29,8 +29,14 @@ export function onSignedOut(callback) {
   signedOutCallback = callback;
 }
 
-// The response if it is ok; throws an ApiError otherwise. `quiet`: nobody being signed in is no news.
-export async function request(method, path, body, { signal, headers = {}, quiet = false } = {}) {
+// What `read` makes of the response if it is ok; throws an ApiError otherwise. `quiet`: nobody being signed in is no news;
+// `asks`: it changes nothing, and is sent again if the server was gone.
+export async function request(method, path, body, { asks = method === "GET", ...options } = {}) {
+  const send = () => sendOnce(method, path, body, options);
+  return asks ? persist(send, (error) => error.unavailable || error.status === 429, options.signal) : send();
+}
+
+async function sendOnce(method, path, body, { signal, headers = {}, quiet = false, read = (response) => response }) {
   const options = { method, signal, headers: { ...headers }, credentials: "same-origin" };
   if (body instanceof Blob) {
     options.body = body;
@@ -38,29 +44,26 @@ export async function request(method, path, body, { signal, headers = {}, quiet 
     options.headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body);
   }
-  let response;
-  try {
-    response = await fetch(absoluteUrl(path), options);
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
+  const lost = (error) => {
+    if (!(error instanceof TypeError)) throw error; // given up, or nothing that can be read
     checkServer();
     throw new ApiError(0, { code: "unreachable", detail: "The server does not answer. Is it running?" });
-  }
+  };
+  const response = await fetch(absoluteUrl(path), options).catch(lost);
   recordResponse();
-  if (response.ok) return response;
+  if (response.ok) return Promise.resolve(read(response)).catch(lost); // it may break off in the middle
   if (UNAVAILABLE.has(response.status)) checkServer();
   const document = await response.json().catch(() => ({}));
   if (response.status === 401 && !quiet && path !== "/v1/session") signedOutCallback();
-  throw new ApiError(response.status, document);
+  throw Object.assign(new ApiError(response.status, document), { retryAfter: Number(response.headers.get("Retry-After")) });
 }
 
-export async function requestJson(method, path, body, options) {
-  const response = await request(method, path, body, options);
-  return response.status === 204 ? null : response.json();
-}
+const readJson = (response) => (response.status === 204 ? null : response.json());
+export const requestJson = (method, path, body, options) => request(method, path, body, { read: readJson, ...options });
 
 export const get = (path, options) => requestJson("GET", path, undefined, options);
 export const post = (path, body = {}, options) => requestJson("POST", path, body, options);
+export const ask = (path, body, options) => post(path, body, { ...options, asks: true }); // a question too long for an address
 export const remove = (path, options) => requestJson("DELETE", path, undefined, options);
 export const put = (path, body, options) => requestJson("PUT", path, body, options);
 export const patch = (path, body, options) => requestJson("PATCH", path, body, options);

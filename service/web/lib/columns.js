@@ -15,8 +15,8 @@ export function decodeColumns(buffer) {
 
 // For one run also `position`: where its event stream continues after these points.
 export async function getColumns(path, { signal } = {}) {
-  const response = await request("GET", path, undefined, { signal, headers: { Accept: MEDIA_TYPE } });
-  return { ...decodeColumns(await response.arrayBuffer()), position: response.headers.get("Saddle-Position") || undefined };
+  const read = async (response) => ({ ...decodeColumns(await response.arrayBuffer()), position: response.headers.get("Saddle-Position") || undefined });
+  return request("GET", path, undefined, { signal, read, headers: { Accept: MEDIA_TYPE } });
 }
 
 const areAllFinite = (values) => values.every(Number.isFinite);

@@ -1,6 +1,6 @@
 // A comparison that follows its runs: asked once, then read again when they change, never more often than it costs.
 import { useEffect, useRef, useState } from "./html.js";
-import { get, post } from "./api.js";
+import { ask, get } from "./api.js";
 import { useRequest } from "./components.js";
 import { followProject } from "./live.js";
 
@@ -12,7 +12,7 @@ const WAIT_PER_COST = 4; // times what the last answer took: at most a fifth of 
 export function useComparison(question) {
   const key = JSON.stringify(question);
   const [fresh, set] = useState(null); // {key, value} of a later reading
-  const asked = useRequest((signal) => (question ? post("/v1/comparisons", question, { signal }) : Promise.resolve(null)), [key]);
+  const asked = useRequest((signal) => (question ? ask("/v1/comparisons", question, { signal }) : Promise.resolve(null)), [key]);
   const current = fresh?.key === key && fresh.id === asked.value?.id ? fresh.value : asked.value;
   const shown = useRef(null);
   shown.current = current;

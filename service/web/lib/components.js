@@ -40,7 +40,7 @@ export function EmptyState({ title, children }) {
 export function useRequest(send, dependencies) {
   const [result, set] = useState({ loading: true });
   const [reconnects, setReconnects] = useState(0);
-  useReconnect(() => setReconnects((n) => n + 1));
+  useReconnect(() => result.loading || setReconnects((n) => n + 1)); // one that is under way is sent again by itself
   useEffect(() => {
     const control = new AbortController();
     set((before) => ({ ...before, loading: true }));

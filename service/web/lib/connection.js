@@ -6,10 +6,11 @@ const READY_URL = new URL("v1/readyz", document.baseURI).href;
 const CHECK_AFTER_MS = 5000; // without a response
 const RETRY_MS = 1000; // between two checks while the server is unreachable
 const TIMEOUT_MS = 4000; // of a check
+const MOST_REPEATS = 3; // of a request that fails although the server is ready
 
 let unreachableSince = null; // ms since the epoch; null: reachable
 let lastResponse = Date.now();
-let isChecking = false;
+let check = null; // the one that is under way
 let timer = 0;
 const listeners = new Set();
 
@@ -24,19 +25,56 @@ export function recordResponse() {
   lastResponse = Date.now();
 }
 
-// Call when a request or a stream broke: asks the server itself whether it is reachable.
-export async function checkServer() {
-  if (isChecking) return;
-  isChecking = true;
-  const isReady = await fetch(READY_URL, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) }).then((answer) => answer.ok, () => false);
-  isChecking = false;
-  if (isReady) {
+// Call when a request or a stream broke: asks the server itself whether it is reachable, and returns that.
+export function checkServer() {
+  check ||= isReady().finally(() => { check = null; });
+  return check;
+}
+
+async function isReady() {
+  const ready = await fetch(READY_URL, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) }).then((answer) => answer.ok, () => false);
+  if (ready) {
     recordResponse();
     setUnreachableSince(null);
   } else {
     setUnreachableSince(unreachableSince ?? lastResponse);
     clearTimeout(timer);
     timer = setTimeout(checkServer, RETRY_MS);
+  }
+  return ready;
+}
+
+// Until `wake(done)` calls done, or the signal aborts.
+const waitFor = (wake, signal) => new Promise((done) => { wake(done); signal?.addEventListener("abort", done, { once: true }); });
+
+// Waits for the server; returns whether it was there at once.
+export async function untilReady(signal) {
+  const ready = await checkServer();
+  if (!ready) {
+    await waitFor((done) => {
+      const changed = (since) => { if (since === null) { listeners.delete(changed); done(); } };
+      listeners.add(changed);
+    }, signal);
+  }
+  return ready;
+}
+
+// What `send` returns. What fails because the server is gone (`isLost(error)`) is sent again when it is back, so nobody
+// has to ask for it twice; a server that is ready and fails all the same is asked a few times more.
+export async function persist(send, isLost, signal) {
+  for (let repeats = 0; ;) {
+    try {
+      return await send();
+    } catch (error) {
+      if (!isLost(error) || signal?.aborted) throw error;
+      if (await untilReady(signal)) {
+        if (repeats === MOST_REPEATS) throw error;
+        const pause = (error.retryAfter || repeats) * RETRY_MS;
+        repeats += 1;
+        await waitFor((done) => setTimeout(done, pause), signal);
+      }
+      signal?.throwIfAborted();
+    }
   }
 }
 

@@ -1,11 +1,11 @@
 // A link that works once: into a project, as somebody new or with the account that is signed in; or to a new password.
 import { forgetInvitation, invitationToken, signIn, tellOtherTabs } from "../lib/entering.js";
-import { ActionButton, escapeInvisible, html, navigate, post, Problems, t, useRequest } from "../lib/page.js";
+import { ActionButton, ask, escapeInvisible, html, navigate, post, Problems, t, useRequest } from "../lib/page.js";
 import { Field, PasswordFields, ProviderButton, SignInForm } from "./signin.js";
 
 export function Invitation({ me, done }) {
   const token = invitationToken();
-  const { value, error } = useRequest((signal) => post("/v1/invitations/open", { token }, { signal }), [token]);
+  const { value, error } = useRequest((signal) => ask("/v1/invitations/open", { token }, { signal }), [token]);
   const entered = (found) => {
     forgetInvitation();
     tellOtherTabs();

@@ -3,7 +3,7 @@ import { Chart, colour } from "../lib/chart.js";
 import { useDraft } from "../lib/draft.js";
 import { Fields, UPLOADS } from "../lib/form.js";
 import { applyPatch } from "../lib/json_patch.js";
-import { ActionButton, escapeInvisible, formatBytes, formatCount, formatSeconds, get, html, navigate, post, Problems, Prose, t, useEffect, useRef, useRequest, useState } from "../lib/page.js";
+import { ActionButton, ask, escapeInvisible, formatBytes, formatCount, formatSeconds, get, html, navigate, post, Problems, Prose, t, useEffect, useRef, useRequest, useState } from "../lib/page.js";
 import { putLines, takeLists } from "../lib/sweep.js";
 import { Sweep, SweepLines } from "./new_sweep.js";
 import { Upload } from "./upload.js";
@@ -36,7 +36,7 @@ async function specOf(search) {
 }
 
 // A document may name a preset and say only what differs: the server fills it in.
-const whole = async (document) => (await post("/v1/experiments?dry_run=true", document)).spec;
+const whole = async (document) => (await ask("/v1/experiments?dry_run=true", document)).spec;
 
 // A diagnosis leads here with its patch: the spec as it would be with the remedy.
 function remedied(spec, operations) {
@@ -105,7 +105,7 @@ function Editor({ start, draft: first, search, me }) {
   const send = (spec, dry, signal) => {
     const path = fork ? `/v1/runs/${fork}/forks` : "/v1/experiments";
     const body = fork ? { ...(step ? { step: Number(step) } : {}), changes: patchOf(start, spec) } : spec;
-    return post(`${path}${dry ? "?dry_run=true" : ""}`, body, { signal });
+    return dry ? ask(`${path}?dry_run=true`, body, { signal }) : post(path, body);
   };
   const { answer, error } = useCheck(text, send);
   const draft = useParsed(text, first); // not the checked one, which is behind: the next field would undo the last
@@ -224,7 +224,7 @@ function Preview({ spec }) {
   const lr = Array.isArray(spec.optimizer) ? spec.optimizer[0]?.lr : spec.optimizer?.lr;
   const steps = spec.steps || spec.epochs || 100;
   const asked = { schedule: spec.schedule || { kind: "constant" }, lr, steps, points: 300 };
-  const { value } = useRequest((signal) => (lr ? post("/v1/schedules/preview", asked, { signal }).catch((error) => {
+  const { value } = useRequest((signal) => (lr ? ask("/v1/schedules/preview", asked, { signal }).catch((error) => {
     if (error.name === "AbortError") throw error;
     return null; // the check says what is wrong, at its field
   }) : Promise.resolve(null)), [JSON.stringify(asked)]);

@@ -1,5 +1,5 @@
 // A sweep from the form: lines of fields with values, what the whole grid costs, and its submission.
-import { ActionButton, escapeInvisible, formatBytes, formatCount, formatSeconds, html, navigate, post, Problems, request, t, useEffect, useState } from "../lib/page.js";
+import { ActionButton, ask, escapeInvisible, formatBytes, formatCount, formatSeconds, html, navigate, post, Problems, t, useEffect, useState } from "../lib/page.js";
 import { gridOf, MOST_SPECS, parseSweep, sizeOf } from "../lib/sweep.js";
 
 const CHECK_MS = 500;
@@ -33,7 +33,7 @@ function useCost(grid) {
       try {
         const answers = await eachOf(grid, async ({ name, spec }) => {
           try {
-            return await post("/v1/experiments?dry_run=true", spec, { signal: control.signal });
+            return await ask("/v1/experiments?dry_run=true", spec, { signal: control.signal });
           } catch (error) {
             throw Object.assign(error, { of: name });
           }
@@ -77,7 +77,7 @@ export function Sweep({ text, spec, done }) {
   const { answers, error } = useCost(grid);
   const submit = async () => {
     // the key makes a second try after a broken connection find what the first one made
-    const made = await eachOf(grid, (each, at) => request("POST", "/v1/experiments", each.spec, { headers: { "Idempotency-Key": `${tag}-${at}` } }).then((response) => response.json()));
+    const made = await eachOf(grid, (each, at) => post("/v1/experiments", each.spec, { headers: { "Idempotency-Key": `${tag}-${at}` } }));
     done();
     navigate(["compare"], { experiments: made.map(({ id }) => id).join(",") });
   };
