@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 import pytest
+from pydantic_core.core_schema import ErrorType
 
 from service.api.routes.page import FOLDER
 from service.comparison.comparability import Severity
@@ -70,6 +71,14 @@ def test_the_page_asks_for_no_other_key_and_for_every_one() -> None:
         assert any(key.startswith(prefix) for key in english), prefix
     plain = {key for key in english if not key.endswith(SINGULAR) and not key.startswith(prefixes)}
     assert {key for key in plain - literal if f'"{key}"' not in source} == set()
+
+
+def test_a_translation_of_the_server_is_of_a_code_that_it_sends() -> None:
+    said = ENTRY.findall((FOLDER / "lib" / "said.zh.js").read_text())
+    sent = "\n".join(path.read_text() for path in FOLDER.parent.rglob("*.py"))
+    known = set(get_args(ErrorType)) | set(re.findall(r'"([a-z_]+)"', sent)) | {"unknown_kind"}
+    assert {code for code, _ in said} - known == set()
+    assert len(said) == len(dict(said)) > 30
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ const LOAD = { en: () => import("./words.en.js"), zh: () => import("./words.zh.j
 export const LANGUAGES = { en: "English", zh: "中文" };
 
 let language = LOAD[kept("language")] ? kept("language") : (navigator.language || "en").startsWith("zh") ? "zh" : "en";
-let table = (await LOAD[language]())[language];
+let { [language]: table, said = {} } = await LOAD[language]();
 document.documentElement.lang = language;
 
 export const currentLanguage = () => language;
 
 export async function setLanguage(chosen) {
-  table = (await LOAD[chosen]())[chosen];
+  ({ [chosen]: table, said = {} } = await LOAD[chosen]());
   language = chosen;
   document.documentElement.lang = chosen;
   keep("language", chosen);
@@ -22,8 +22,18 @@ export async function setLanguage(chosen) {
 // The text of a key, or undefined.
 export const findText = (key) => table[key];
 
+const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+
+// What the server says in English, as {text, lang}: by its code in the language of the page, where that has words for the
+// code and `values` for their gaps.
+export function translate(text, code, values = {}) {
+  const own = said[code];
+  const isWhole = own && [...own.matchAll(/\{(\w+)\}/g)].every(([, name]) => values[name] !== undefined);
+  return isWhole ? { text: fill(own, values) } : { text, lang: language === "en" ? undefined : "en" };
+}
+
 export function t(key, values = {}) {
   const singular = String(values.n) === "1" ? findText(`${key}.one`) : undefined;
   const text = singular ?? findText(key) ?? key;
-  return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+  return fill(text, values);
 }
