@@ -1,16 +1,14 @@
 // The page: who is here, where they are, and the view that belongs there.
 import { html, render, useEffect, useMemo, useState } from "./lib/html.js";
 import { href, parseAddress, useAddress } from "./lib/address.js";
-import { onSignedOut } from "./lib/api.js";
+import { ConnectionNotice, onSignedOut } from "./lib/api.js";
 import { Boundary, UncaughtErrors } from "./lib/boundary.js";
 import { setTitle } from "./lib/components.js";
-import { ConnectionNotice } from "./lib/connection.js";
 import { enter, onChange, signOut, takeInvitation, tellOtherTabs } from "./lib/entering.js";
 import { escapeInvisible } from "./lib/format.js";
 import { lazy, loadTheRest } from "./lib/lazy.js";
 import { CHOICES, LookButton } from "./lib/look.js";
-import { Palette } from "./lib/palette.js";
-import { useShortcuts } from "./lib/shortcuts.js";
+import { Palette, useShortcuts } from "./lib/keyboard.js";
 import { UndoNotice } from "./lib/undo.js";
 import { currentLanguage, findText, LANGUAGES, setLanguage, t } from "./lib/words.js";
 import { Account, ProjectSwitch } from "./views/account.js";

@@ -93,7 +93,9 @@ LABELS = """async ([ranges, isLog]) => { // what is written on the axes of a cha
         const line = {label: "loss", y: [low, high], colour: "#000", dash: []};
         const logs = {logX: isLog, logY: isLog};
         render(html`<${Chart} x=${[left, right]} lines=${[line]} ...${logs} height=${height} label="drawn"/>`, node);
-        await new Promise((go) => setTimeout(go, 40));
+        const end = Date.now() + 2000;
+        const isWritten = () => written?.x.length && written.y.length;
+        while (Date.now() < end && !isWritten()) await new Promise((go) => setTimeout(go, 20));
         render(null, node);
         node.remove();
         found.push(written);

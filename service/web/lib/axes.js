@@ -1,6 +1,9 @@
 // Axes of runs other than the step: straight between known steps, and beyond them as the last two go on.
-import { get, queryString } from "./api.js";
-import { useRequest } from "./components.js";
+import { updateParameters } from "./address.js";
+import { queryString } from "./api.js";
+import { Select, useGet } from "./components.js";
+import { html } from "./html.js";
+import { t } from "./words.js";
 
 export const RUN_AXES = ["step", "epoch", "samples", "wall_s", "device_s"];
 
@@ -27,7 +30,22 @@ export function axisOf(known, name) {
 // The axes by run; undefined until they are loaded. `news` asks again: the clocks go on while a run trains.
 export function useAxes(runs, name, news) {
   const key = name === "step" ? "" : runs.join();
-  const { value } = useRequest((signal) => (key ? get(`/v1/series/axes${queryString({ runs: key })}`, { signal }) : Promise.resolve(null)), [key, news]);
+  const { value } = useGet(key && `/v1/series/axes${queryString({ runs: key })}`, [news]);
   if (!key) return {};
   return value ? Object.fromEntries(value.items.map((each) => [each.run_id, each])) : undefined;
+}
+
+export function AxisChoice({ chosen }) {
+  return html`<${Select} label=${t("axis")} value=${chosen} options=${RUN_AXES} told=${(each) => t(`choice.${each}`)} set=${(name) => updateParameters({ x: name === "step" ? "" : name })}/>`;
+}
+
+// The part of the runs that a chart shows, kept in the address as steps whatever the axis: what to ask for (from, to), and
+// the props of a Chart. `last`: the last step that there is.
+export function windowOf(search, axis, last) {
+  const [from, to] = ["from", "to"].map((name) => search.get(name) || undefined);
+  const put = (low, high) => updateParameters({ from: low, to: high }, true);
+  return {
+    from, to, range: from || to ? [Number(from || 0), Number(to ?? last)].map(axis.of) : null,
+    onZoom: (low, high) => put(String(Math.max(0, Math.floor(axis.steps(low)))), String(Math.ceil(axis.steps(high)))), onReset: () => put("", ""),
+  };
 }

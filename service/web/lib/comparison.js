@@ -1,8 +1,7 @@
 // A comparison that follows its runs: asked once, then read again when they change, never more often than it costs.
 import { useEffect, useRef, useState } from "./html.js";
-import { ask, get } from "./api.js";
+import { ask, followProject, get } from "./api.js";
 import { useRequest } from "./components.js";
-import { followProject } from "./live.js";
 
 export const MOST_COMPARED = 500; // experiments: the server takes no more
 const LEAST_WAIT_MS = 2000;

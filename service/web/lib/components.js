@@ -1,9 +1,8 @@
 // Small components and hooks that every view uses: states, problems, buttons, requests.
 import { html, useEffect, useRef, useState } from "./html.js";
-import { ApiError, get } from "./api.js";
-import { useReconnect } from "./connection.js";
-import { escapeInvisible, escapeProse } from "./format.js";
-import { t } from "./words.js";
+import { ApiError, get, useReconnect } from "./api.js";
+import { escapeInvisible, escapeProse, formatAge } from "./format.js";
+import { t, translate } from "./words.js";
 
 const STATE_SYMBOLS = {
   queued: "◌", running: "▶", paused: "❚❚", succeeded: "✓", failed: "✕", cancelled: "–", pausing: "▷", cancelling: "▷",
@@ -13,19 +12,44 @@ export function StateLabel({ state }) {
   return html`<span class=${`state ${state}`}><span aria-hidden="true">${STATE_SYMBOLS[state] || "•"}</span> ${t(`state.${state}`)}</span>`;
 }
 
+// How long ago a moment was.
+export function Ago({ at }) {
+  return html`<time datetime=${at} title=${at}>${t("ago", { age: formatAge(at) })}</time>`;
+}
+
+// A choice among `options`, each a value that `told` writes out; `set` gets the one that is chosen.
+export function Select({ label, value, options, told = escapeInvisible, set, ...rest }) {
+  return html`<label>${label} <select value=${value} onChange=${(event) => set(event.target.value)} ...${rest}>${options.map((each) => html`<option key=${each} value=${each}>${told(each)}</option>`)}</select></label>`;
+}
+
+// A table of plain rows; on a phone a row is a card, each cell beside its heading. `columns`: words of the headings, with #
+// before those of numbers, or {text, kind} of their own; `cells(item)`: what stands in each; `row(item)`: attributes of the row beside its key.
+export function List({ columns, items, cells, row = () => null }) {
+  const heads = columns.map((word) => word.text ? word : ({ word, kind: word.startsWith("#") ? "number" : "", text: t(`column.${word.replace("#", "")}`) }));
+  return html`<div class="scroll"><table class="list cards"><thead><tr>${heads.map(({ text }) => html`<th key=${text} scope="col">${text}</th>`)}</tr></thead>
+    <tbody>${items.map((item, at) => html`<tr key=${item.id ?? at} ...${row(item)}>${cells(item).map((cell, place) => html`<td class=${heads[place].kind} data-column=${heads[place].word} data-label=${heads[place].text}>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
+}
+
 // User text with its line breaks.
 export function Prose({ text }) {
   return html`<span class="prose">${escapeProse(text)}</span>`;
+}
+
+// What the server says: in the language of the page where that has words for its code, else marked as English.
+export function Said({ text, code, limit }) {
+  const { text: told, lang } = translate(text || "", code, Array.isArray(limit) ? { limit: limit.join(", ") } : Object(limit));
+  return html`<span class="prose" lang=${lang}>${escapeProse(told)}</span>`;
 }
 
 // An error with all its problems: the field of each, the allowed range, and a suggestion.
 export function Problems({ error }) {
   if (!error) return null;
   const problems = error.problems || [];
+  const title = translate("", error.code).text;
   return html`<div class="refusal" role="alert">
-    <p><strong><${Prose} text=${error.message}/></strong>${error.instance ? html` <small>${error.instance}</small>` : null}</p>
+    <p><strong>${title}${title && (problems.length || !error.status) ? null : html` <${Said} text=${error.message}/>`}</strong>${error.instance ? html` <small>${error.instance}</small>` : null}</p>
     ${problems.length ? html`<ul>${problems.map((each) => html`<li>
-      <code>${escapeInvisible(each.pointer || "/")}</code> <${Prose} text=${each.detail}/>
+      <code>${escapeInvisible(each.pointer || "/")}</code> <${Said} text=${each.detail} code=${each.code} limit=${each.limit}/>
       ${each.limit !== undefined && each.limit !== null ? html` <small>${t("problem.limit", { limit: escapeInvisible(JSON.stringify(each.limit)) })}</small>` : null}
       ${each.did_you_mean ? html` <em>${t("problem.meant", { word: escapeInvisible(each.did_you_mean) })}</em>` : null}
     </li>`)}</ul>` : null}
@@ -36,11 +60,12 @@ export function EmptyState({ title, children }) {
   return html`<div class="empty"><h2>${title}</h2>${children}</div>`;
 }
 
-// Sends once, and again whenever a dependency changes or the server is back; drops outdated responses.
+// Sends once, and again whenever a dependency changes, `again` is called or the server is back; drops outdated responses.
 export function useRequest(send, dependencies) {
   const [result, set] = useState({ loading: true });
-  const [reconnects, setReconnects] = useState(0);
-  useReconnect(() => result.loading || setReconnects((n) => n + 1)); // one that is under way is sent again by itself
+  const [round, setRound] = useState(0);
+  const again = () => setRound((n) => n + 1);
+  useReconnect(() => result.loading || again()); // one that is under way is sent again by itself
   useEffect(() => {
     const control = new AbortController();
     set((before) => ({ ...before, loading: true }));
@@ -49,8 +74,16 @@ export function useRequest(send, dependencies) {
       (error) => control.signal.aborted || set((before) => ({ value: before.value, error, loading: false })),
     );
     return () => control.abort();
-  }, [...dependencies, reconnects]);
-  return result;
+  }, [...dependencies, round]);
+  return { ...result, again };
+}
+
+// What a path of the API answers, asked for again when one of `news` changes; null asks nothing.
+export const useGet = (path, news = [], read = get) => useRequest((signal) => (path ? read(path, { signal }) : Promise.resolve(null)), [path, ...news]);
+
+// In place of an answer: why there is none, or that it is on its way.
+export function Pending({ error }) {
+  return error ? html`<${Problems} error=${error}/>` : html`<p class="empty">${t("loading")}</p>`;
 }
 
 // Calls `callback` at an interval while the page is visible.
@@ -138,6 +171,9 @@ export function Dialog({ title, label, act, close, kind = "primary", disabled = 
       <button type="button" onClick=${close}>${t("leave")}</button></div></form></dialog>`;
 }
 
+// The name that somebody gives, in a form.
+export const NameField = ({ label = t("column.name"), ...input }) => html`<label>${label} <input type="text" name="name" required maxlength="128" autofocus ...${input}/></label>`;
+
 // A button that opens a dialog.
 export function DialogButton({ button, disabled, kind = "", ...dialog }) {
   const [open, setOpen] = useState(false);
@@ -148,7 +184,7 @@ export function DialogButton({ button, disabled, kind = "", ...dialog }) {
 // What this page need not offer, because the server would refuse it: it decides, this only says so beforehand.
 export const isAdmin = (me) => me.level === "admin" || me.level === "server";
 
-export const useProject = () => useRequest((signal) => get("/v1/project", { signal }), []).value;
+export const useProject = () => useGet("/v1/project").value;
 
 // Why somebody may not change what `owner` made; empty where they may.
 export function refusal(me, owner, project, shared = false) {

@@ -64,6 +64,18 @@ export function placeOnAxis(own, x, values) {
   return out;
 }
 
+const FEW = 40; // points, which are marked
+
+// Curves as the lines of one chart: {x, lines}; `parts`: [{curve, ...how it looks}].
+export function linesOn(parts) {
+  const [x, ...ys] = alignCurves(parts.map(({ curve }) => curve));
+  const on = (curve, values) => (values ? placeOnAxis(curve.x, x, values) : null);
+  return { x, lines: parts.map(({ curve, ...style }, at) => ({ y: ys[at], lo: on(curve, curve.lo), hi: on(curve, curve.hi), bad: on(curve, curve.bad), points: curve.x.length < FEW, ...style })) };
+}
+
+// Whether a logarithmic axis has a place for all of them.
+export const arePositive = (lines) => lines.every(({ y }) => y.every((value) => value === null || value === undefined || value > 0));
+
 // The value of a curve at any x of its own range, straight between its points; undefined beyond, null where it is not finite.
 function valueAt({ x, y }, value, from) {
   let at = from;

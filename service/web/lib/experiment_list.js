@@ -1,8 +1,6 @@
 // The project's experiments for the table: loads the first page, then the others, then follows live updates.
 import { useEffect, useRef, useState } from "./html.js";
-import { get, queryString } from "./api.js";
-import { useReconnect } from "./connection.js";
-import { followProject } from "./live.js";
+import { followProject, get, queryString, useReconnect } from "./api.js";
 
 const FIRST_PAGE_SIZE = 100;
 const PAGE_SIZE = 200;

@@ -1,5 +1,6 @@
 // Form fields drawn from a JSON Schema: values, objects within, choices by kind, and lists of these.
 import { html, useState } from "./html.js";
+import { Said } from "./components.js";
 import { escapeInvisible } from "./format.js";
 import { fieldType, inputText, parseInput, resolve } from "./schema.js";
 import { t } from "./words.js";
@@ -18,7 +19,7 @@ const shown = (each, none = "–") => (each === null ? none : escapeInvisible(ea
 
 function Problem({ problem, hint }) {
   if (!problem) return html`<small class="hint">${hint ? escapeInvisible(hint) : ""}</small>`;
-  return html`<small class="wrong">${escapeInvisible(problem.detail)}${problem.did_you_mean ? ` ${t("problem.meant", { word: escapeInvisible(problem.did_you_mean) })}` : ""}</small>`;
+  return html`<small class="wrong"><${Said} text=${problem.detail} code=${problem.code} limit=${problem.limit}/>${problem.did_you_mean ? ` ${t("problem.meant", { word: escapeInvisible(problem.did_you_mean) })}` : ""}</small>`;
 }
 
 function Select({ value, options, none, onChoose, ...rest }) {

@@ -1,5 +1,5 @@
 // A view whose scripts are loaded when it is first shown, or before, when the browser has nothing else to do.
-import { untilReady } from "./connection.js";
+import { untilReady } from "./api.js";
 import { html, useEffect, useState } from "./html.js";
 import { t } from "./words.js";
 

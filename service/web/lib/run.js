@@ -1,10 +1,8 @@
 // A run and its curves: loads them in the binary form, then follows the stream from the position they were read at.
 import { useEffect, useRef, useState } from "./html.js";
-import { get, queryString } from "./api.js";
+import { followRun, get, queryString, useReconnect } from "./api.js";
 import { getColumns, toCurves } from "./columns.js";
-import { useReconnect } from "./connection.js";
 import { emptyCurve, extendCurve } from "./curves.js";
-import { followRun } from "./live.js";
 
 export const MAX_POINTS = 1200;
 const RELOAD_AT_POINTS = 6 * MAX_POINTS; // a longer curve is reloaded in buckets

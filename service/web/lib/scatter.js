@@ -2,7 +2,7 @@
 import { html } from "./html.js";
 import { href } from "./address.js";
 import { escapeInvisible, formatNumber } from "./format.js";
-import { evenTicks, exponentLabels, logTicks, tickLabels } from "./ticks.js";
+import { evenTicks, exponentLabels, logTicks, tickLabels } from "./chart/ranges.js";
 
 const WIDTH = 460;
 const HEIGHT = 240;

@@ -73,14 +73,18 @@ export function readTable(node) {
   return { head: cells(table.tHead.rows[0]), rows: numbers };
 }
 
-// A menu that downloads or copies; `read` gives {head, rows} when it is asked.
-export function TableExport({ name, read }) {
-  const close = (event) => event.target.closest("details").removeAttribute("open");
-  const act = (make) => async (event) => { close(event); await make(await read(event.target)); };
-  const item = (label, make) => html`<button type="button" onClick=${act(make)}>${label}</button>`;
+// A menu of what can be made of something that `read(button)` returns: {label: make(it)}.
+export function ExportMenu({ name, read, items }) {
+  const act = (make) => async ({ target }) => { target.closest("details").removeAttribute("open"); await make(await read(target)); };
   return html`<details class="export"><summary aria-label=${t("export.of", { name })} title=${t("export")}>⤓</summary><div class="panel">
-    ${item("CSV", (table) => download(fileName(name, "csv"), tableCsv(table), "text/csv"))}
-    ${item("Markdown", (table) => download(fileName(name, "md"), tableMarkdown(table), "text/markdown"))}
-    ${item("LaTeX", (table) => download(fileName(name, "tex"), tableLatex(table), "text/x-tex"))}
-    ${item(t("export.copy"), (table) => copyText(tableMarkdown(table)))}</div></details>`;
+    ${Object.entries(items).map(([label, make]) => html`<button type="button" key=${label} onClick=${act(make)}>${label}</button>`)}</div></details>`;
+}
+
+// A table's: `read` gives {head, rows} when it is asked.
+export function TableExport({ name, read }) {
+  const file = (ending, type, write) => (table) => download(fileName(name, ending), write(table), type);
+  return html`<${ExportMenu} name=${name} read=${read} items=${{
+    CSV: file("csv", "text/csv", tableCsv), Markdown: file("md", "text/markdown", tableMarkdown), LaTeX: file("tex", "text/x-tex", tableLatex),
+    [t("export.copy")]: (table) => copyText(tableMarkdown(table)),
+  }}/>`;
 }

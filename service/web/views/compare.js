@@ -2,12 +2,12 @@
 import { MOST_COMPARED } from "../lib/comparison.js";
 import { TextInput } from "../lib/form.js";
 import { useStepDone } from "../lib/guide.js";
-import { EmptyState, escapeInvisible, findText, formatCount, href, html, Problems, t, updateParameters, useState, useTitle } from "../lib/page.js";
+import { EmptyState, findText, formatCount, href, html, Pending, Problems, Said, Select, t, updateParameters, useState, useTitle } from "../lib/page.js";
 import { Parallel, Scatter, Target } from "./compare_charts.js";
 import { Choice, Curves, Drawing, looksOf, parseReference, questionOf, useCompared, useNames } from "./compare_curves.js";
 import { Comparability, Difference, Ranking } from "./compare_tables.js";
 import { Confirmation } from "./confirmation.js";
-import { Reports } from "./reports.js";
+import { Reports } from "./saved_views.js";
 
 const MOST_TITLED = 4; // groups in the title
 const FOUND_AT_A_GLANCE = 20; // groups
@@ -25,8 +25,7 @@ export function Compare({ search, me }) {
   useTitle(t("place.compare"), value?.groups.slice(0, MOST_TITLED).map((group) => group.label).join(", "));
   if (many > MOST_COMPARED) return html`<${EmptyState} title=${t("compare.most", { most: MOST_COMPARED, n: formatCount(many) })}><a class="button" href=${href(["experiments"])}>${t("place.experiments")}</a></${EmptyState}>`;
   if (!given) return html`<${EmptyState} title=${t("compare.none")}><p>${t("compare.how")}</p><a class="button" href=${href(["experiments"])}>${t("place.experiments")}</a> <${Reports} search=${search} me=${me}/></${EmptyState}>`;
-  if (error && !value) return html`<${Problems} error=${error}/>`;
-  if (!value) return html`<p class="empty">${t("loading")}</p>`;
+  if (!value) return html`<${Pending} error=${error}/>`;
   const names = [...new Set(value.groups.flatMap((group) => Object.keys(group.series)))];
   const looks = looksOf(value, curves);
   const all = [...new Set([...names, ...there])];
@@ -39,7 +38,7 @@ export function Compare({ search, me }) {
     <div class=${loading ? "stale" : ""}>
     <${Ranking} ranking=${ranking} groups=${groups} looks=${looks} eyes=${eyes} find=${find}/>
     <${Confirmation} question=${question} ranking=${ranking} search=${search}/>
-    ${value.warnings.length ? html`<ul class="warnings">${value.warnings.map((warning) => html`<li>${escapeInvisible(warning)}</li>`)}</ul>` : null}
+    ${value.warnings.length ? html`<ul class="warnings">${value.warnings.map((warning) => html`<li><${Said} text=${warning}/></li>`)}</ul>` : null}
     <${Drawing} search=${search} there=${all} shown=${names}/>
     ${isPart ? html`<p class="hint">${t("compare.part", { n: curves.length, all: formatCount(groups.length) })}</p>` : null}
     <${Curves} value=${value} groups=${curves} looks=${looks} names=${names} search=${search}/>
@@ -70,15 +69,14 @@ function eyesOf(search, also, curves) {
 function Grouping({ chosen }) {
   const [typing, type] = useState(!GROUPS.includes(chosen));
   if (typing) return html`<label>${t("group")} <${TextInput} value=${chosen} aria-label=${t("group.by")} onCommit=${(text) => (text.trim() ? updateParameters({ group: text.trim() }) : type(false))}/></label>`;
-  return html`<label>${t("group")} <select value=${chosen} onChange=${(event) => (event.target.value === "" ? type(true) : updateParameters({ group: event.target.value }))}>
-    ${GROUPS.map((each) => html`<option value=${each}>${findText(`choice.${each}`) ?? each}</option>`)}<option value="">${t("field.any")}</option></select></label>`;
+  return html`<${Select} label=${t("group")} value=${chosen} options=${[...GROUPS, ""]} told=${(each) => (each ? findText(`choice.${each}`) ?? each : t("field.any"))} set=${(group) => (group ? updateParameters({ group }) : type(true))}/>`;
 }
 
 // What is ranked, and by what: the first control is the series.
 function RankedBy({ search, figure, there, shown }) {
   const rank = (name) => updateParameters({ series: [name, ...shown.filter((each) => each !== name)].join(",") }, true);
   return html`<div class="bar controls">
-    <label>${t("ranked.series")} <select value=${shown[0]} onChange=${(event) => rank(event.target.value)}>${there.map((name) => html`<option value=${name}>${escapeInvisible(name)}</option>`)}</select></label>
+    <${Select} label=${t("ranked.series")} value=${shown[0]} options=${there} set=${rank}/>
     <${Choice} name="figure" label=${t("ranked.by")} values=${["best", "last"]} chosen=${figure}/>
     <${Grouping} chosen=${search.get("group") || "experiment"}/>
     <label title=${t("reference.hint")}>${t("reference")} <${TextInput} class="short" inputmode="decimal" value=${search.get("reference") || ""}

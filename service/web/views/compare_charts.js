@@ -1,7 +1,7 @@
 // A comparison in pictures beside the curves: rate against result, all fields against result, time to a target.
 import { Chart, Legend, look } from "../lib/chart.js";
 import { MOST_COLOURED } from "../lib/chart/palette.js";
-import { escapeInvisible, formatNumber, html, parseNumber, t, updateParameters } from "../lib/page.js";
+import { escapeInvisible, formatNumber, html, List, parseNumber, Select, t, updateParameters } from "../lib/page.js";
 import { ParallelPlot } from "../lib/scatter.js";
 import { readTable, TableExport } from "../lib/table_export.js";
 
@@ -26,7 +26,7 @@ export function Scatter({ difference, groups, series, figure: which, across }) {
   const lines = [...new Set(points.map(({ index }) => kinds[index]))].map((kind, at) => lineOf(points, (point) => kinds[point.index] === kind, { label: kind ?? series, ...look(at) }));
   const diverged = points.filter(({ y }) => y === null).length;
   return html`<section class="panel"><h2>${t("scatter")}</h2>
-    <label>${t("scatter.x")} <select value=${pointer} onChange=${(event) => updateParameters({ across: event.target.value })}>${numeric.map((name) => html`<option value=${name}>${escapeInvisible(name)}</option>`)}</select></label>
+    <${Select} label=${t("column.field")} value=${pointer} options=${numeric} set=${(across) => updateParameters({ across })}/>
     <${Chart} x=${points.map(({ x }) => x)} lines=${lines} logX=${true} logY=${heights.every((value) => value > 0)} xLabel=${escapeInvisible(pointer)} height=${240} label=${t("chart.of", { name: escapeInvisible(pointer) })}/>
     ${lines.length > 1 ? html`<${Legend} lines=${lines}/>` : null}<p class="hint">${t("scatter.how", { figure: t(`choice.${which}`), series: escapeInvisible(series) })}${diverged ? ` ${t("scatter.none", { n: diverged })}` : ""}</p></section>`;
 }
@@ -62,9 +62,9 @@ export function Target({ target, groups, axis }) {
   const infinite = (value, open) => (Number.isFinite(value) ? formatNumber(value, 3) : t(open ? "not.yet" : "never")); // an open run may reach it later
   const profile = target.profiles.map((y, index) => ({ label: groups[index].label, y, stepped: true, ...look(index) }));
   return html`<section class="panel"><h2>${t("target", { axis: t(`choice.${axis}`) })}</h2>
-    <div class="heading"><${TableExport} name=${t("target", { axis: t(`choice.${axis}`) })} read=${(button) => readTable(button.closest("section"))}/></div><div class="scroll"><table class="list"><thead><tr><th scope="col">${t("column.name")}</th>
-      ${target.workloads.map((each) => html`<th scope="col">${escapeInvisible(each.label)} <small>≤ ${formatNumber(parseNumber(each.target))}</small></th>`)}<th scope="col">${t("column.score")}</th></tr></thead>
-    <tbody>${groups.map((group, row) => html`<tr key=${group.label}><td>${escapeInvisible(group.label)}</td>
-      ${target.times[row].map((value, at) => html`<td class="number">${infinite(parseNumber(value), target.open[row][at])}</td>`)}<td class="number">${formatNumber(target.scores[row], 3)}</td></tr>`)}</tbody></table></div>
+    <div class="heading"><${TableExport} name=${t("target", { axis: t(`choice.${axis}`) })} read=${(button) => readTable(button.closest("section"))}/></div><${List} columns=${["name", ...target.workloads.map((each) => ({ kind: "number", text: `${escapeInvisible(each.label)} ≤ ${formatNumber(parseNumber(each.target))}` })), "#score"]} items=${groups} cells=${(group) => {
+      const row = groups.indexOf(group);
+      return [escapeInvisible(group.label), ...target.times[row].map((value, at) => infinite(parseNumber(value), target.open[row][at])), formatNumber(target.scores[row], 3)];
+    }}/>
     ${target.tau.length > 1 ? html`<${Chart} x=${target.tau} lines=${profile} xLabel=${t("profile.tau")} height=${200} label=${t("profile")}/><${Legend} lines=${profile}/>` : null}</section>`;
 }

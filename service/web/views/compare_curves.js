@@ -3,15 +3,14 @@ import { Chart, Legend, look } from "../lib/chart.js";
 import { MOST_COLOURED } from "../lib/chart/palette.js";
 import { useComparison } from "../lib/comparison.js";
 import { alignCurves } from "../lib/curves.js";
-import { escapeInvisible, formatNumber, get, html, parseNumber, t, updateParameters, useMemo, useRequest } from "../lib/page.js";
+import { escapeInvisible, formatNumber, html, parseNumber, Select, t, updateParameters, useGet, useMemo } from "../lib/page.js";
 
 const SPREADS = { ci: ["ci_low", "ci_high"], quartiles: ["q1", "q3"], range: ["min", "max"], none: null };
 const MOST_SERIES = 20;
 const AXES = ["step", "epoch", "samples", "gradient_evaluations", "wall_s", "device_s"];
 
 export function Choice({ name, values, chosen, label }) {
-  return html`<label>${label} <select value=${chosen} onChange=${(event) => updateParameters({ [name]: event.target.value, ...(name === "x" ? { from: "", to: "" } : {}) })}>
-    ${values.map((each) => html`<option value=${each}>${t(`choice.${each}`)}</option>`)}</select></label>`;
+  return html`<${Select} label=${label} value=${chosen} options=${values} told=${(each) => t(`choice.${each}`)} set=${(each) => updateParameters({ [name]: each, ...(name === "x" ? { from: "", to: "" } : {}) })}/>`;
 }
 
 // Which series are drawn, of those that are there.
@@ -30,8 +29,7 @@ export function Drawing({ search, there, shown }) {
     <${Choice} name="spread" label=${t("spread")} values=${Object.keys(SPREADS)} chosen=${search.get("spread") || "ci"}/>
     <label>${t("smoothing")} <input type="range" min="0" max="0.99" step="0.01" value=${search.get("smooth") || 0}
       onChange=${(event) => updateParameters({ smooth: Number(event.target.value) ? event.target.value : "" })}/></label>
-    <label>${t("target.share")} <select value=${search.get("share") || ""} onChange=${(event) => updateParameters({ share: event.target.value })}>
-      <option value="">${t("choice.none")}</option>${["0.5", "0.8", "0.9", "0.95", "0.99"].map((each) => html`<option value=${each}>${t("target.option", { share: Number(each) * 100 })}</option>`)}</select></label>
+    <${Select} label=${t("target.share")} value=${search.get("share") || ""} options=${["", "0.5", "0.8", "0.9", "0.95", "0.99"]} told=${(each) => (each ? t("target.option", { share: Number(each) * 100 }) : t("choice.none"))} set=${(share) => updateParameters({ share })}/>
     <label><input type="checkbox" checked=${search.get("log") !== "0"} onChange=${(event) => updateParameters({ log: event.target.checked ? "" : "0" })}/> ${t("axis.log")}</label>
     <label><input type="checkbox" checked=${search.get("logx") === "1"} onChange=${(event) => updateParameters({ logx: event.target.checked ? "1" : "" })}/> ${t("axis.log.x")}</label>
     <${Series} names=${there} shown=${shown}/></div>`;
@@ -185,7 +183,7 @@ export function extentOf(groups) {
 
 // The series that an experiment has: a comparison answers only for those asked for.
 export function useNames(id) {
-  const { value } = useRequest((signal) => (id ? get(`/v1/experiments/${id}`, { signal }).catch(() => null) : Promise.resolve(null)), [id]);
+  const { value } = useGet(id && `/v1/experiments/${id}`);
   return [...new Set((value?.runs || []).flatMap((run) => Object.keys(run.series)))].filter((name) => !name.startsWith("system/"));
 }
 

@@ -1,10 +1,9 @@
 // What a comparison says in words and numbers: places with verdicts, fairness, differing fields.
 import { Swatch } from "../lib/chart.js";
 import { shapePath } from "../lib/chart/palette.js";
-import { padded } from "../lib/chart/ranges.js";
-import { decimalsOf, escapeInvisible, formatCount, formatFixed, formatNumber, formatSeconds, href, html, parseNumber, t, updateParameters, useState } from "../lib/page.js";
+import { evenTicks, exponentLabels, logTicks, padded, tickLabels } from "../lib/chart/ranges.js";
+import { decimalsOf, escapeInvisible, formatCount, formatFixed, formatNumber, formatSeconds, href, html, parseNumber, Said, t, updateParameters, useState } from "../lib/page.js";
 import { TableExport } from "../lib/table_export.js";
-import { evenTicks, exponentLabels, logTicks, tickLabels } from "../lib/ticks.js";
 
 const MARKS = { better: "▲", worse: "▼", unconfirmed: "?", indistinguishable: "≈", not_comparable: "∅" };
 
@@ -28,7 +27,7 @@ export function Ranking({ ranking, groups, looks, eyes = null, find = null }) {
   const told = ["better", "worse", "unconfirmed", "indistinguishable"].map((word) => [word, items.filter((item) => item.contrast?.verdict === word).length]).filter(([, n]) => n);
   const columns = ["rank", "name", "mean", "interval", "verdict"];
   return html`<section><h2>${t("ranking.question", { series: escapeInvisible(ranking.series), figure: t(`choice.${ranking.figure}`) })}</h2>
-    <p class=${`verdict first ${ranking.verdict}`}><${Verdict} word=${ranking.verdict}/> ${escapeInvisible(ranking.note)}
+    <p class=${`verdict first ${ranking.verdict}`}><${Verdict} word=${ranking.verdict}/> <${Said} text=${ranking.note}/>
       ${items.length > 2 ? html` <small>${t("ranking.others", { name: escapeInvisible((items.find((item) => !item.contrast) || items[0]).label) })} ${told.map(([word, n]) => `${n} ${t(`verdict.${word}`)}`).join(", ")}</small>` : null}</p>
     ${ranking.stretch ? html`<p class="hint">${t("stretch", { first: ranking.stretch[0], last: ranking.stretch[1] })}</p>` : null}
     ${items.filter((item) => item.reference).map((item) => html`<${Reference} key=${item.label} found=${item.reference}/>`)}
@@ -75,7 +74,7 @@ const Ticks = ({ scale }) => html`<svg class="means" height="16" aria-hidden="tr
 function Reference({ found }) {
   const figures = found.p_adjusted === null ? "" : t("reference.figures", { p: formatNumber(found.p_adjusted, 2), bound: formatNumber(found.bound) });
   return html`<p class=${`verdict ${found.verdict === "better" ? "better" : "indistinguishable"}`}><span aria-hidden="true">${found.verdict === "better" ? MARKS.better : "–"}</span>${" "}
-    ${escapeInvisible(found.note)} <small>${figures}</small></p>`;
+    <${Said} text=${found.note}/> <small>${figures}</small></p>`;
 }
 
 // A mean as a shape on its interval; what diverged has none, and is a cross at the edge.
@@ -113,14 +112,14 @@ function Statistics({ item: { best, contrast }, group, digits }) {
     } : {}),
     ...(group ? { diverged: `${group.diverged}/${group.runs.length}`, cost: `${formatCount(group.effort.steps)} · ${formatSeconds(group.effort.device_s)}` } : {}),
   };
-  return html`${contrast?.note ? html`<p>${escapeInvisible(contrast.note)}</p>` : null}<dl class="facts-list">${Object.entries(facts).map(([word, value]) => html`<div key=${word}><dt>${t(`column.${word}`)}</dt><dd>${value}</dd></div>`)}</dl>`;
+  return html`${contrast?.note ? html`<p><${Said} text=${contrast.note}/></p>` : null}<dl class="facts-list">${Object.entries(facts).map(([word, value]) => html`<div key=${word}><dt>${t(`column.${word}`)}</dt><dd>${value}</dd></div>`)}</dl>`;
 }
 
 export function Comparability({ found }) {
   const word = !found.comparable ? "fatal" : !found.fair ? "unfair" : found.mismatches.length ? "noted" : "fair";
   return html`<section><h2>${t("comparability")}</h2><p class=${`verdict ${found.fair ? "better" : "indistinguishable"}`}>${t(`comparability.${word}`)}</p>
     ${found.mismatches.length ? html`<ul class="warnings">${found.mismatches.map((each) => html`<li key=${each.aspect}><strong>${escapeInvisible(each.aspect)}</strong>${" "}
-      (${t(`severity.${each.severity}`)}) ${escapeInvisible(each.detail)}</li>`)}</ul>` : null}</section>`;
+      (${t(`severity.${each.severity}`)}) <${Said} text=${each.detail}/></li>`)}</ul>` : null}</section>`;
 }
 
 const dotted = (pointer) => pointer.replace(/^\//, "").replaceAll("/", ".");
@@ -135,9 +134,9 @@ export function Difference({ difference, groups, looks, find = null }) {
   if (!fields.length) return html`<section><h2>${t("difference")}</h2><p class="hint">${t("difference.none")}</p></section>`;
   const isNumber = ({ values }) => values.some((value) => typeof value === "number");
   const read = () => ({ head: [t("column.name"), ...fields.map(([pointer]) => dotted(pointer))], rows: trials.map((trial, at) => [trial.label, ...fields.map(([, each]) => (each.missing.includes(at) ? null : typeof each.values[at] === "number" ? each.values[at] : written(each.values[at])))]) });
-  return html`<section><h2 class="heading">${t("difference")}<${TableExport} name=${t("difference")} read=${read}/></h2><div class="scroll"><table class="list difference-table"><thead><tr><th scope="col">${t("column.name")}</th>
+  return html`<section><h2 class="heading">${t("difference")}<${TableExport} name=${t("difference")} read=${read}/></h2><div class="scroll"><table class="list cards difference-table"><thead><tr><th scope="col">${t("column.name")}</th>
       ${fields.map(([pointer, each]) => html`<th scope="col" key=${pointer} class=${isNumber(each) ? "number" : ""}><code>${escapeInvisible(dotted(pointer))}</code></th>`)}</tr></thead>
     <tbody>${found.slice(0, whole ? undefined : MOST_ROWS).map(({ at, ...trial }) => html`<tr key=${trial.id}><th scope="row"><${Swatch} line=${trial.look}/> <a href=${href(["experiment", trial.id])}>${escapeInvisible(trial.label)}</a></th>
-      ${fields.map(([pointer, each]) => html`<td key=${pointer} class=${isNumber(each) ? "number" : ""}>${each.missing.includes(at) ? "–" : html`<code>${written(each.values[at])}</code>`}</td>`)}</tr>`)}</tbody></table></div>
+      ${fields.map(([pointer, each]) => html`<td key=${pointer} class=${isNumber(each) ? "number" : ""} data-label=${escapeInvisible(dotted(pointer))}>${each.missing.includes(at) ? "–" : html`<code>${written(each.values[at])}</code>`}</td>`)}</tr>`)}</tbody></table></div>
     ${found.length > MOST_ROWS && !whole ? html`<p><button type="button" onClick=${() => setWhole(true)}>${t("ranking.all", { n: found.length })}</button></p>` : null}</section>`;
 }

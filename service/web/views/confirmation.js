@@ -1,5 +1,5 @@
 // A winner that was chosen among trials: asking for fresh seeds, and what these alone say of it.
-import { ActionButton, escapeInvisible, formatNumber, get, href, html, parseNumber, post, Problems, t, updateParameters, useInterval, useRequest, useState } from "../lib/page.js";
+import { ActionButton, escapeInvisible, formatNumber, href, html, List, parseNumber, post, Problems, Said, t, updateParameters, useGet, useInterval, useState } from "../lib/page.js";
 
 const LOOK_MS = 2000;
 const FEW_SEEDS = 5, MOST_SEEDS = 100; // to extend by
@@ -7,12 +7,11 @@ const FEW_SEEDS = 5, MOST_SEEDS = 100; // to extend by
 // The comparison that is confirmed stands in the address: it keeps its contestants, whatever the page asks for later.
 export function Confirmation({ question, ranking, search }) {
   const id = search.get("confirmed");
-  const [asked, ask] = useState(0);
-  const { value, error } = useRequest((signal) => (id ? get(`/v1/comparisons/${id}`, { signal }) : Promise.resolve(null)), [id, asked]);
+  const { value, error, again } = useGet(id && `/v1/comparisons/${id}`);
   const running = id && value?.confirmation?.state !== "done";
-  useInterval(LOOK_MS, () => running && ask((n) => n + 1), [running]);
+  useInterval(LOOK_MS, () => running && again(), [running]);
   if (id && error) return html`<section><h2>${t("confirmation")}</h2><${Problems} error=${error}/></section>`;
-  if (id && value?.confirmation && sameQuestion(value, question, ranking)) return html`<${Result} found=${value.confirmation} id=${id} again=${() => ask((n) => n + 1)}/>`;
+  if (id && value?.confirmation && sameQuestion(value, question, ranking)) return html`<${Result} found=${value.confirmation} id=${id} again=${again}/>`;
   if (ranking.items.length < 2 || question.group === "run") return null;
   return html`<${Order} question=${question} ranking=${ranking}/>`;
 }
@@ -42,9 +41,8 @@ function Result({ found, id, again }) {
   const word = found.confirmed === null ? "running" : found.confirmed ? "yes" : "no";
   const best = Object.fromEntries(found.ranking.items.map((item) => [item.label, item.best]));
   return html`<section role="status"><h2>${t("confirmation")}</h2>
-    <p class=${`verdict ${{ yes: "better", no: "indistinguishable" }[word] || ""}`}><strong>${t(`confirmation.${word}`)}</strong> ${escapeInvisible(found.note)}</p>
-    <div class="scroll"><table class="list"><thead><tr>${["name", "mean", "interval", "seeds", "diverged"].map((each) => html`<th scope="col">${t(`column.${each}`)}</th>`)}</tr></thead>
-    <tbody>${found.contestants.map((each) => html`<${Contestant} key=${each.label} one=${each} best=${best[each.label]}/>`)}</tbody></table></div>
+    <p class=${`verdict ${{ yes: "better", no: "indistinguishable" }[word] || ""}`}><strong>${t(`confirmation.${word}`)}</strong> <${Said} text=${found.note}/></p>
+    <${List} columns=${["name", "#mean", "#interval", "#seeds", "#diverged"]} items=${found.contestants} cells=${(each) => cellsOf(each, best[each.label])}/>
     <p class="hint">${t("confirmation.seeds", { seeds: listed(found.seeds) })}</p>
     ${found.sequential ? html`<${AnyTime} found=${found} id=${id} again=${again}/>` : null}</section>`;
 }
@@ -61,7 +59,7 @@ export function AnyTime({ found, id, again }) {
   };
   const bounds = looked.low === null ? t("confirmation.unbounded") : `${formatNumber(parseNumber(looked.low))} … ${formatNumber(parseNumber(looked.high))}`;
   return html`<h3>${t("confirmation.anytime")}</h3>
-    <p>${escapeInvisible(looked.note)}</p>
+    <p><${Said} text=${looked.note}/></p>
     ${looked.seeds ? html`<p class="hint">${t("confirmation.interval", { difference: formatNumber(parseNumber(looked.difference)), interval: bounds, p: formatNumber(looked.p) })}</p>` : null}
     ${looked.decided === null && looked.seeds > 1 && found.verdict !== "better" ? html`<div class="bar"><${ActionButton} label=${t("confirmation.extend", { n: seeds })} act=${extend}/>
     <label>${t("confirm.seeds")} <input type="number" min="1" max=${MOST_SEEDS} value=${seeds} onInput=${(event) => choose(Number(event.target.value))}/></label>
@@ -70,7 +68,6 @@ export function AnyTime({ found, id, again }) {
 
 const listed = (seeds) => (seeds.length > 2 && seeds.every((seed, index) => seed === seeds[0] + index) ? `${seeds[0]}–${seeds.at(-1)}` : seeds.join(", "));
 
-function Contestant({ one, best }) {
-  return html`<tr><td><a href=${href(["experiment", one.experiment_id])}>${escapeInvisible(one.label)}</a>${one.trials > 1 ? html` <small>${t("confirmation.chosen", { n: one.trials })}</small>` : null}</td><td class="number">${formatNumber(parseNumber(best.mean))}</td>
-    <td class="number">${formatNumber(parseNumber(best.ci_low))} … ${formatNumber(parseNumber(best.ci_high))}</td><td class="number">${one.ended}/${one.runs.length}</td><td class="number">${one.diverged}</td></tr>`;
-}
+const cellsOf = (one, best) => [
+  html`<a href=${href(["experiment", one.experiment_id])}>${escapeInvisible(one.label)}</a>${one.trials > 1 ? html` <small>${t("confirmation.chosen", { n: one.trials })}</small>` : null}`, formatNumber(parseNumber(best.mean)),
+  `${formatNumber(parseNumber(best.ci_low))} … ${formatNumber(parseNumber(best.ci_high))}`, `${one.ended}/${one.runs.length}`, one.diverged];

@@ -1,6 +1,6 @@
 // Why it did or did not learn: what was found first, each with its evidence, a remedy to try, and what would make it surer.
 import { listChanges } from "../lib/json_patch.js";
-import { escapeInvisible, findText, formatCount, formatNumber, get, href, html, Problems, Prose, t, useInterval, useRef, useRequest, useState } from "../lib/page.js";
+import { currentLanguage, escapeInvisible, findText, formatCount, formatNumber, href, html, Problems, Said, t, useGet, useInterval, useRef, useState } from "../lib/page.js";
 import { TERMINAL_STATES } from "../lib/run.js";
 import { Evidence } from "./evidence.js";
 import { Instruments, useReadings } from "./instruments.js";
@@ -24,7 +24,7 @@ export function useDiagnosis(run) {
   const over = run !== null && TERMINAL_STATES.has(run.state);
   useInterval(LOOK_MS, () => over || again((n) => n + 1), [over]);
   const readings = useReadings(run, over ? 0 : look);
-  const { value, error } = useRequest((signal) => (run ? get(`/v1/runs/${run.id}/diagnosis`, { signal }) : Promise.resolve(null)), [run?.id, run?.state, look, readings.items.length]);
+  const { value, error } = useGet(run && `/v1/runs/${run.id}/diagnosis`, [run?.state, look, readings.items.length]);
   return { found: value || null, error, readings };
 }
 
@@ -32,7 +32,7 @@ export function useDiagnosis(run) {
 export function Headline({ diagnosis, children }) {
   const { found, error } = diagnosis;
   if (!found) return error && error.status !== 404 ? html`<${Problems} error=${error}/>` : html`<div class="headline">${t("loading")}</div>`;
-  return html`<div class=${`headline ${found.level}`}><p title=${escapeInvisible(found.headline)}><${Level} level=${found.level}/> <strong>${escapeInvisible(found.headline)}</strong>${" "}<small>${found.complete ? "" : t("diagnosis.sofar", { step: formatCount(found.step) })}</small></p>
+  return html`<div class=${`headline ${found.level}`}><p title=${escapeInvisible(found.headline)}><${Level} level=${found.level}/> <strong>${currentLanguage() !== "en" && found.findings.length ? titleOf(found.findings[0].verdict) : html`<${Said} text=${found.headline}/>`}</strong>${" "}<small>${found.complete ? "" : t("diagnosis.sofar", { step: formatCount(found.step) })}</small></p>
     <span>${children}</span></div>`;
 }
 
@@ -45,7 +45,7 @@ export function Diagnosis({ run, experiment, curves, tick, diagnosis, deferred }
   const standing = deferred.shown.map((id) => known.current.get(id)).filter(Boolean);
   const holds = (finding) => found.findings.some(({ id }) => id === finding.id);
   const shared = { run, experiment, curves, tick, readings: readings.items, checked: found.checked };
-  return html`<section class="diagnosis" aria-label=${t("diagnosis")}>
+  return html`<section class="diagnosis" aria-label=${t("tab.diagnosis")}>
     <p class="late" aria-live="polite">${deferred.pending.length ? html`<button type="button" onClick=${deferred.reveal}>${t("late.show", { n: deferred.pending.length })}</button>` : null}</p>
     ${found.level === "unknown" && found.complete ? html`<${Untold} checked=${found.checked} run=${run} done=${readings.again}/>` : null}
     ${standing.map((finding, index) => html`<${Finding} key=${finding.id} finding=${finding} holds=${holds(finding)} open=${index === 0} ...${shared} asked=${readings.again}/>`)}
@@ -75,11 +75,11 @@ function Finding({ finding, holds, open, asked, checked, ...shared }) {
   const symptomOf = (rule) => escapeInvisible(checked.find((each) => each.rule === rule)?.symptom || rule);
   return html`<details class=${`finding ${finding.level}`} open=${open}>
     <summary><${Level} level=${finding.level}/> <strong>${titleOf(finding.verdict)}</strong>${" "}<small>${t("confidence", { share: share(finding.confidence) })} · ${t("steps.between", { from: formatCount(from), to: formatCount(to) })}${holds ? "" : ` · ${t("finding.over")}`}</small></summary>
-    <p class="told"><${Prose} text=${finding.text}/></p>
+    <p class="told"><${Said} text=${finding.text}/></p>
     <${Evidence} finding=${finding} ...${shared}/>
     <${Remedy} finding=${finding} run=${shared.run} experiment=${shared.experiment}/>
-    ${finding.expect ? html`<dl class="expect"><div><dt>${t("expect.confirm")}</dt><dd>${escapeInvisible(finding.expect.confirm)}</dd></div>
-      <div><dt>${t("expect.refute")}</dt><dd>${escapeInvisible(finding.expect.refute)}</dd></div></dl>` : null}
+    ${finding.expect ? html`<dl class="expect"><div><dt>${t("expect.confirm")}</dt><dd><${Said} text=${finding.expect.confirm}/></dd></div>
+      <div><dt>${t("expect.refute")}</dt><dd><${Said} text=${finding.expect.refute}/></dd></div></dl>` : null}
     ${(finding.alternatives || []).map((other) => html`<p class="hint" key=${other.verdict}>${t("alternative", { cause: titleOf(other.verdict), experiment: escapeInvisible(other.experiment) })}</p>`)}
     ${finding.probes.length ? html`<${Instruments.Suggested} probes=${finding.probes} run=${shared.run} done=${asked}/>` : null}
     ${finding.explains?.length ? html`<p class="hint">${t("explains", { rules: finding.explains.map(symptomOf).join(", ") })}</p>` : null}</details>`;
@@ -89,5 +89,5 @@ function Finding({ finding, holds, open, asked, checked, ...shared }) {
 function Checked({ items }) {
   const counts = STATES.map((state) => [state, items.filter((each) => each.state === state)]).filter(([, some]) => some.length);
   return html`<details class="checked"><summary>${t("checked", { n: items.length })}${" "}<small>${counts.map(([state, some]) => `${some.length} ${t(`checked.${state}`)}`).join(", ")}</small></summary>
-    <div class="scroll"><table class="list"><tbody>${counts.flatMap(([state, some]) => some.map((each) => html`<tr key=${each.rule}><td>${escapeInvisible(each.symptom)}</td><td class=${`checked-${state}`}>${t(`checked.${state}`)}</td><td>${escapeInvisible(each.why || "")}</td></tr>`))}</tbody></table></div></details>`;
+    <div class="scroll"><table class="list cards"><tbody>${counts.flatMap(([state, some]) => some.map((each) => html`<tr key=${each.rule}><td><${Said} text=${each.symptom}/></td><td class=${`checked-${state}`}>${t(`checked.${state}`)}</td><td><${Said} text=${each.why}/></td></tr>`))}</tbody></table></div></details>`;
 }

@@ -1,7 +1,7 @@
 // A finding's evidence: numbers beside what they were held against, and the curve with the stretch and the limit marked.
 import { Chart, colour } from "../lib/chart.js";
-import { alignCurves } from "../lib/curves.js";
-import { escapeInvisible, formatCount, formatNumber, html, parseNumber, t, useMemo } from "../lib/page.js";
+import { alignCurves, arePositive } from "../lib/curves.js";
+import { escapeInvisible, formatCount, formatNumber, html, List, parseNumber, Said, t, useMemo } from "../lib/page.js";
 import { Reading } from "./reading.js";
 
 const DRAWN = 3; // series of one finding
@@ -14,10 +14,8 @@ export function Evidence({ finding, curves, readings, tick }) {
   const names = [...new Set(items.map((each) => each.series).filter((name) => name && (curves[name] || isFan(name))))].slice(0, DRAWN);
   const ids = new Set(items.map((each) => each.reading).filter((id) => id !== null && id !== undefined));
   if (!items.length) return null;
-  return html`<div class="evidence"><div class="scroll"><table class="list"><thead><tr>${["evidence", "value", "limit", "steps", "source"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
-    <tbody>${items.map((each, index) => html`<tr key=${index}><td>${escapeInvisible(each.name)}</td><td class="number"><strong>${words(each.value)}</strong></td>
-      <td class="number">${each.threshold === null ? "" : `${each.relation} ${formatNumber(parseNumber(each.threshold))}`}</td>
-      <td class="number">${each.steps ? each.steps.map(formatCount).join(" … ") : ""}</td><td><small>${escapeInvisible(each.source)}</small></td></tr>`)}</tbody></table></div>
+  return html`<div class="evidence"><${List} columns=${["evidence", "#value", "#limit", "#steps", "source"]} items=${items} cells=${(each) => [html`<${Said} text=${each.name}/>`, html`<strong>${words(each.value)}</strong>`,
+    each.threshold === null ? "" : `${each.relation} ${formatNumber(parseNumber(each.threshold))}`, each.steps ? each.steps.map(formatCount).join(" … ") : "", html`<small>${escapeInvisible(each.source)}</small>`]}/>
     ${names.map((name) => html`<${Drawn} key=${name} name=${name} items=${items.filter((each) => each.series === name)} finding=${finding} curves=${curves} tick=${tick}/>`)}
     ${readings.filter((each) => ids.has(each.id)).map((each) => html`<${Reading} key=${each.id} reading=${each}/>`)}</div>`;
 }
@@ -43,7 +41,7 @@ function Drawn({ name, items, finding, curves, tick }) {
     return [curve.x, [line], stretches, levelsOf(items, curve, name)];
   }, [tick, name, JSON.stringify(items)]);
   if (!x.length) return null;
-  const positive = lines.every((line) => line.y.every((value) => value === null || value === undefined || value > 0)) && levels.every(({ y }) => y > 0);
+  const positive = arePositive(lines) && levels.every(({ y }) => y > 0);
   return html`<figure><figcaption>${escapeInvisible(name)}</figcaption><${Chart} x=${x} lines=${lines} spans=${spans} levels=${levels} logY=${positive} height=${170}
     xLabel=${t("axis.step")} label=${t("evidence.of", { name: escapeInvisible(name) })}/></figure>`;
 }

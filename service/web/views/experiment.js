@@ -1,10 +1,10 @@
 // One experiment: its seeds side by side, its spec with what differs from the defaults, and what can be done with it.
-import { axisOf, RUN_AXES, useAxes } from "../lib/axes.js";
+import { AxisChoice, axisOf, RUN_AXES, useAxes, windowOf } from "../lib/axes.js";
 import { Chart, Legend, look } from "../lib/chart.js";
 import { getColumns, toCurves } from "../lib/columns.js";
-import { alignCurves, placeOnAxis } from "../lib/curves.js";
-import { followProject } from "../lib/live.js";
-import { ActionButton, CopyButton, DialogButton, escapeInvisible, formatAge, formatCount, formatNumber, get, href, html, navigate, parseNumber, patch, post, Problems, Prose, queryString, refusal, remove, StateLabel, summarizeResult, t, updateParameters, useEffect, useMemo, useProject, useRequest, useState, useTitle } from "../lib/page.js";
+import { arePositive, linesOn } from "../lib/curves.js";
+import { followProject } from "../lib/api.js";
+import { ActionButton, CopyButton, DialogButton, escapeInvisible, formatAge, formatCount, formatNumber, get, href, html, List, NameField, navigate, parseNumber, patch, Pending, post, Prose, queryString, refusal, remove, StateLabel, summarizeResult, t, updateParameters, useEffect, useGet, useMemo, useProject, useRequest, useState, useTitle } from "../lib/page.js";
 import { TERMINAL_STATES } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";
 import { readTable, TableExport } from "../lib/table_export.js";
@@ -34,8 +34,7 @@ export function Experiment({ path, search, me }) {
   const [tick, again] = useNews(path[0]);
   const { value: experiment, error } = useRequest((signal) => get(`/v1/experiments/${path[0]}`, { signal }), [path[0], tick]);
   useTitle(experiment?.name);
-  if (error && !experiment) return html`<${Problems} error=${error}/>`;
-  if (!experiment) return html`<p class="empty">${t("loading")}</p>`;
+  if (!experiment) return html`<${Pending} error=${error}/>`;
   return html`<h1>${escapeInvisible(experiment.name)} ${experiment.tags.map((tag) => html`<span class="tag">${escapeInvisible(tag)}</span>`)}</h1>
     <p class="facts">${escapeInvisible(experiment.owner)} · ${formatAge(experiment.created_at)} · <code>${experiment.hash.slice(0, 12)}</code>${experiment.archived_at ? ` · ${t("archived")}` : ""}${experiment.shared ? ` · ${t("shared.by", { project: escapeInvisible(experiment.project) })}` : ""}</p>
     ${experiment.notes ? html`<p class="notes"><${Prose} text=${experiment.notes}/></p>` : null}
@@ -50,7 +49,7 @@ export function Experiment({ path, search, me }) {
 function Labels({ experiment }) {
   const [opened] = useState(experiment);
   return html`<input type="hidden" name="etag" value=${opened.etag}/>
-    <label>${t("column.name")} <input type="text" name="name" value=${opened.name} required maxlength="128"/></label>
+    <${NameField} value=${opened.name}/>
     <label>${t("tags")} <input type="text" name="tags" value=${opened.tags.join(", ")}/></label>
     <label>${t("notes")} <textarea name="notes" rows="4" maxlength="4096">${opened.notes}</textarea></label>`;
 }
@@ -70,14 +69,14 @@ function Actions({ experiment, again, me }) {
     }
   };
   return html`<div class="bar">
-    <a class="button" href=${href(["compare"], { experiments: experiment.id })}>${t("compare")}</a>
+    <a class="button" href=${href(["compare"], { experiments: experiment.id })}>${t("place.compare")}</a>
     <a class="button" href=${href(["new"], { from: experiment.id })}>${t("again")}</a>
     <${SearchFrom} experiment=${experiment} disabled=${experiment.shared || me.level === "read"}/>
     <${CopyButton} text=${JSON.stringify(experiment.spec, null, 2)} label=${t("copy.json")}/>
     <${DialogButton} button=${t("labels")} disabled=${fixed} title=${t("labels")} label=${t("save")} act=${write}>
       <${Labels} experiment=${experiment}/></${DialogButton}>
     <${DialogButton} button=${t("cancel")} disabled=${!moving || fixed} kind="danger" title=${t("cancel.title", { n: 1 })} label=${t("cancel.yes")} act=${act("cancel")}><p>${t("cancel.text")}</p></${DialogButton}>
-    <${ActionButton} label=${experiment.archived_at ? t("unarchive") : t("archive")} act=${act(experiment.archived_at ? "unarchive" : "archive")} disabled=${fixed}/>
+    <${ActionButton} label=${experiment.archived_at ? t("restore") : t("archive")} act=${act(experiment.archived_at ? "restore" : "archive")} disabled=${fixed}/>
     <${Places} experiment=${experiment} fixed=${fixed} moving=${moving}/>
     <${DialogButton} button=${t("delete")} disabled=${moving || fixed} kind="danger" title=${t("delete.title", { n: 1 })} label=${t("delete.yes", { n: 1 })}
       act=${async () => { await remove(place); navigate(["experiments"]); offerUndo([experiment.id], () => navigate(["experiment", experiment.id])); }}><p>${t("delete.text")}</p><ul><li>${escapeInvisible(experiment.name)}</li></ul></${DialogButton}>
@@ -87,11 +86,10 @@ function Actions({ experiment, again, me }) {
 // Into another project, or open to its eyes.
 function Places({ experiment, fixed, moving }) {
   const place = `/v1/experiments/${experiment.id}`;
-  const [round, again] = useState(0);
-  const { value } = useRequest((signal) => (experiment.shared ? Promise.resolve(null) : get(`${place}/shares`, { signal })), [experiment.id, round]);
+  const { value, again } = useGet(experiment.shared ? null : `${place}/shares`);
   const shares = value?.items || [];
-  const share = async (verb, project) => { await post(`${place}/${verb}`, { project }); again((n) => n + 1); };
-  const name = html`<label>${t("move.to")} <input type="text" name="project" required maxlength="128" autofocus/></label>`;
+  const share = async (verb, project) => { await post(`${place}/${verb}`, { project }); again(); };
+  const name = html`<${NameField} label=${t("move.to")} name="project"/>`;
   return html`<${DialogButton} button=${t("move")} disabled=${moving || fixed} title=${t("move.title")} label=${t("move")}
       act=${async (form) => { await post(`${place}/move`, { project: form.get("project") }); navigate(["experiments"]); }}><p>${t("move.text")}</p>${name}</${DialogButton}>
     <${DialogButton} button=${t("share")} disabled=${fixed} title=${t("share.title")} label=${t("share")} act=${(form) => share("share", form.get("project"))}><p>${t("share.text")}</p>${name}
@@ -103,28 +101,23 @@ function Seeds({ runs, series, search, tick }) {
   const names = [...new Set(runs.flatMap((run) => Object.keys(run.series)))].sort();
   const shown = runs.filter((run) => run.series[series]).slice(0, SHOWN);
   const key = shown.map((run) => run.id).join();
-  const [from, to] = [search.get("from") || undefined, search.get("to") || undefined]; // steps, whatever the axis
-  const { value: message } = useRequest((signal) => (key ? getColumns(`/v1/series${queryString({ runs: key, names: series, points: 400, from, to })}`, { signal }) : Promise.resolve(null)), [key, series, from, to, tick]);
   const name = RUN_AXES.includes(search.get("x")) ? search.get("x") : "step";
   const axes = useAxes(shown.map((run) => run.id), name, tick);
   const axis = useMemo(() => axisOf(axes?.[shown[0]?.id], axes ? name : "step"), [axes && JSON.stringify(axes[shown[0]?.id]), name]);
-  const [x, lines] = useMemo(() => (message ? linesOf(message, shown, axes && name !== "step" ? (id) => axisOf(axes[id], name) : null) : [[], []]), [message, JSON.stringify(axes), name]);
-  const range = from || to ? [Number(from || 0), Number(to ?? x[x.length - 1])].map(axis.of) : null;
-  const zoom = (low, high) => updateParameters({ from: String(Math.max(0, Math.floor(axis.steps(low)))), to: String(Math.ceil(axis.steps(high))) }, true);
+  const { from, to, ...view } = windowOf(search, axis, Math.max(...shown.map((run) => run.step)));
+  const { value: message } = useGet(key && `/v1/series${queryString({ runs: key, names: series, points: 400, from, to })}`, [tick], getColumns);
+  const { x, lines } = useMemo(() => (message ? linesOf(message, shown, axes && name !== "step" ? (id) => axisOf(axes[id], name) : null) : { lines: [] }), [message, JSON.stringify(axes), name]);
   if (!lines.length) return null;
-  const log = lines.every((line) => line.y.every((value) => value === null || value === undefined || value > 0)) && series.endsWith("loss");
   return html`<section class="panel"><h2><label class="hidden" for="series">${t("series")}</label><select id="series" value=${series} onChange=${(event) => updateParameters({ series: event.target.value })}>
     ${names.map((each) => html`<option value=${each}>${escapeInvisible(each)}</option>`)}</select>
-    <label>${t("axis")} <select value=${name} onChange=${(event) => updateParameters({ x: event.target.value === "step" ? "" : event.target.value })}>${RUN_AXES.map((each) => html`<option value=${each}>${t(`choice.${each}`)}</option>`)}</select></label></h2>
-    <${Chart} x=${x} lines=${lines} logY=${log} xLabel=${t(`choice.${name}`)} height=${240} range=${range} onZoom=${zoom} onReset=${() => updateParameters({ from: "", to: "" }, true)} label=${t("chart.of", { name: escapeInvisible(series) })}/>
+    <${AxisChoice} chosen=${name}/></h2>
+    <${Chart} x=${x} lines=${lines} logY=${series.endsWith("loss") && arePositive(lines)} xLabel=${t(`choice.${name}`)} height=${240} ...${view} label=${t("chart.of", { name: escapeInvisible(series) })}/>
     <${Legend} lines=${lines}/></section>`;
 }
 
 function linesOf(message, shown, axisFor) {
-  const curves = toCurves(message).map(({ curve, ...rest }) => ({ ...rest, curve: axisFor ? { ...curve, x: Float64Array.from(curve.x, axisFor(rest.run_id).of) } : curve }));
-  const [x, ...ys] = alignCurves(curves.map(({ curve }) => curve));
   const seed = (id) => String(shown.find((run) => run.id === id)?.seed);
-  return [x, ys.map((y, index) => ({ label: t("seed", { seed: seed(curves[index].run_id) }), y, points: x.length < 40, bad: curves[index].curve.bad && placeOnAxis(curves[index].curve.x, x, curves[index].curve.bad), ...look(index) }))];
+  return linesOn(toCurves(message).map(({ run_id: id, curve: { x, y, bad } }, index) => ({ curve: { x: axisFor ? Float64Array.from(x, axisFor(id).of) : x, y, bad }, label: t("seed", { seed: seed(id) }), ...look(index) })));
 }
 
 // Of the series that the server ranks by; a run that diverged, failed or was cancelled has no value.
@@ -135,14 +128,10 @@ function valuesOf(run, main) {
 }
 
 function Runs({ runs, main }) {
-  return html`<section><h2 class="heading">${t("column.runs")}<${TableExport} name=${t("column.runs")} read=${(button) => readTable(button.closest("section"))}/></h2>${main ? html`<p class="hint">${summarizeResult(main)}</p>` : null}<div class="scroll"><table class="list"><thead><tr>
-    ${["run", "seed", "state", "progress", "last", "best", "worker"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
-    <tbody>${runs.map((run) => {
-    const values = valuesOf(run, main);
-    return html`<tr key=${run.id} tabindex="0" data-row=${`run/${run.id}`}>
-      <td><a href=${href(["run", run.id])}><code>${run.id.slice(-8)}</code></a>${run.relation ? html` <small>${t(`relation.${run.relation}`)}</small>` : null}</td><td class="number">${run.seed}${run.fold == null ? null : html` <small>${t("fold", { fold: String(run.fold) })}</small>`}</td>
-      <td><${StateLabel} state=${run.displayed}/></td>
-      <td class="number"><progress max="1" value=${run.progress} aria-label=${t("column.progress")}></progress> ${formatCount(run.step)}</td>
-      <td class="number">${formatNumber(parseNumber(values.last))}</td><td class="number">${formatNumber(parseNumber(values.best))}</td><td>${escapeInvisible(run.worker || "–")}</td></tr>`;
-  })}</tbody></table></div></section>`;
+  return html`<section><h2 class="heading">${t("column.runs")}<${TableExport} name=${t("column.runs")} read=${(button) => readTable(button.closest("section"))}/></h2>${main ? html`<p class="hint">${summarizeResult(main)}</p>` : null}<${List} columns=${["run", "#seed", "state", "#progress", "#last", "#best", "worker"]} items=${runs} row=${({ id }) => ({ tabindex: 0, "data-row": `run/${id}` })} cells=${(run) => {
+    const { last, best } = valuesOf(run, main);
+    return [html`<a href=${href(["run", run.id])}><code>${run.id.slice(-8)}</code></a>${run.relation ? html` <small>${t(`relation.${run.relation}`)}</small>` : null}`,
+      html`${run.seed}${run.fold == null ? null : html` <small>${t("fold", { fold: String(run.fold) })}</small>`}`, html`<${StateLabel} state=${run.displayed}/>`,
+      html`<progress max="1" value=${run.progress} aria-label=${t("column.progress")}></progress> ${formatCount(run.step)}`, formatNumber(parseNumber(last)), formatNumber(parseNumber(best)), escapeInvisible(run.worker || "–")];
+  }}/></section>`;
 }

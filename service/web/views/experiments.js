@@ -1,13 +1,12 @@
 // The table of experiments and the curves of its rows, live: searched, grouped, sorted, marked, compared and put in order.
 import { useExperimentList } from "../lib/experiment_list.js";
 import { FirstSteps } from "../lib/guide.js";
-import { EmptyState, href, html, Problems, t, updateParameters, useEffect, useInterval, useMemo, useRef, useState, useTitle } from "../lib/page.js";
+import { ask, EmptyState, href, html, Problems, t, updateParameters, useEffect, useInterval, useMemo, useRef, useState, useTitle } from "../lib/page.js";
 import { TableExport } from "../lib/table_export.js";
-import { Bulk } from "./bulk.js";
+import { Bulk, RowMenu } from "./experiments/actions.js";
 import { Curves, Field, looksOf, openEyes, toggleEye } from "./experiments/curves.js";
 import { Columns, layoutOf } from "./experiments/layout.js";
-import { RowMenu } from "./experiments/row_menu.js";
-import { SavedViews, useViews } from "./experiments/saved_views.js";
+import { SavedViews, useViews } from "./saved_views.js";
 import { Chips, chosenOf, filterOf, SearchBox, valuesSeen } from "./experiments/search_box.js";
 import { Split } from "./experiments/split.js";
 import { Table, tableOf } from "./experiments/table.js";

@@ -1,5 +1,5 @@
 // Instruments that look at a run on demand: which one, at which kept state; and everything they have read.
-import { ActionButton, escapeInvisible, formatCount, get, html, post, Problems, queryString, StateLabel, t, useEffect, useRequest, useState } from "../lib/page.js";
+import { ActionButton, escapeInvisible, formatCount, get, html, post, Problems, queryString, StateLabel, t, useEffect, useGet, useRequest, useState } from "../lib/page.js";
 import { TERMINAL_STATES } from "../lib/run.js";
 import { Reading } from "./reading.js";
 
@@ -20,34 +20,28 @@ async function allReadings(id, signal) {
   return items;
 }
 
-const quietly = (asked, otherwise) => asked.catch((error) => {
-  if (error.name === "AbortError") throw error;
-  return otherwise;
-});
-
 export function useReadings(run, look) {
-  const [asked, ask] = useState(0);
-  const { value } = useRequest((signal) => (run ? quietly(Promise.all([
+  const { value, again } = useRequest((signal) => (run ? Promise.all([
     allReadings(run.id, signal), get(`/v1/runs/${run.id}/probes`, { signal }).then((found) => found.items),
-  ]), [[], []]) : Promise.resolve(null)), [run?.id, run?.state, look, asked]);
+  ]) : Promise.resolve(null)), [run?.id, run?.state, look]);
   const [items, jobs] = value || [[], []];
   const open = jobs.some((job) => !TERMINAL_STATES.has(job.state));
   useEffect(() => { // an ended run's jobs are followed by asking: its own stream is over
     if (!open) return undefined;
-    const timer = setTimeout(() => ask((n) => n + 1), LOOK_MS);
+    const timer = setTimeout(again, LOOK_MS);
     return () => clearTimeout(timer);
   }, [open, value]);
-  return { items, jobs, again: () => ask((n) => n + 1) };
+  return { items, jobs, again };
 }
 
 function Kinds({ name }) {
-  const { value } = useRequest((signal) => quietly(get("/v1/catalog/probes", { signal }), { items: [] }), []);
+  const { value } = useGet("/v1/catalog/probes");
   return html`<select name=${name} aria-label=${t("instrument")}>${(value?.items || []).map((each) => html`<option value=${each.kind} title=${escapeInvisible(each.summary)}>${each.kind}</option>`)}</select>`;
 }
 
 export function Instruments({ run, readings }) {
   const [most, more] = useState(NEWEST);
-  const { value } = useRequest((signal) => quietly(get(`/v1/runs/${run.id}/checkpoints`, { signal }), { items: [] }), [run.id, run.checkpoint_step]);
+  const { value } = useGet(`/v1/runs/${run.id}/checkpoints`, [run.checkpoint_step]);
   const kept = (value?.items || []).filter((each) => !each.removed_at && !each.damaged);
   const [error, setError] = useState(null);
   const ask = async (event) => {

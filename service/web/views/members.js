@@ -1,30 +1,22 @@
 // Who is in the project, and who is invited; admins change it.
-import { ActionButton, CopyButton, DialogButton, escapeInvisible, get, html, patch, post, Problems, remove, t, useRequest, useState } from "../lib/page.js";
+import { ActionButton, CopyButton, DialogButton, escapeInvisible, html, isAdmin, List, NameField, patch, Pending, post, Problems, remove, t, useGet, useState } from "../lib/page.js";
 
 const ROLES = ["viewer", "member", "admin"];
-const mayAdminister = (me) => me.level === "admin" || me.level === "server";
 
 export function Members({ me }) {
-  const [changes, change] = useState(0);
-  const changed = () => change((n) => n + 1);
-  const { value, error } = useRequest((signal) => get("/v1/members?limit=200", { signal }), [changes]);
-  if (error && !value) return html`<${Problems} error=${error}/>`;
-  if (!value) return html`<p class="empty">${t("loading")}</p>`;
-  const admin = mayAdminister(me);
+  const { value, error, again: changed } = useGet("/v1/members?limit=200");
+  if (!value) return html`<${Pending} error=${error}/>`;
+  const admin = isAdmin(me);
   return html`<h1>${t("place.members")}</h1>
-    <div class="scroll"><table class="list"><thead><tr>${["name", "role", "since"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}
-      ${admin ? html`<th><span class="hidden">${t("member.actions")}</span></th>` : null}</tr></thead>
-      <tbody>${value.items.map((each) => html`<${Member} key=${each.id} member=${each} admin=${admin} changed=${changed}/>`)}</tbody></table></div>
+    <${List} columns=${["name", "role", "since", ...(admin ? ["actions"] : [])]} items=${value.items} cells=${(each) => [
+      html`${escapeInvisible(each.name)}${each.kind === "service" ? html` <small>${t("account.kind.service")}</small>` : null}`, admin ? html`<${RoleSelect} member=${each} changed=${changed}/>` : t(`role.${each.role}`),
+      html`<time datetime=${each.created_at}>${new Date(each.created_at).toLocaleDateString()}</time>`, ...(admin ? [html`<${Remove} member=${each} changed=${changed}/>`] : [])]}/>
     ${admin ? html`<${Invitations}/><${NewService} changed=${changed}/>` : html`<p class="hint">${t("member.ask")}</p>`}`;
 }
 
-function Member({ member, admin, changed }) {
-  const name = escapeInvisible(member.name);
-  return html`<tr><td>${name}${member.kind === "service" ? html` <small>${t("member.service")}</small>` : null}</td>
-    <td>${admin ? html`<${RoleSelect} member=${member} changed=${changed}/>` : t(`role.${member.role}`)}</td>
-    <td><time datetime=${member.created_at}>${new Date(member.created_at).toLocaleDateString()}</time></td>
-    ${admin ? html`<td><${DialogButton} button=${t("member.remove")} kind="danger" title=${t("member.remove.title", { name })} label=${t("member.remove")}
-      act=${async () => { await remove(`/v1/members/${member.id}`); changed(); }}><p>${t("member.remove.text")}</p></${DialogButton}></td>` : null}</tr>`;
+function Remove({ member, changed }) {
+  return html`<${DialogButton} button=${t("remove")} kind="danger" title=${t("member.remove.title", { name: escapeInvisible(member.name) })} label=${t("remove")}
+    act=${async () => { await remove(`/v1/members/${member.id}`); changed(); }}><p>${t("member.remove.text")}</p></${DialogButton}>`;
 }
 
 function RoleSelect({ member, changed }) {
@@ -42,28 +34,26 @@ function RoleField() {
 const linkOf = (token) => `${window.location.href.split("#")[0]}#/invitation/${token}`;
 
 function Invitations() {
-  const [changes, change] = useState(0);
   const [made, setMade] = useState(null);
-  const { value } = useRequest((signal) => get("/v1/invitations?limit=200", { signal }), [changes]);
+  const { value, again } = useGet("/v1/invitations?limit=200");
   const invite = async (form) => {
     const email = form.get("email").trim();
     setMade(await post("/v1/invitations", { role: form.get("role"), lifetime_s: Number(form.get("days")) * 86400, ...(email ? { email } : {}) }));
-    change((n) => n + 1);
+    again();
   };
   return html`<h2>${t("invite.title")}</h2>
     <${DialogButton} button=${t("invite.button")} title=${t("invite.button")} label=${t("invite.make")} act=${invite}>
       <${RoleField}/><label>${t("invite.email")}<input type="text" name="email" inputmode="email" autocomplete="off"/></label>
       <label>${t("invite.days")}<input type="number" name="days" min="1" max="90" value="7" required/></label></${DialogButton}>
     ${made ? html`<div class="bar made" role="status"><code class="link">${linkOf(made.token)}</code><${CopyButton} text=${linkOf(made.token)} label=${t("copy")}/><small>${t("invite.once")}</small></div>` : null}
-    ${value?.items.length ? html`<div class="scroll"><table class="list"><tbody>${value.items.map((each) => html`<tr key=${each.id}>
-      <td>${each.email ? escapeInvisible(each.email) : t("invite.anybody")}</td><td>${t(`role.${each.role}`)}</td><td>${escapeInvisible(each.made_by)}</td>
-      <td>${t("invite.until", { date: new Date(each.expires_at).toLocaleDateString() })}</td>
-      <td><${ActionButton} label=${t("invite.revoke")} act=${async () => { await post(`/v1/invitations/${each.id}/revoke`); change((n) => n + 1); }}/></td></tr>`)}</tbody></table></div>` : null}`;
+    ${value?.items.length ? html`<${List} columns=${["email", "role", "actor", "expires", "actions"]} items=${value.items} cells=${(each) => [
+      each.email ? escapeInvisible(each.email) : t("invite.anybody"), t(`role.${each.role}`), escapeInvisible(each.made_by), new Date(each.expires_at).toLocaleDateString(),
+      html`<${ActionButton} label=${t("keys.revoke")} act=${async () => { await post(`/v1/invitations/${each.id}/revoke`); again(); }}/>`]}/>` : null}`;
 }
 
 function NewService({ changed }) {
   const add = async (form) => { await post("/v1/members", { name: form.get("name").trim(), role: form.get("role") }); changed(); };
   return html`<h2>${t("service.title")}</h2><p class="hint">${t("service.text")}</p>
     <${DialogButton} button=${t("service.button")} title=${t("service.button")} label=${t("service.make")} act=${add}>
-      <label>${t("column.name")}<input type="text" name="name" required maxlength="60"/></label><${RoleField}/></${DialogButton}>`;
+      <${NameField} maxlength="60"/><${RoleField}/></${DialogButton}>`;
 }

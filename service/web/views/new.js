@@ -1,9 +1,9 @@
 // A new experiment: a form and the JSON that will be sent, each editing the other, checked by the server as one types.
 import { Chart, colour } from "../lib/chart.js";
-import { useDraft } from "../lib/draft.js";
+import { useDraft } from "../lib/kept.js";
 import { Fields, UPLOADS } from "../lib/form.js";
 import { applyPatch } from "../lib/json_patch.js";
-import { ActionButton, ask, escapeInvisible, formatBytes, formatCount, formatSeconds, get, html, navigate, post, Problems, Prose, t, useEffect, useRef, useRequest, useState } from "../lib/page.js";
+import { ActionButton, ask, escapeInvisible, formatBytes, formatCount, formatSeconds, get, html, navigate, Pending, post, Problems, Said, t, useEffect, useGet, useRef, useRequest, useState } from "../lib/page.js";
 import { putLines, takeLists } from "../lib/sweep.js";
 import { Sweep, SweepLines } from "./new_sweep.js";
 import { Upload } from "./upload.js";
@@ -76,8 +76,7 @@ function useCheck(text, send) {
 
 export function New({ search, me }) {
   const { value: found, error } = useRequest(() => startOf(search), [search.toString()]);
-  if (error && !found) return html`<${Problems} error=${error}/>`;
-  if (!found) return html`<p class="empty">${t("loading")}</p>`;
+  if (!found) return html`<${Pending} error=${error}/>`;
   return html`<${Editor} key=${search.toString()} ...${found} search=${search} me=${me}/>`;
 }
 
@@ -133,8 +132,8 @@ function Editor({ start, draft: first, search, me }) {
 }
 
 function Starts({ chosen, symptom, use }) {
-  const { value } = useRequest((signal) => get("/v1/presets", { signal }), []);
-  const { value: symptoms } = useRequest((signal) => get("/v1/symptoms", { signal }), []);
+  const { value } = useGet("/v1/presets");
+  const { value: symptoms } = useGet("/v1/symptoms");
   return html`<div class="bar"><label>${t("preset")} <select value=${chosen} onChange=${(event) => navigate(["new"], { preset: event.target.value })}>
     <option value="">–</option>${(value?.items || []).map((each) => html`<option value=${each.name} title=${each.notes}>${each.name}</option>`)}</select></label>
     ${symptoms?.items?.length ? html`<label>${t("symptom")} <select value=${symptom} onChange=${(event) => navigate(["new"], { symptom: event.target.value })}>
@@ -147,8 +146,8 @@ const pick = (properties, chosen) => Object.fromEntries(Object.entries(propertie
 
 // The form: what every training says, a part of each family, then everything else that a spec can say.
 function Parts({ spec, change, problems }) {
-  const { value: catalog } = useRequest((signal) => get("/v1/catalog", { signal }), []);
-  const { value: schema } = useRequest((signal) => get("/v1/catalog/experiment", { signal }), []);
+  const { value: catalog } = useGet("/v1/catalog");
+  const { value: schema } = useGet("/v1/catalog/experiment");
   const set = (name, value) => change({ ...spec, [name]: value });
   const families = familiesOf(catalog);
   const more = pick(schema?.properties || {}, (name) => !MAIN.includes(name) && !families.some(({ field }) => field === name));
@@ -194,19 +193,19 @@ function isBuildable({ pools }, pool) {
 function Part({ name, family, kinds: known, pool, value, set, problems }) {
   const kinds = known.map((each) => each.kind);
   const lacking = new Map(known.filter((each) => !isBuildable(each, pool)).map((each) => [each.kind, each.needs.join(", ")]));
-  const { value: detail } = useRequest((signal) => (value.kind ? get(`/v1/catalog/${family}/${value.kind}`, { signal }) : Promise.resolve(null)), [family, value.kind]);
+  const { value: detail } = useGet(value.kind && `/v1/catalog/${family}/${value.kind}`);
   const options = kinds.includes(value.kind) || !value.kind ? kinds : [value.kind, ...kinds];
   const wrong = problems.find(({ pointer }) => pointer === `/${name}` || pointer === `/${name}/kind`);
   return html`<${Section} title=${name} told=${value.kind || ""} wrong=${problems.some(({ pointer }) => pointer === `/${name}` || pointer.startsWith(`/${name}/`))}><label class=${wrong ? "field wrong" : "field"}><span>kind</span>
     <select value=${value.kind} onChange=${(event) => set({ kind: event.target.value })}>${options.map((each) => html`<option value=${each}>${lacking.has(each) ? t("kind.lacking", { kind: each, needs: lacking.get(each) }) : each}</option>`)}</select>
-    <small class=${wrong ? "wrong" : "hint"}>${wrong ? escapeInvisible(wrong.detail) : escapeInvisible((detail?.summary || detail?.formula || "").replace(/\s+/g, " "))}</small></label>
+    <small class=${wrong ? "wrong" : "hint"}><${Said} text=${(wrong?.detail || detail?.summary || detail?.formula || "").replace(/\s+/g, " ")} code=${wrong?.code} limit=${wrong?.limit}/></small></label>
     ${detail && detail.kind === value.kind ? html`<${Fields} schema=${detail.json_schema} value=${value} at=${`/${name}`} problems=${problems}
       set=${(field, changed) => set({ ...value, [field]: changed })}/>` : null}</${Section}>`;
 }
 
 function Warnings({ answer }) {
   if (!answer?.warnings?.length) return null;
-  return html`<div class="warnings"><h3>${t("warnings")}</h3><ul>${answer.warnings.map((each) => html`<li><code>${escapeInvisible(each.pointer)}</code> <${Prose} text=${each.detail}/></li>`)}</ul></div>`;
+  return html`<div class="warnings"><h3>${t("warnings")}</h3><ul>${answer.warnings.map((each) => html`<li><code>${escapeInvisible(each.pointer)}</code> <${Said} text=${each.detail}/></li>`)}</ul></div>`;
 }
 
 function Estimate({ answer }) {
@@ -216,7 +215,7 @@ function Estimate({ answer }) {
   return html`<dl class="estimate"><div><dt>${t("parameters")}</dt><dd>${formatCount(parameters)}</dd></div><div><dt>${t("memory")}</dt><dd>${formatBytes(memory)}</dd></div>
     <div><dt>${t("steps")}</dt><dd>${formatCount(total)}</dd></div><div><dt>${t("steps.epoch")}</dt><dd>${formatCount(perEpoch)}</dd></div>
     <div><dt>${t("duration")}</dt><dd>${duration ? html`${formatSeconds(duration.seconds)} <small>${t("duration.range", { low: formatSeconds(duration.low), high: formatSeconds(duration.high), n: duration.runs })}</small>` : html`<small>${t("duration.unknown")}</small>`}</dd></div>
-    <div><dt>${t("packed")}</dt><dd>${alone ? html`${t("packed.alone")} <small><${Prose} text=${alone}/></small>` : t("packed.together")}</dd></div></dl>`;
+    <div><dt>${t("packed")}</dt><dd>${alone ? html`${t("packed.alone")} <small><${Said} text=${alone}/></small>` : t("packed.together")}</dd></div></dl>`;
 }
 
 // The planned rate, drawn as it is typed.
@@ -231,5 +230,5 @@ function Preview({ spec }) {
   if (!value) return null;
   const lines = [{ label: "lr", y: value.rates, colour: colour(0), dash: [] }];
   return html`<section class="panel"><h3>${t("preview")}</h3><${Chart} x=${value.steps} lines=${lines} height=${150}
-    xLabel=${spec.schedule_unit === "epoch" || !spec.steps ? t("axis.epoch") : t("axis.step")} label=${t("preview")}/></section>`;
+    xLabel=${spec.schedule_unit === "epoch" || !spec.steps ? t("choice.epoch") : t("axis.step")} label=${t("preview")}/></section>`;
 }

@@ -1,5 +1,5 @@
 // Channels: where messages go, on which events; a test of each, and what became of the last messages.
-import { ActionButton, CopyButton, DialogButton, EmptyState, escapeInvisible, formatAge, formatCount, formatSeconds, get, html, patch, post, Problems, Prose, remove, t, useRequest, useState } from "../lib/page.js";
+import { ActionButton, Ago, CopyButton, DialogButton, EmptyState, escapeInvisible, formatAge, formatCount, formatSeconds, html, isAdmin, List, NameField, patch, Pending, post, Problems, Prose, remove, t, useGet, useState } from "../lib/page.js";
 
 const EVENTS = ["run_succeeded", "run_failed", "run_diverged", "finding_fault", "queue_stuck", "quota_near", "mention"];
 const USUAL = ["run_failed", "run_diverged", "queue_stuck", "quota_near", "mention"];
@@ -7,12 +7,10 @@ const KINDS = ["webhook", "slack", "email"];
 const BUNDLES = [0, 60, 300, 900, 3600, 86400]; // seconds
 
 export function Notifications({ me }) {
-  const [tick, setTick] = useState(0);
   const [made, setMade] = useState(null); // its secret is shown once
-  const reload = () => setTick((n) => n + 1);
-  const { value, error } = useRequest((signal) => get("/v1/channels", { signal }), [tick]);
-  if (!value) return error ? html`<${Problems} error=${error}/>` : html`<p class="empty">${t("loading")}</p>`;
-  const admin = me.level === "admin" || me.level === "server";
+  const { value, error, again: reload } = useGet("/v1/channels");
+  if (!value) return html`<${Pending} error=${error}/>`;
+  const admin = isAdmin(me);
   const list = (shared) => value.items.filter((channel) => channel.shared === shared);
   return html`<h1>${t("place.notifications")}</h1><p class="hint">${t("channel.about")}</p>
     ${made?.secret ? html`<${Secret} made=${made} close=${() => setMade(null)}/>` : null}
@@ -43,7 +41,7 @@ function Fields({ shared, channel }) {
   const chosen = channel ? channel.events : USUAL;
   return html`${channel ? null : html`<label>${t("channel.kind")} <select name="kind">${KINDS.map((kind) => html`<option value=${kind}>${t(`channel.kind.${kind}`)}</option>`)}</select></label>
     <label>${t("channel.address")} <input type="text" name="address" spellcheck="false" placeholder="https://"/><small class="hint">${t(shared ? "channel.address.shared" : "channel.address.mine")}</small></label>`}
-    <label>${t("column.name")} <input type="text" name="name" required value=${channel ? channel.name : t("channel.name")}/></label>
+    <${NameField} value=${channel ? channel.name : t("channel.name")}/>
     <fieldset><legend>${t("channel.events")}</legend>${EVENTS.map((each) => html`<label key=${each} class="check"><input type="checkbox" name=${each} checked=${chosen.includes(each)}/> ${t(`event.${each}`)}</label>`)}</fieldset>
     ${shared ? null : html`<label class="check"><input type="checkbox" name="own_only" checked=${channel ? channel.own_only : true}/> ${t("channel.own")}</label>`}
     <label>${t("channel.bundle")} <select name="bundle_s">${[...new Set([...BUNDLES, channel ? channel.bundle_s : 300])].sort((a, b) => a - b).map((seconds) => html`
@@ -64,10 +62,10 @@ function Channel({ channel, reload, show }) {
     <${Trouble} channel=${channel}/>
     <div class="bar"><${ActionButton} label=${t("channel.test")} act=${async () => { setTried(null); setTried(await post(`${at}/test`)); }}/>
       <button type="button" aria-expanded=${open} onClick=${() => setOpen(!open)}>${t("channel.deliveries")}</button>
-      <${DialogButton} button=${t("channel.change")} title=${escapeInvisible(channel.name)} label=${t("channel.save")} act=${change}><${Fields} shared=${channel.shared} channel=${channel}/></${DialogButton}>
-      <${ActionButton} label=${t(channel.disabled_at ? "channel.start" : "channel.stop")} act=${after(() => patch(at, { enabled: Boolean(channel.disabled_at) }))}/>
+      <${DialogButton} button=${t("change")} title=${escapeInvisible(channel.name)} label=${t("save")} act=${change}><${Fields} shared=${channel.shared} channel=${channel}/></${DialogButton}>
+      <${ActionButton} label=${t(channel.disabled_at ? "channel.start" : "stop")} act=${after(() => patch(at, { enabled: Boolean(channel.disabled_at) }))}/>
       ${channel.kind === "webhook" ? html`<${DialogButton} button=${t("channel.rotate")} title=${t("channel.rotate")} label=${t("channel.rotate")} act=${async () => show(await post(`${at}/rotate`))}><p>${t("channel.rotate.text")}</p></${DialogButton}>` : null}
-      <${DialogButton} button=${t("channel.delete")} title=${t("channel.delete.title", { name: escapeInvisible(channel.name) })} label=${t("channel.delete")} kind="danger" act=${after(() => remove(at))}><p>${t("channel.delete.text")}</p></${DialogButton}></div>
+      <${DialogButton} button=${t("delete")} title=${t("channel.delete.title", { name: escapeInvisible(channel.name) })} label=${t("delete")} kind="danger" act=${after(() => remove(at))}><p>${t("channel.delete.text")}</p></${DialogButton}></div>
     ${tried ? html`<p role="status" class=${tried.delivered ? "live" : "lost"}>${t(tried.delivered ? "channel.arrived" : "channel.failed")} ${tried.status || ""} <${Prose} text=${tried.detail || ""}/></p>` : null}
     ${open ? html`<${Deliveries} at=${at} tried=${tried}/>` : null}</section>`;
 }
@@ -79,12 +77,11 @@ function Trouble({ channel }) {
 }
 
 function Deliveries({ at, tried }) {
-  const { value, error } = useRequest((signal) => get(`${at}/deliveries`, { signal }), [at, tried]);
+  const { value, error } = useGet(`${at}/deliveries`, [tried]);
   if (!value) return html`<${Problems} error=${error}/>`;
   if (!value.items.length) return html`<p class="hint">${t("channel.unused")}</p>`;
-  return html`<div class="scroll"><table class="list"><thead><tr>${["when", "state", "tries", "events", "answer"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
-    <tbody>${value.items.map((each) => html`<tr key=${each.id}><td class="number"><time datetime=${each.created_at} title=${each.created_at}>${t("ago", { age: formatAge(each.created_at) })}</time></td>
-      <td class=${`delivery ${each.state}`}>${t(`delivery.${each.state}`)}</td><td class="number">${formatCount(each.attempts)}</td>
-      <td>${[...new Set(each.events.map((event) => event.kind))].map((kind) => t(`event.${kind}`)).join(", ")} ${each.events.length > 1 ? `(${formatCount(each.events.length)})` : ""}</td>
-      <td class="details"><small>${each.status || ""} ${escapeInvisible(each.detail || "")}</small></td></tr>`)}</tbody></table></div>`;
+  const kindsOf = ({ events }) => `${[...new Set(events.map(({ kind }) => kind))].map((kind) => t(`event.${kind}`)).join(", ")} ${events.length > 1 ? `(${formatCount(events.length)})` : ""}`;
+  return html`<${List} columns=${["#when", "state", "#tries", "events", "details"]} items=${value.items} cells=${(each) => [
+    html`<${Ago} at=${each.created_at}/>`, html`<span class=${`delivery ${each.state}`}>${t(`delivery.${each.state}`)}</span>`, formatCount(each.attempts), kindsOf(each),
+    html`<small>${each.status || ""} ${escapeInvisible(each.detail || "")}</small>`]}/>`;
 }

@@ -1,17 +1,14 @@
 // What the project and its people use of their quotas; admins set the limits of people.
-import { DialogButton, escapeInvisible, formatBytes, formatCount, formatNumber, get, html, isAdmin, Problems, put, queryString, t, useInterval, useRequest, useState } from "../lib/page.js";
+import { DialogButton, escapeInvisible, formatBytes, formatCount, formatNumber, get, html, isAdmin, List, Pending, put, queryString, Select, t, useInterval, useRequest, useState } from "../lib/page.js";
 
 const EVERY_MS = 5000;
 
 export function Project({ me }) {
-  const [tick, setTick] = useState(0);
   const [member, setMember] = useState(me.member);
-  const again = () => setTick((n) => n + 1);
+  const { value, error, again } = useRequest((signal) => Promise.all([
+    get(`/v1/quotas${queryString(member === me.member ? {} : { member })}`, { signal }), get("/v1/members?limit=200", { signal })]), [member]);
   useInterval(EVERY_MS, again);
-  const { value, error } = useRequest((signal) => Promise.all([
-    get(`/v1/quotas${queryString(member === me.member ? {} : { member })}`, { signal }), get("/v1/members?limit=200", { signal })]), [tick, member]);
-  if (error && !value) return html`<${Problems} error=${error}/>`;
-  if (!value) return html`<p class="empty">${t("loading")}</p>`;
+  if (!value) return html`<${Pending} error=${error}/>`;
   const [found, members] = value;
   const set = (name, everyone) => async (limit, usual) => {
     await put(`/v1/quotas/${name}${usual ? "?default=true" : ""}`, { value: limit, member: everyone ? null : found.member });
@@ -21,16 +18,13 @@ export function Project({ me }) {
     <${Quotas} quotas=${found.quotas}/>
     <p class="hint">${t("project.raise")}</p>
     <h2>${t("project.people")}</h2>
-    ${isAdmin(me) ? html`<p class="bar"><label>${t("column.member")} <select value=${found.member} onChange=${(event) => setMember(event.target.value)}>
-      ${members.items.map((each) => html`<option value=${each.name}>${escapeInvisible(each.name)}</option>`)}</select></label></p>` : null}
-    <${Quotas} quotas=${found.own} edit=${isAdmin(me) && ((quota) => html`<td><${QuotaEdit} quota=${quota} whose=${escapeInvisible(found.member)} save=${set(quota.name, false)}/></td>
-      <td><${QuotaEdit} quota=${{ ...quota, limit: null }} whose=${t("project.everyone")} save=${set(quota.name, true)}/></td>`)}/>`;
+    ${isAdmin(me) ? html`<p class="bar"><${Select} label=${t("column.member")} value=${found.member} options=${members.items.map(({ name }) => name)} set=${setMember}/></p>` : null}
+    <${Quotas} quotas=${found.own} edit=${isAdmin(me) && ((quota) => [html`<${QuotaEdit} quota=${quota} whose=${escapeInvisible(found.member)} save=${set(quota.name, false)}/>`,
+      html`<${QuotaEdit} quota=${{ ...quota, limit: null }} whose=${t("project.everyone")} save=${set(quota.name, true)}/>`])}/>`;
 }
 
 function Quotas({ quotas, edit }) {
-  return html`<div class="scroll"><table class="list"><thead><tr>${["quota", "used.of"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}
-    ${edit ? ["own.limit", "common.limit"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`) : null}</tr></thead>
-    <tbody>${quotas.map((quota) => html`<tr key=${quota.name}><td>${t(`quota.${quota.name}`)}</td><td><${QuotaUse} quota=${quota}/></td>${edit ? edit(quota) : null}</tr>`)}</tbody></table></div>`;
+  return html`<${List} columns=${["quota", "used.of", ...(edit ? ["own.limit", "common.limit"] : [])]} items=${quotas} cells=${(quota) => [t(`quota.${quota.name}`), html`<${QuotaUse} quota=${quota}/>`, ...(edit ? edit(quota) : [])]}/>`;
 }
 
 // One quota: how much is used of it, and a dialog that changes the limit.
@@ -52,7 +46,7 @@ export function QuotaEdit({ quota, whose, save }) {
     return save(text === "" ? null : Math.round(Number(text) * (quota.unit === "bytes" ? GIB : 1)), form.get("usual") === "on");
   };
   const unit = quota.unit === "bytes" ? "GiB" : quota.unit === "hours" ? t("quota.hours") : t("quota.runs");
-  return html`<${DialogButton} button=${t("quota.change")} title=${`${t(`quota.${quota.name}`)} · ${whose}`} label=${t("quota.save")} act=${act}>
+  return html`<${DialogButton} button=${t("change")} title=${`${t(`quota.${quota.name}`)} · ${whose}`} label=${t("save")} act=${act}>
     <label>${t("quota.limit", { unit })}<input type="number" name="value" min="0" step=${quota.unit === "bytes" ? "any" : "1"} defaultValue=${inUnit(quota.limit, quota.unit)} autocomplete="off"/></label>
     <label class="check"><input type="checkbox" name="usual"/> ${t("quota.usual")}</label></${DialogButton}>`;
 }

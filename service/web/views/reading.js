@@ -1,8 +1,7 @@
 // One reading of an instrument, drawn as what it is: a histogram, a line, a surface with a path, or numbers with their names.
 import { Chart, look } from "../lib/chart.js";
 import { Contour } from "../lib/contour.js";
-import { Histogram } from "../lib/histogram.js";
-import { absoluteUrl, escapeInvisible, escapeProse, formatCount, formatNumber, html, parseNumber, t, useEffect, useMemo, useRef } from "../lib/page.js";
+import { absoluteUrl, escapeInvisible, escapeProse, formatCount, formatNumber, html, List, parseNumber, t, useEffect, useMemo, useRef } from "../lib/page.js";
 
 const numbers = (values) => values.map((value) => (value === null ? null : parseNumber(value))).map((value) => (Number.isFinite(value) ? value : null));
 const MOST = 24; // numbers with names
@@ -31,11 +30,12 @@ function Picture({ png, label, side }) {
   return html`<canvas ref=${canvas} role="img" aria-label=${label} title=${label} style=${{ width: side ? `${side}px` : "100%", imageRendering: "pixelated" }}></canvas>${side ? null : html`<p><small>${label}</small></p>`}`;
 }
 
+const heads = (...words) => words.map((word) => ({ text: t(`reading.${word}`) }));
+
 // What each step of a table's preparation learned of its columns.
 function Preparation({ steps }) {
   const rows = steps.flatMap(({ kind, columns }) => Object.entries(columns).map(([name, fitted]) => [kind, name, fitted]));
-  return html`<table><thead><tr><th>${t("reading.step")}</th><th>${t("reading.column")}</th><th>${t("reading.fitted")}</th></tr></thead>
-    <tbody>${rows.slice(0, MOST_ROWS).map(([kind, name, fitted]) => html`<tr key=${`${kind} ${name}`}><td>${escapeInvisible(kind)}</td><td>${escapeInvisible(name)}</td><td>${said(fitted)}</td></tr>`)}</tbody></table>
+  return html`<${List} columns=${heads("step", "column", "fitted")} items=${rows.slice(0, MOST_ROWS)} cells=${(row) => row.map(said)}/>
     ${rows.length > MOST_ROWS ? html`<p><small>… ${formatCount(rows.length)}</small></p>` : null}`;
 }
 
@@ -73,9 +73,10 @@ const THUMBNAIL = 48; // px
 // The rows that the model predicts worst.
 function LargestLosses({ listed, run }) {
   const [probable, drawn] = ["probability", "png"].map((name) => listed.some((each) => name in each));
-  return html`<table><caption>${t("reading.largest_losses")}</caption>
-    <thead><tr>${drawn ? html`<th>${t("reading.picture")}</th>` : null}<th>${t("reading.row")}</th><th>${t("reading.loss")}</th><th>${t("reading.target")}</th><th>${t("reading.prediction")}</th>${probable ? html`<th>${t("reading.probability")}</th>` : null}</tr></thead>
-    <tbody>${listed.map((each) => html`<tr key=${each.row}>${drawn ? html`<td><${Picture} png=${each.png} side=${THUMBNAIL} label=${t("reading.picture.of", { row: String(each.row) })}/></td>` : null}<td class="number">${formatCount(each.row)}</td><td class="number">${formatNumber(parseNumber(each.loss))}</td><td>${said(each.target)}</td><td>${said(each.prediction)}</td>${probable ? html`<td class="number">${said(each.probability)}</td>` : null}</tr>`)}</tbody></table>
+  const picture = (each) => html`<${Picture} png=${each.png} side=${THUMBNAIL} label=${t("reading.picture.of", { row: String(each.row) })}/>`;
+  return html`<p>${t("reading.largest_losses")}</p>
+    <${List} columns=${heads(...(drawn ? ["picture"] : []), "row", "loss", "target", "prediction", ...(probable ? ["probability"] : []))} items=${listed} cells=${(each) => [
+    ...(drawn ? [picture(each)] : []), formatCount(each.row), formatNumber(parseNumber(each.loss)), said(each.target), said(each.prediction), ...(probable ? [said(each.probability)] : [])]}/>
     <p><a href=${absoluteUrl(`/v1/runs/${run}/predictions`)} download>${t("reading.predictions")}</a></p>`;
 }
 
@@ -85,9 +86,8 @@ const PARTS = ["train", "held_out", "validation"];
 // What fresh trainings beside the run reached: a row each, a column for each part of the data.
 function Beside({ data }) {
   const parts = PARTS.filter((part) => data.run.loss[part] !== undefined);
-  return html`<p>${t("reading.beside")}</p><div class="scroll"><table class="list"><thead><tr><th></th>${parts.map((part) => html`<th class="number">${t(`reading.beside.${part}`)}</th>`)}<th class="number">${t("reading.rate")}</th></tr></thead>
-    <tbody>${BESIDE.filter((who) => data[who]).map((who) => html`<tr key=${who}><td>${t(`reading.beside.${who}`)}${data[who].name ? ` (${escapeInvisible(data[who].name)})` : ""}</td>
-      ${parts.map((part) => html`<td class="number">${said(data[who].loss[part])}</td>`)}<td class="number">${data[who].rate === undefined ? "" : said(data[who].rate)}</td></tr>`)}</tbody></table></div>`;
+  return html`<p>${t("reading.beside")}</p><${List} columns=${["name", ...heads(...parts.map((part) => `beside.${part}`), "rate")]} items=${BESIDE.filter((who) => data[who])} cells=${(who) => [
+    `${t(`reading.beside.${who}`)}${data[who].name ? ` (${escapeInvisible(data[who].name)})` : ""}`, ...parts.map((part) => said(data[who].loss[part])), data[who].rate === undefined ? "" : said(data[who].rate)]}/>`;
 }
 
 const near = (value) => (Number.isFinite(value) ? [[value / 1.02, value * 1.02]] : []);
@@ -134,4 +134,22 @@ export function Reading({ reading }) {
     ${kind === "autopsy" ? html`<p><a href=${absoluteUrl(`/v1/runs/${reading.run_id}/autopsy.py`)} download>${t("reading.autopsy")}</a></p>` : null}
     <dl>${facts.map(([name, value]) => html`<div key=${name}><dt>${escapeInvisible(name)}</dt><dd>${said(value)}</dd></div>`)}</dl>
     ${folded.map(([name, value]) => html`<details key=${name}><summary>${escapeInvisible(name)}</summary><pre class="quoted" tabindex="0">${JSON.stringify(value, null, 1).split("\n").map(escapeInvisible).join("\n")}</pre></details>`)}</figure>`;
+}
+
+// A histogram: bars below zero are blue, those above are red.
+const WIDTH = 640;
+const HEIGHT = 170;
+const AXIS_HEIGHT = 22;
+
+// Heights by the logarithm: a spectrum has thousands of values near zero and a handful that matter.
+export function Histogram({ counts, edges, label }) {
+  const most = Math.log1p(Math.max(...counts, 1));
+  const [low, high] = [edges[0], edges[edges.length - 1]];
+  const x = (value) => ((value - low) / (high - low || 1)) * (WIDTH - 2) + 1;
+  const bars = counts.map((n, index) => ({ n, left: x(edges[index]), right: x(edges[index + 1]), height: (Math.log1p(n) / most) * (HEIGHT - AXIS_HEIGHT - 6), below: edges[index + 1] <= 0 })).filter(({ n }) => n);
+  return html`<svg class="histogram" viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${label}>
+    ${bars.map((bar) => html`<rect class=${bar.below ? "below" : "above"} x=${bar.left} width=${Math.max(bar.right - bar.left - 0.5, 1)} y=${HEIGHT - AXIS_HEIGHT - bar.height} height=${bar.height}>
+      <title>${bar.n}</title></rect>`)}
+    ${low < 0 && high > 0 ? html`<line class="upright" x1=${x(0)} x2=${x(0)} y1="0" y2=${HEIGHT - AXIS_HEIGHT}/><text x=${x(0)} y=${HEIGHT - 6} text-anchor="middle">0</text>` : null}
+    <text x="2" y=${HEIGHT - 6}>${formatNumber(low, 3)}</text><text x=${WIDTH - 2} y=${HEIGHT - 6} text-anchor="end">${formatNumber(high, 3)}</text></svg>`;
 }

@@ -1,29 +1,27 @@
 // A report: a text with the parts of a comparison in it, drawn from the runs as they are now; read, printed, edited.
 import { Boundary } from "../lib/boundary.js";
-import { useDraft } from "../lib/draft.js";
+import { useDraft } from "../lib/kept.js";
 import { printPage } from "../lib/look.js";
 import { Markdown } from "../lib/markdown.js";
-import { ActionButton, CopyButton, DialogButton, escapeInvisible, formatAge, get, href, html, navigate, patch, Problems, refusal, remove, t, updateParameters, useProject, useRequest, useState, useTitle } from "../lib/page.js";
+import { ActionButton, Ago, CopyButton, DialogButton, escapeInvisible, href, html, navigate, patch, Pending, Problems, refusal, remove, t, updateParameters, useGet, useProject, useState, useTitle } from "../lib/page.js";
 import { Curves, looksOf, questionOf, useCompared } from "./compare_curves.js";
 import { Comparability, Difference, Ranking } from "./compare_tables.js";
-import { PARTS } from "./reports.js";
+import { PARTS } from "./saved_views.js";
 
 const PART = new RegExp(`^\\s*\\{(${PARTS.join("|")})\\}\\s*$`);
 const ROWS = 16; // lines of the field
 
 export function Report({ path: [id], search, me }) {
-  const [round, again] = useState(0);
-  const { value: report, error } = useRequest((signal) => get(`/v1/views/${id}`, { signal }), [id, round]);
+  const { value: report, error, again } = useGet(`/v1/views/${id}`);
   const project = useProject();
   useTitle(report?.name);
-  if (error && !report) return html`<${Problems} error=${error}/>`;
-  if (!report) return html`<p class="empty">${t("loading")}</p>`;
+  if (!report) return html`<${Pending} error=${error}/>`;
   const isFixed = Boolean(refusal(me, report.owner, project));
   const isEdited = search.get("edit") === "1" && !isFixed;
-  const saved = () => { updateParameters({ edit: "" }); again(round + 1); };
+  const saved = () => { updateParameters({ edit: "" }); again(); };
   return html`<article class="report"><h1>${escapeInvisible(report.name)}</h1>
-    <p class="facts">${escapeInvisible(report.owner)} · ${t("ago", { age: formatAge(report.edited_at || report.created_at) })}</p>
-    <div class="bar">${isFixed || isEdited ? null : html`<button type="button" onClick=${() => updateParameters({ edit: "1" })}>${t("report.edit")}</button>`}
+    <p class="facts">${escapeInvisible(report.owner)} · <${Ago} at=${report.edited_at || report.created_at}/></p>
+    <div class="bar">${isFixed || isEdited ? null : html`<button type="button" onClick=${() => updateParameters({ edit: "1" })}>${t("edit")}</button>`}
       <button type="button" onClick=${printPage}>${t("report.print")}</button>
       <${CopyButton} text=${window.location.href} label=${t("export.link")}/>
       <a class="button" href=${href(["compare"], Object.fromEntries(new URLSearchParams(report.query)))}>${t("report.comparison")}</a>

@@ -1,7 +1,7 @@
 // A run's curves by family, each with what belongs beside it: the raw line behind a smoothed one, ghosts of lost attempts, the plan.
 import { Chart, colour, Legend, look } from "../lib/chart.js";
-import { alignCurves, placeOnAxis, smooth } from "../lib/curves.js";
-import { escapeInvisible, get, html, parseNumber, queryString, t, updateParameters, useMemo, useRequest } from "../lib/page.js";
+import { alignCurves, arePositive, placeOnAxis, smooth } from "../lib/curves.js";
+import { escapeInvisible, html, parseNumber, queryString, t, updateParameters, useGet, useMemo } from "../lib/page.js";
 import { fanOf, isFan } from "./evidence.js";
 
 const LOSSES = (name) => name === "loss" || name.endsWith("/loss");
@@ -29,10 +29,10 @@ export function panels(names) {
 
 // What lies beside the curves: {loss: [{x, y, label}], lr: [...]}, and a sentence where the applied rate is not the planned one.
 export function useBeside(run, cuts) {
-  const { value: ghosts } = useRequest((signal) => (cuts ? get(`/v1/runs/${run.id}/superseded${queryString({ names: "loss,val/loss,grad_norm" })}`, { signal }) : Promise.resolve(null)), [run?.id, cuts]);
-  const { value: planned, error } = useRequest((signal) => (run ? get(`/v1/runs/${run.id}/planned${queryString({ points: 1000 })}`, { signal }) : Promise.resolve(null)), [run?.id, run?.state]);
+  const { value: ghosts } = useGet(cuts && `/v1/runs/${run.id}/superseded${queryString({ names: "loss,val/loss,grad_norm" })}`, [cuts]);
+  const { value: planned, error } = useGet(run && `/v1/runs/${run.id}/planned${queryString({ points: 1000 })}`, [run?.state]);
   const parent = run?.relation === "fork" && run.origin_step ? run.parent_run_id : null;
-  const { value: before } = useRequest((signal) => (parent ? get(`/v1/runs/${parent}/series${queryString({ names: "loss,val/loss", to: run.origin_step, points: 1000 })}`, { signal }) : Promise.resolve(null)), [parent, run?.origin_step]);
+  const { value: before } = useGet(parent && `/v1/runs/${parent}/series${queryString({ names: "loss,val/loss", to: run.origin_step, points: 1000 })}`);
   return useMemo(() => {
     const beside = {};
     for (const [name, columns] of Object.entries(before?.series || {})) {
@@ -49,14 +49,12 @@ export function useBeside(run, cuts) {
 }
 
 // `axis` leads from steps to x and back; the address keeps steps, whatever the axis.
-export function Panel({ family, names, curves, beside = [], options, tick, marks, axis, extent, zoom }) {
+export function Panel({ family, names, curves, beside = [], options, tick, marks, axis, extent, view: { range, onZoom, onReset } }) {
   const hidden = (name, index) => (options.hidden.has(name) ? true : index >= DRAWN && !options.shown.has(name));
   const shown = names.filter((name, index) => !hidden(name, index) && curves[name]);
   const [steps, lines] = useMemo(() => (family === "rate" && names.some(isFan) ? fanOf(curves) : linesOf(shown, names, curves, beside, options)), [shown.join(), options.smooth, options.from, options.to, tick, curves, beside]);
   const x = useMemo(() => (options.axis === "step" ? steps : Float64Array.from(steps, axis.of)), [steps, axis, options.axis]);
-  const range = options.from || options.to ? [Number(options.from || 0), options.to ? Number(options.to) : steps[steps.length - 1]].map(axis.of) : null;
-  const positive = lines.every((line) => line.y.every((value) => value === null || value === undefined || value > 0));
-  const log = options.log && positive && ["loss", "grad_norm", "update_ratio", "rate"].includes(family);
+  const log = options.log && arePositive(lines) && ["loss", "grad_norm", "update_ratio", "rate"].includes(family);
   const logX = options.logX && x.length > 0 && x[0] > 0;
   const toggle = (name) => {
     const index = names.indexOf(name);
@@ -70,7 +68,7 @@ export function Panel({ family, names, curves, beside = [], options, tick, marks
   const also = lines.filter((line) => line.aside);
   return html`<section class=${WIDE.has(family) ? "panel wide" : "panel"}><h2>${escapeInvisible(family)}</h2>
     <${Chart} x=${x} lines=${lines} logX=${logX} logY=${log} xLabel=${t(`choice.${options.axis}`)} sync=${`run ${options.axis}`} extent=${extent} range=${range} height=${family === "loss" ? 320 : 180} marks=${options.axis === "step" ? marks : marks.map((mark) => ({ ...mark, x: axis.of(mark.x) }))}
-      onZoom=${(low, high) => zoom(axis.steps(low), axis.steps(high))} onReset=${() => updateParameters({ from: "", to: "" }, true)} label=${t("chart.of", { name: escapeInvisible(family) })}/>
+      onZoom=${onZoom} onReset=${onReset} label=${t("chart.of", { name: escapeInvisible(family) })}/>
     ${names.length > 1 || family !== names[0] ? html`<${Legend} lines=${legend} hidden=${new Set(names.filter((name, index) => hidden(name, index)))} onToggle=${toggle}/>` : null}
     ${also.length ? html`<${Legend} lines=${also.map((line) => ({ ...line, faint: false }))}/>` : null}
 </section>`;

@@ -1,6 +1,6 @@
 // Coming in: by name and password, through a provider, or with a key. The browser gets a session that no script can read.
 import { forgetHandedKey, forgetInvitation, invitationToken, signIn, tellOtherTabs } from "../lib/entering.js";
-import { absoluteUrl, Dialog, escapeInvisible, get, href, html, navigate, post, Problems, t, useEffect, useRequest, useState } from "../lib/page.js";
+import { absoluteUrl, Dialog, escapeInvisible, href, html, navigate, post, Problems, t, useEffect, useGet, useState } from "../lib/page.js";
 
 // A form that hands its fields to `act` (async) and shows what was wrong.
 export function SignInForm({ act, label, children }) {
@@ -26,7 +26,7 @@ export function PasswordFields({ fresh }) {
 }
 
 export function ProviderButton() {
-  const { value } = useRequest((signal) => get("/v1/sign_in", { signal }), []);
+  const { value } = useGet("/v1/sign_in");
   if (!value?.provider) return null;
   return html`<p><a class="button" href=${absoluteUrl("/v1/provider/start")}>${t("sign.provider", { name: escapeInvisible(value.provider) })}</a></p>`;
 }

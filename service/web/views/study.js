@@ -136,7 +136,7 @@ function Best({ study, me, again }) {
   return html`<section class="panel"><h2>${t("study.best", { n: best.number })}</h2>
     <p class="row"><strong>${escapeInvisible(study.series)} ${around(best.value, best.interval)}</strong>${Object.entries(best.point).map(([name, value]) => html`<span key=${name}><small>${nameOf(name)}</small> ${shown(value)}</span>`)}</p>
     <p class="hint">${t("study.best.flattered", { n: formatCount((study.trials.finished || 0) + (study.trials.pruned || 0)) })}</p>
-    <div class="bar">${best.experiment_id ? html`<a class="button" href=${href(["experiment", best.experiment_id])}>${t("experiment")}</a> <a class="button" href=${href(["new"], { from: best.experiment_id })}>${t("try.form")}</a>` : null}
+    <div class="bar">${best.experiment_id ? html`<a class="button" href=${href(["experiment", best.experiment_id])}>${t("column.experiment")}</a> <a class="button" href=${href(["new"], { from: best.experiment_id })}>${t("try.form")}</a>` : null}
       <${CopyButton} text=${patch} label=${t("study.patch")}/>
       ${study.confirmation || !OVER.has(study.state) ? null : html`<${DialogButton} button=${t("study.confirm")} kind="primary" disabled=${me.level === "read"} title=${t("study.confirm.title")} label=${t("study.confirm")} act=${confirm}><p>${t("study.confirm.text")}</p>
         <p><label>${t("study.confirm.seeds")} <input type="number" name="seeds" min="2" max="100" placeholder=${t("study.confirm.auto")}/></label></p></${DialogButton}>`}</div></section>`;

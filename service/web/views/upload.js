@@ -1,6 +1,6 @@
 // A data file of one's own: sent as it is, answered with a report of its columns, and put into the form by a button.
 import { Boundary } from "../lib/boundary.js";
-import { CopyButton, escapeInvisible, formatCount, formatNumber, html, Problems, Prose, queryString, requestJson, t, useState } from "../lib/page.js";
+import { CopyButton, escapeInvisible, formatCount, formatNumber, html, List, Problems, Prose, queryString, requestJson, t, useState } from "../lib/page.js";
 
 // `use` puts an upload into the form.
 export function Upload({ use }) {
@@ -47,9 +47,8 @@ function Report({ stored, use }) {
   return html`<div class="report"><p><strong>${escapeInvisible(stored.name)}</strong> ${stored.report.rows ? t("rows", { n: formatCount(stored.report.rows) }) : escapeInvisible(stored.format)} <code>${stored.id}</code> <${CopyButton} text=${stored.id} label=${t("copy")}/></p>
     <${UseUpload} key=${stored.id} stored=${stored} use=${use}/>
     ${notes.length ? html`<ul class="warnings">${notes.map((note) => html`<li key=${note}><${Prose} text=${note}/></li>`)}</ul>` : null}
-    ${columns.length ? html`<div class="scroll"><table class="list"><thead><tr>${["name", "type", "missing", "min", "max", "classes"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
-    <tbody>${columns.map((column) => html`<tr><td>${escapeInvisible(column.name)}</td><td>${escapeInvisible(column.type)}</td><td class="number">${formatCount(column.missing)}</td>
-      <td class="number">${formatNumber(column.min)}</td><td class="number">${formatNumber(column.max)}</td><td>${valuesOf(column.classes)}</td></tr>`)}</tbody></table></div>` : null}</div>`;
+    ${columns.length ? html`<${List} columns=${["name", "type", "#missing", "#min", "#max", "classes"]} items=${columns} cells=${({ name, type, missing, min, max, classes }) => [
+      escapeInvisible(name), escapeInvisible(type), formatCount(missing), formatNumber(min), formatNumber(max), valuesOf(classes)]}/>` : null}</div>`;
 }
 
 const MOST_CLASSES = 20; // distinct whole numbers that are taken for classes

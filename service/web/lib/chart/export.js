@@ -1,6 +1,6 @@
 // A chart as a file: the picture as it is drawn, the same in lines and text, or its numbers.
 import { csvCell } from "../table_export.js";
-import { cssVariable } from "./draw.js";
+import { cssVariable } from "./options.js";
 import { MOST_COLOURED, shapePath } from "./palette.js";
 
 const there = (value) => value !== null && value !== undefined;

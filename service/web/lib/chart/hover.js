@@ -1,10 +1,10 @@
 // Values under the cursor: for each line its point nearest in x; in the box those nearest in y first.
 import { decimalsOf, formatFixed, formatNumber } from "../format.js";
-import { shapePath } from "./palette.js";
+import { html, render } from "../html.js";
+import { Swatch } from "./palette.js";
 
 const MOST_ROWS = 12;
 const REACH_PX = 40; // a line's last point is told this far beyond it
-const SVG = "http://www.w3.org/2000/svg";
 const there = (value) => value !== null && value !== undefined;
 
 // The index of the value of `y` nearest to `index`: between two points whichever is nearer, beyond the last within reach.
@@ -44,42 +44,15 @@ export function describe({ value, lo, hi }, decimals) {
   return Math.abs((hi + lo) / 2 - value) <= 0.05 * half ? `${told} ± ${formatFixed(half, decimals)}` : `${told}  (${formatFixed(lo, decimals)} … ${formatFixed(hi, decimals)})`;
 }
 
-function made(name, attributes = {}, text = "") {
-  const node = document.createElement(name);
-  Object.assign(node, attributes);
-  if (text) node.textContent = text;
-  return node;
-}
-
-function swatch({ colour, dash = [], shape }) {
-  const svg = document.createElementNS(SVG, "svg");
-  for (const [name, value] of [["width", 22], ["height", 10]]) svg.setAttribute(name, value);
-  const path = (d, more) => {
-    const node = document.createElementNS(SVG, "path");
-    for (const [name, value] of Object.entries({ d, stroke: colour, "stroke-width": 2, fill: "none", ...more })) node.setAttribute(name, value);
-    svg.append(node);
-  };
-  path("M0 5H22", { "stroke-dasharray": dash.join(" ") });
-  if (shape) path(shapePath(shape, 11, 5, 4), { fill: colour, "stroke-width": 1.5 });
-  return svg;
-}
-
 // The box of one chart; `show` fills and places it, `hide` takes it away.
 export function hoverBox(holder) {
-  const box = made("div", { className: "hover", hidden: true });
+  const box = Object.assign(document.createElement("div"), { className: "hover", hidden: true });
   box.setAttribute("aria-hidden", "true");
   holder.append(box);
   const hide = () => { box.hidden = true; };
   const show = (chart, title, rows, more) => {
     const decimals = decimalsOf(rows.map(({ value }) => value));
-    const table = made("table");
-    for (const row of rows) {
-      const line = table.insertRow();
-      line.insertCell().append(swatch(row.line));
-      line.insertCell().textContent = row.line.label;
-      line.insertCell().textContent = describe(row, decimals);
-    }
-    box.replaceChildren(made("strong", {}, title), table, ...(more ? [made("small", {}, more)] : []));
+    render(html`<strong>${title}</strong><table><tbody>${rows.map((row) => html`<tr><td><${Swatch} line=${row.line}/></td><td>${row.line.label}</td><td>${describe(row, decimals)}</td></tr>`)}</tbody></table>${more ? html`<small>${more}</small>` : null}`, box);
     box.hidden = false;
     const { left, top } = chart.cursor;
     const [x, y] = [chart.over.offsetLeft + left, chart.over.offsetTop + top];

@@ -1,4 +1,6 @@
-// How a line looks: a colour, a shape on it, and dashes once the colours repeat.
+// How lines look: a colour, a shape, and dashes once the colours repeat; the legend that tells them, and a small curve.
+import { html } from "../html.js";
+import { t } from "../words.js";
 
 // Okabe & Ito 2008: distinguishable without colour vision; a shape tells each from its neighbours in print too.
 export const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d00", "#7a7a7a"];
@@ -39,4 +41,35 @@ export function emphasise(lines) {
   const grey = (line) => (line.faint || line.aside || top.has(line) ? line : { ...line, colour: colour(7), dash: [], shape: null, muted: true, lo: null, hi: null });
   const dressed = lines.map(grey);
   return [...dressed.filter((line) => line.muted), ...dressed.filter((line) => !line.muted)];
+}
+
+// The legend is ours: it is read by screen readers, wraps, and shows shapes and dashes beside colours.
+export function Swatch({ line }) {
+  return html`<svg width="26" height="10" aria-hidden="true"><path d="M0 5H26" stroke=${line.colour}
+    stroke-width="2" stroke-dasharray=${(line.dash || []).join(" ")}/>${line.shape ? html`<path d=${shapePath(line.shape, 13, 5, 4)} fill=${line.colour} stroke=${line.colour} stroke-width="1.5"/>` : null}</svg>`;
+}
+
+// Without `onToggle` it only tells. What is beyond the coloured ones is folded.
+export function Legend({ lines, onToggle, hidden = new Set() }) {
+  const own = lines.filter((line) => !line.faint);
+  const item = (line) => html`<li key=${line.label}>
+    ${onToggle ? html`<button type="button" class=${hidden.has(line.label) ? "off" : ""} aria-pressed=${!hidden.has(line.label)}
+      onClick=${() => onToggle(line.label)}><${Swatch} line=${line}/>${line.label}</button>` : html`<span class="key"><${Swatch} line=${line}/>${line.label}</span>`}</li>`;
+  const rest = own.slice(MOST_COLOURED);
+  return html`<ul class="legend">${own.slice(0, MOST_COLOURED).map(item)}</ul>
+    ${rest.length ? html`<details><summary>${t("legend.more", { n: rest.length })}</summary><ul class="legend">${rest.map(item)}</ul></details>` : null}`;
+}
+
+// A small curve for a table row, without axes.
+export function Sparkline({ values, label, stroke = "currentColor" }) {
+  const finite = (values || []).filter((value) => value !== null && Number.isFinite(value));
+  if (finite.length < 2) return html`<span class="spark" aria-hidden="true"></span>`;
+  const low = Math.min(...finite);
+  const span = Math.max(...finite) - low || 1;
+  const points = values
+    .map((value, index) => (value === null || !Number.isFinite(value) ? null
+      : `${((index / (values.length - 1)) * 96 + 2).toFixed(1)},${(22 - ((value - low) / span) * 20).toFixed(1)}`))
+    .filter(Boolean).join(" ");
+  return html`<svg class="spark" viewBox="0 0 100 24" preserveAspectRatio="none" role="img" aria-label=${label}>
+    <polyline points=${points} fill="none" stroke=${stroke} stroke-width="1.5" vector-effect="non-scaling-stroke"/></svg>`;
 }

@@ -1,9 +1,9 @@
 // Beside the table: the curves of the rows whose eye is open, each the mean of its seeds, with finer points where one zooms in.
-import { axisOf, RUN_AXES, useAxes } from "../../lib/axes.js";
+import { AxisChoice, axisOf, RUN_AXES, useAxes, windowOf } from "../../lib/axes.js";
 import { Chart, Legend, look } from "../../lib/chart.js";
 import { getColumns, toCurves } from "../../lib/columns.js";
-import { alignCurves, meanCurve, placeOnAxis } from "../../lib/curves.js";
-import { escapeInvisible, get, html, queryString, t, updateParameters, useEffect, useMemo, useRef, useRequest, useState } from "../../lib/page.js";
+import { arePositive, linesOn, meanCurve } from "../../lib/curves.js";
+import { escapeInvisible, get, html, queryString, Select, t, updateParameters, useEffect, useGet, useMemo, useRef, useState } from "../../lib/page.js";
 import { fieldOf } from "./search_box.js";
 
 export const SHOWN = 10; // rows, until somebody opens or closes an eye
@@ -52,28 +52,24 @@ export function Curves({ shown, looks, field, search }) {
   const usual = [...new Set([...shown.map((item) => item.main?.series), "loss"].filter(Boolean))].slice(0, 2);
   const chosen = (search.get("series") || "").split(",").filter(Boolean);
   const names = chosen.length ? chosen : usual;
-  const { value: known } = useRequest((signal) => get("/v1/series/names", { signal }), []);
+  const { value: known } = useGet("/v1/series/names");
   const name = RUN_AXES.includes(search.get("x")) ? search.get("x") : "step";
   const news = useNews(shown);
   const axes = useAxes(runs, name, news);
-  const [from, to] = [search.get("from") || undefined, search.get("to") || undefined]; // steps, whatever the axis
   const key = runs.join();
-  const { value: message, error } = useRequest((signal) => (key ? getColumns(`/v1/series${queryString({ runs: key, names: names.join(","), points: POINTS, from, to })}`, { signal }) : Promise.resolve(null)), [key, names.join(), from, to, news]);
-  const axis = axisOf(axes?.[runs[0]], axes ? name : "step");
-  const zoom = (low, high) => updateParameters({ from: String(Math.max(0, Math.floor(axis.steps(low)))), to: String(Math.ceil(axis.steps(high))) }, true);
+  const { from, to, ...view } = windowOf(search, axisOf(axes?.[runs[0]], axes ? name : "step"), Math.max(...shown.map((item) => item.steps)));
+  const { value: message, error } = useGet(key && `/v1/series${queryString({ runs: key, names: names.join(","), points: POINTS, from, to })}`, [news], getColumns);
   const drawn = useMemo(() => (message && axes ? picturesOf(message, owners, looks, name === "step" ? null : (id) => axisOf(axes[id], name)) : {}), [message, JSON.stringify(looks), axes && name]);
   const ends = Object.values(drawn).flatMap(({ x }) => (x.length ? [x[0], x[x.length - 1]] : []));
-  const range = from || to ? [Number(from || 0), Number(to ?? Math.max(...shown.map((item) => item.steps)))].map(axis.of) : null;
   const others = (known?.names || []).filter((each) => !names.includes(each) && !each.startsWith("system/"));
   const put = (list) => updateParameters({ series: list.join(",") });
   return html`<section class="curves" aria-label=${t("table.curves")}><div class="bar controls">
-      <label>${t("axis")} <select value=${name} onChange=${(event) => updateParameters({ x: event.target.value === "step" ? "" : event.target.value })}>${RUN_AXES.map((each) => html`<option value=${each}>${t(`choice.${each}`)}</option>`)}</select></label>
+      <${AxisChoice} chosen=${name}/>
       <label>${t("table.another")} <select value="" disabled=${names.length >= MOST_SERIES} onChange=${(event) => event.target.value && put([...names, event.target.value])}><option value=""></option>${others.map((each) => html`<option value=${each}>${escapeInvisible(each)}</option>`)}</select></label>
       <${Field} name="color" label=${t("table.color")} chosen=${field}/></div>
     ${error ? html`<p class="wrong">${escapeInvisible(error.message)}</p>` : null}
     ${names.map((each) => html`<div class="panel" key=${each}><h2>${escapeInvisible(each)}${names.length > 1 ? html` <button type="button" class="plain" aria-label=${t("columns.less", { name: escapeInvisible(each) })} onClick=${() => put(names.filter((other) => other !== each))}>×</button>` : null}</h2>
-      ${drawn[each] ? html`<${Chart} x=${drawn[each].x} lines=${drawn[each].lines} logY=${drawn[each].log} xLabel=${t(`choice.${name}`)} height=${240} sync=${`table ${name}`} range=${range} extent=${ends.length ? [Math.min(...ends), Math.max(...ends)] : null}
-        onZoom=${zoom} onReset=${() => updateParameters({ from: "", to: "" }, true)} label=${t("chart.of", { name: escapeInvisible(each) })}/>` : html`<p class="hint">${t(shown.length ? "table.nothing" : "table.closed")}</p>`}</div>`)}
+      ${drawn[each] ? html`<${Chart} x=${drawn[each].x} lines=${drawn[each].lines} logY=${drawn[each].log} xLabel=${t(`choice.${name}`)} height=${240} sync=${`table ${name}`} extent=${ends.length ? [Math.min(...ends), Math.max(...ends)] : null} ...${view} label=${t("chart.of", { name: escapeInvisible(each) })}/>` : html`<p class="hint">${t(shown.length ? "table.nothing" : "table.closed")}</p>`}</div>`)}
     ${field ? html`<${Legend} lines=${[...new Map(shown.map((item) => [fieldOf(item, field) ?? "–", looks[item.id]]))].map(([label, style]) => ({ label, ...style }))}/>` : null}
     <p class="hint">${t("table.seed")}</p></section>`;
 }
@@ -82,8 +78,7 @@ export function Curves({ shown, looks, field, search }) {
 export function Field({ name, label, chosen }) {
   const fields = ["optimizer.kind", "optimizer.lr", "model.kind", "dataset.kind", "schedule.kind", "batch_size", "tag", "state", "owner"];
   const all = chosen && !fields.includes(chosen) ? [chosen, ...fields] : fields;
-  return html`<label>${label} <select aria-label=${label} value=${chosen} onChange=${(event) => updateParameters({ [name]: event.target.value }, true)}><option value="">${t("choice.none")}</option>
-    ${all.map((each) => html`<option value=${each}>${each}</option>`)}</select></label>`;
+  return html`<${Select} label=${label} aria-label=${label} value=${chosen} options=${["", ...all]} told=${(each) => each || t("choice.none")} set=${(each) => updateParameters({ [name]: each }, true)}/>`;
 }
 
 // The lines of each series; `owners`: the row of each run.
@@ -100,11 +95,8 @@ function picturesOf(message, owners, looks, axisFor) {
 }
 
 function picture(name, found, looks) {
-  const [x, ...ys] = alignCurves(found.map(({ curve }) => curve));
-  const onX = (curve, values) => (values ? placeOnAxis(curve.x, x, values) : null);
-  const lines = found.map(({ item, curve }, at) => ({ label: item.name, y: ys[at], lo: onX(curve, curve.lo), hi: onX(curve, curve.hi), bad: onX(curve, curve.bad), points: curve.x.length < 3, ...looks[item.id] }));
-  const log = name.endsWith("loss") && lines.every((line) => line.y.every((value) => value === null || value === undefined || value > 0));
-  return { x, lines, log };
+  const drawn = linesOn(found.map(({ item, curve }) => ({ curve, label: item.name, points: curve.x.length < 3, ...looks[item.id] })));
+  return { ...drawn, log: name.endsWith("loss") && arePositive(drawn.lines) };
 }
 
 // The runs of experiments that are shown: one for each seed, asked for once, and again where there are more.

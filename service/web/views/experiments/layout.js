@@ -1,15 +1,14 @@
-// Which columns the table has, in which order, how wide, and which stay in view; the address keeps what differs from usual.
-import { escapeInvisible, html, t, updateParameters } from "../../lib/page.js";
+// The columns of the table: which there are, their widths and order in the address, their headings, and how they are chosen.
+import { escapeInvisible, html, t, updateParameters, useRef } from "../../lib/page.js";
 
 const BEFORE = ["name", "trial", "state", "progress", "last", "best", "curve"];
 const AFTER = ["owner", "age"];
-const USUAL_WIDTHS = { trial: 66, state: 114, progress: 112, last: 132, best: 132, curve: 120, owner: 76, age: 62 }; // px
+const USUAL_WIDTHS = { trial: 66, state: 114, progress: 112, last: 124, best: 124, curve: 120, owner: 76, age: 62 }; // px
 const FIELD_WIDTH = 120;
 const NAME_WIDTH = 150; // at least; it takes what is left
 const PINNED_NAME_WIDTH = 220;
 export const [LEAST_WIDTH, MOST_WIDTH] = [48, 900];
-const LEADING = 72; // the mark and the eye
-const TRAILING = 36; // the row's menu
+export const LEADING = [36, 56]; // px: the mark; the eye and the row's menu
 const MIDDLE = "middle"; // of what is left
 
 const list = (search, name) => (search.get(name) || "").split(",").map((word) => word.trim()).filter(Boolean);
@@ -28,7 +27,8 @@ export function layoutOf(search, { withCurve, withTrial }) {
   const place = (name) => (order.includes(name) ? order.indexOf(name) : MIDDLE);
   const placed = natural.filter((name) => place(name) !== MIDDLE).sort((one, other) => place(one) - place(other));
   const ordered = natural.map((name) => (place(name) === MIDDLE ? name : placed.shift())); // what has no place keeps its own
-  let left = LEADING;
+  const leading = LEADING[0] + LEADING[1];
+  let left = leading;
   const columns = [...ordered.filter((name) => pins.has(name)), ...ordered.filter((name) => !pins.has(name))].map((name) => {
     const isPinned = pins.has(name);
     const width = widths[name] || (name === "name" ? (isPinned ? PINNED_NAME_WIDTH : null) : USUAL_WIDTHS[name] || FIELD_WIDTH);
@@ -36,7 +36,7 @@ export function layoutOf(search, { withCurve, withTrial }) {
     if (isPinned) left += width;
     return column;
   });
-  const whole = columns.reduce((sum, column) => sum + (column.width ?? NAME_WIDTH), LEADING + TRAILING);
+  const whole = columns.reduce((sum, column) => sum + (column.width ?? NAME_WIDTH), leading);
   return { columns, fields, hidden: [...hidden], width: whole, fills: columns.some((column) => column.width === null), isPinned: pins.size > 0 };
 }
 
@@ -94,7 +94,7 @@ export function Columns({ search, layout }) {
     ${hidden.length ? html`<p>${hidden.map((name) => html`<button type="button" key=${name} aria-label=${t("columns.show", { name: t(`column.${name}`) })} onClick=${() => showColumn(search, name)}>+ ${t(`column.${name}`)}</button> `)}</p>` : null}
     <form onSubmit=${add} class="bar"><input name="name" type="text" list="fields" aria-label=${t("columns.more")} placeholder="optimizer.lr" spellcheck="false" autocomplete="off"/>
       <datalist id="fields">${USUAL.filter((name) => !fields.includes(name)).map((name) => html`<option value=${name}></option>`)}</datalist>
-      <button>${t("columns.add")}</button></form><p class="hint">${t("columns.hint")}</p></div></details>`;
+      <button>${t("add")}</button></form><p class="hint">${t("columns.hint")}</p></div></details>`;
 }
 
 function Line({ column: { name, left }, label, search, up, down }) {
@@ -103,4 +103,54 @@ function Line({ column: { name, left }, label, search, up, down }) {
     <button type="button" class="plain" disabled=${!down} aria-label=${t("columns.later", { name: label })} title=${t("columns.later", { name: label })} onClick=${down}>↓</button>
     <button type="button" class="plain" aria-pressed=${String(left !== null)} aria-label=${t("columns.pin", { name: label })} title=${t("columns.pin", { name: label })} onClick=${() => togglePin(search, name)}>${left === null ? "○" : "●"}</button>
     <button type="button" class="plain" disabled=${name === "name"} aria-label=${t("columns.less", { name: label })} title=${t("columns.less", { name: label })} onClick=${() => hideColumn(search, name)}>×</button></li>`;
+}
+
+// The heading of a column: a click sorts, its edge resizes, dragged it moves.
+const DRAGGED = "application/x-saddle-column";
+const STEP = 12; // px, of an arrow key
+
+// A second click turns the order around, a third one goes back to the newest first.
+export function Head({ column, columns, search, field, of, number, sort }) {
+  const { name, left, isUsual } = column;
+  const node = useRef(null);
+  const label = isUsual ? t(`column.${name}`) : escapeInvisible(name);
+  const [up, down] = [sort === field, sort === `-${field}`];
+  const next = up ? `-${field}` : down ? "" : field;
+  const text = html`${label}${of ? html` <small>${escapeInvisible(of)}</small>` : null}`;
+  const drop = (event) => {
+    const moved = event.dataTransfer.getData(DRAGGED);
+    if (!moved || moved === name) return;
+    event.preventDefault();
+    moveBefore(columns, moved, name);
+  };
+  return html`<th scope="col" ref=${node} class=${`${number ? "number" : ""}${left === null ? "" : " pinned"}`} style=${pinnedStyle(left)} aria-sort=${field ? (up ? "ascending" : down ? "descending" : "none") : null} title=${of ? `${label} ${of}` : label}
+    draggable="true" onDragStart=${(event) => event.dataTransfer.setData(DRAGGED, name)} onDragOver=${(event) => event.dataTransfer.types.includes(DRAGGED) && event.preventDefault()} onDrop=${drop}>
+    ${field ? html`<button type="button" class="plain" onClick=${() => updateParameters({ sort: next, top: "" }, true)}>${text} ${up ? "▲" : down ? "▼" : ""}</button>` : text}<${Edge} node=${node} name=${name} label=${label} search=${search} now=${column.width ?? LEAST_WIDTH}/></th>`;
+}
+
+// The column follows the pointer; the address gets its width when the pointer lets go.
+function Edge({ node, name, label, search, now }) {
+  const begun = useRef(null);
+  const width = () => node.current.getBoundingClientRect().width;
+  const col = () => node.current.closest("table").querySelectorAll("col")[node.current.cellIndex];
+  const down = (event) => {
+    event.preventDefault();
+    event.target.setPointerCapture(event.pointerId);
+    begun.current = { x: event.clientX, width: width(), now: width() };
+  };
+  const move = (event) => {
+    if (!begun.current) return;
+    begun.current.now = Math.min(Math.max(begun.current.width + event.clientX - begun.current.x, LEAST_WIDTH), MOST_WIDTH);
+    col().style.width = `${begun.current.now}px`;
+  };
+  const up = () => {
+    if (begun.current && begun.current.now !== begun.current.width) setWidth(search, name, begun.current.now);
+    begun.current = null;
+  };
+  const keys = (event) => {
+    const by = { ArrowLeft: -STEP, ArrowRight: STEP }[event.key];
+    if (by) { event.preventDefault(); setWidth(search, name, width() + by); }
+  };
+  return html`<span class="edge" role="separator" tabindex="0" aria-orientation="vertical" aria-label=${t("columns.width", { name: label })} aria-valuenow=${now} aria-valuemin=${LEAST_WIDTH} aria-valuemax=${MOST_WIDTH}
+    draggable="true" onDragStart=${(event) => { event.preventDefault(); event.stopPropagation(); }} onPointerDown=${down} onPointerMove=${move} onPointerUp=${up} onKeyDown=${keys} onDblClick=${() => resetWidth(search, name)}></span>`;
 }

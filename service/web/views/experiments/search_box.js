@@ -1,5 +1,5 @@
 // One box for what is looked for: plain words, or terms of the filter language, with fields and values to complete.
-import { escapeInvisible, get, html, t, updateParameters, useEffect, useRef, useRequest, useState } from "../../lib/page.js";
+import { escapeInvisible, html, t, updateParameters, useEffect, useGet, useRef, useState } from "../../lib/page.js";
 
 const FACTS = ["name", "state", "tag", "owner", "notes", "id", "created", "archived", "hash", "confirms"];
 const FIELDS = ["optimizer.kind", "optimizer.lr", "optimizer.weight_decay", "optimizer.momentum", "model.kind", "model.hidden", "dataset.kind", "batch_size", "schedule.kind", "loss.kind", "epochs", "steps", "precision", "seeds"];
@@ -30,7 +30,7 @@ export function SearchBox({ value, error, values }) {
   const [at, setAt] = useState(-1);
   const input = useRef(null);
   const [wanted, want] = useState(false); // the names of series are asked for when somebody types
-  const { value: series } = useRequest((signal) => (wanted ? get("/v1/series/names", { signal }) : Promise.resolve(null)), [wanted]);
+  const { value: series } = useGet(wanted && "/v1/series/names");
   useEffect(() => setText(value), [value]);
   const figures = (series?.names || []).filter((name) => !name.startsWith("system/")).flatMap((name) => ["best", "last"].map((figure) => `${figure}(${name})`));
   const { from, options } = completions(text, [...FACTS, ...FIELDS, ...figures], values);

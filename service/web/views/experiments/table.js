@@ -5,8 +5,7 @@ import { useLook } from "../../lib/look.js";
 import { decimalsOf, escapeInvisible, formatAge, formatFixed, formatNumber, href, html, parseAddress, parseNumber, queryString, StateLabel, summarizeResult, t, updateParameters, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../../lib/page.js";
 import { TERMINAL_STATES } from "../../lib/run.js";
 import { useVisibleRange } from "../../lib/virtual_list.js";
-import { Head } from "./head.js";
-import { pinnedStyle } from "./layout.js";
+import { LEADING, Head, pinnedStyle } from "./layout.js";
 import { grouped } from "./search_box.js";
 
 const FIGURE = /^(last|best|min|max)\(/;
@@ -83,14 +82,14 @@ export function Table({ list, layout, search, sort, marking, eyes, looks, toggle
   }, [end, items.length]);
   const series = usualSeries(items);
   const sorts = { name: "name", last: `last(${series || "val/loss"})`, best: `best(${series || "val/loss"})`, owner: "owner", age: "created" };
-  const all = columns.length + 3; // one more would share what is left for the name
+  const all = columns.length + LEADING.length; // one more would share what is left for the name
   const isNumber = (name) => NUMBERS.has(name) || shown.some((item) => typeof item.values?.[name] === "number");
   const lead = (left) => (layout.isPinned ? { class: "pinned", style: pinnedStyle(left) } : {});
   return html`<div class=${`scroll tall${list.stale ? " stale" : ""}`} ref=${holder} tabindex="-1">
     <table class="list experiments" style=${{ width: layout.fills ? "100%" : `${layout.width}px`, minWidth: `${layout.width}px` }} aria-rowcount=${rows.length + 1}>
-    <colgroup><col style=${{ width: "36px" }}/><col style=${{ width: "36px" }}/>${columns.map(({ name, width }) => html`<col key=${name} style=${{ width: width === null ? "" : `${width}px` }}/>`)}<col style=${{ width: "36px" }}/></colgroup>
-    <thead><tr aria-rowindex="1"><td ...${lead(0)}><input type="checkbox" aria-label=${t("mark.all")} checked=${items.length > 0 && marking.marked.size >= items.length} onClick=${marking.all}/></td><td ...${lead(36)}></td>
-      ${columns.map((column) => html`<${Head} key=${column.name} column=${column} columns=${columns} search=${search} field=${column.isUsual ? sorts[column.name] : column.name} of=${column.name === "last" || column.name === "best" ? series : null} number=${isNumber(column.name)} sort=${sort}/>`)}<td class="last"></td></tr></thead>
+    <colgroup>${[...LEADING, ...columns.map(({ width }) => width)].map((width) => html`<col style=${{ width: width === null ? "" : `${width}px` }}/>`)}</colgroup>
+    <thead><tr aria-rowindex="1"><td ...${lead(0)}><input type="checkbox" aria-label=${t("mark.all")} checked=${items.length > 0 && marking.marked.size >= items.length} onClick=${marking.all}/></td><td ...${lead(LEADING[0])}></td>
+      ${columns.map((column) => html`<${Head} key=${column.name} column=${column} columns=${columns} search=${search} field=${column.isUsual ? sorts[column.name] : column.name} of=${column.name === "last" || column.name === "best" ? series : null} number=${isNumber(column.name)} sort=${sort}/>`)}</tr></thead>
     <tbody>${first ? html`<tr key="above" aria-hidden="true" class="space"><td colspan=${all} style=${{ height: `${first * rowHeight}px` }}></td></tr>` : null}
       ${shown.map((row, index) => (row.id ? html`<${Row} key=${row.id} item=${row} index=${first + index} layout=${layout} spark=${sparks[row.main?.run_id]} decimals=${decimals} series=${series}
         marked=${marking.marked.has(row.id)} mark=${marking.mark} open=${eyes.has(row.id)} style=${looks[row.id]} toggle=${toggle} menu=${menu}/>` : html`<${GroupRow} key=${`group ${row.group}`} row=${row} field=${group} series=${series} decimals=${decimals} columns=${columns} closed=${closed}/>`))}
@@ -116,7 +115,7 @@ function GroupRow({ row, field, series, decimals, columns, closed }) {
   const told = figures < 0 ? columns.length : Math.max(figures, 1); // the columns that the group's name spans
   return html`<tr class="group"><td colspan="2"><button type="button" class="plain" aria-expanded=${String(!isClosed)} aria-label=${t("table.group", { name: escapeInvisible(row.group) })} onClick=${flip}>${isClosed ? "▸" : "▾"}</button></td>
     <th scope="rowgroup" colspan=${told}>${escapeInvisible(field)} = ${escapeInvisible(row.group)} <small>${t("table.rows", { n: row.items.length })}</small></th>
-    ${columns.slice(told).map((column) => html`<td key=${column.name} class="number">${isFigure(column) ? best(column.name) : null}</td>`)}<td></td></tr>`;
+    ${columns.slice(told).map((column) => html`<td key=${column.name} class="number">${isFigure(column) ? best(column.name) : null}</td>`)}</tr>`;
 }
 
 // What the table holds, all of its rows, for a file.
@@ -215,7 +214,7 @@ const CELLS = {
   progress: progressCell,
   last: (row) => figure("last", row),
   best: (row) => figure("best", row),
-  curve: ({ item, spark }) => ({ content: spark ? html`<${Sparkline} values=${spark} label=${t("spark", { name: escapeInvisible(item.name) })}/>` : null }),
+  curve: ({ item, spark }) => ({ content: spark ? html`<${Sparkline} values=${spark} label=${t("table.eye", { name: escapeInvisible(item.name) })}/>` : null }),
   owner: ({ item }) => ({ content: escapeInvisible(item.owner) }),
   age: ({ item }) => ({ kind: "number", content: html`<time datetime=${item.created_at} title=${item.created_at}>${formatAge(item.created_at)}</time>` }),
 };
@@ -236,8 +235,7 @@ function Row({ item, index, layout, spark, decimals, series, marked, mark, open,
   const lead = (left) => (layout.isPinned ? { class: "pinned", style: pinnedStyle(left) } : {});
   return html`<tr tabindex="0" data-row=${`experiment/${item.id}`} aria-rowindex=${index + 2} class=${marked ? "marked" : ""} onContextMenu=${(event) => { if (event.target.closest("a")) return; event.preventDefault(); menu(item, { x: event.clientX, y: event.clientY }); }}>
     <td ...${lead(0)}><input type="checkbox" data-mark checked=${marked} onClick=${(event) => mark(item.id, event.shiftKey)} aria-label=${t("mark", { name })}/></td>
-    <td ...${lead(36)}><button type="button" class="eye" aria-pressed=${String(open)} aria-label=${t("table.eye", { name })} onClick=${() => toggle(item.id)}>${open && style ? html`<${Swatch} line=${style}/>` : "○"}</button></td>
+    <td ...${lead(LEADING[0])}><button type="button" class="eye" aria-pressed=${String(open)} aria-label=${t("table.eye", { name })} onClick=${() => toggle(item.id)}>${open && style ? html`<${Swatch} line=${style}/>` : "○"}</button><button type="button" class="eye" data-menu aria-haspopup="menu" aria-label=${t("row.menu", { name })} onClick=${(event) => { const { left, bottom } = event.currentTarget.getBoundingClientRect(); menu(item, { x: left, y: bottom }); }}>⋯</button></td>
     ${layout.columns.map((column) => html`<${Cell} key=${column.name} column=${column} row=${{ item, spark, decimals, series }}/>`)}
-    <td class="last"><button type="button" class="eye" data-menu aria-haspopup="menu" aria-label=${t("row.menu", { name })} onClick=${(event) => { const { right, bottom } = event.currentTarget.getBoundingClientRect(); menu(item, { x: right, y: bottom }); }}>⋯</button></td>
   </tr>`;
 }
