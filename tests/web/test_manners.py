@@ -23,6 +23,12 @@ PLACES = [
     "workers",
     "members",
     "account",
+    "keys",
+    "notifications",
+    "bin",
+    "audit",
+    "project",
+    "studies",
 ]
 
 
@@ -39,6 +45,7 @@ def test_nothing_serious_stands_in_anybodys_way(
 ) -> None:
     page = see(place(template))
     page.emulate_media(color_scheme=scheme)
+    page.locator("details").evaluate_all("all => all.forEach((each) => { each.open = true; })")
     page.wait_for_timeout(300)
     found = Axe().run(page).response["violations"]
     serious = [
@@ -53,6 +60,23 @@ def test_a_phone_needs_no_sideways_scrolling(see: See, place: Callable[[str], st
     page.set_viewport_size({"width": 390, "height": 800})
     page.wait_for_timeout(300)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["workers", "members", "keys", "project", "audit", "experiment/{fast}", "run/{run}?tab=checkpoints"],
+)
+def test_a_table_on_a_phone_is_cards_whose_cells_name_themselves(
+    see: See, place: Callable[[str], str], template: str
+) -> None:
+    page = see(place(template))
+    page.set_viewport_size({"width": 390, "height": 800})
+    cells = page.locator("main table.list td:not(:empty)")
+    cells.first.wait_for()
+    labels = cells.evaluate_all("all => all.map((each) => getComputedStyle(each, '::before').content)")
+    assert all(re.fullmatch(r'"[^"]+"', label) for label in labels), labels
+    edges = cells.evaluate_all("all => all.map((each) => each.getBoundingClientRect().right)")
+    assert max(edges) <= 390
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -77,6 +101,22 @@ def test_another_language_is_spoken_and_remembered(see: See) -> None:
     page.reload()
     expect(page.get_by_role("link", name="实验")).to_be_visible()
     assert page.evaluate("document.documentElement.lang") == "zh"
+
+
+def test_what_the_server_says_is_in_the_language_of_the_page_or_marked_as_english(
+    see: See, place: Callable[[str], str], trained: dict[str, Any]
+) -> None:
+    page = see("new?preset=digits-adam")
+    page.get_by_label("Language", exact=True).select_option("zh")
+    body = page.locator(".document textarea").first
+    body.fill(re.sub(r'"batch_size": \d+', '"batch_size": 0', body.input_value()))
+    told = page.locator(".document").get_by_role("alert")
+    expect(told).to_contain_text("文档不符合规则")
+    expect(told).to_contain_text("应大于或等于 1。")
+    expect(told.locator("[lang=en]")).to_have_count(0)
+    page = see(f"run/{trained['broken']['runs'][0]['id']}?tab=diagnosis")
+    expect(page.locator(".headline strong")).to_have_text(re.compile("[\u4e00-\u9fff]"))
+    expect(page.locator(".finding .told [lang=en]").first).to_be_visible()
 
 
 def test_the_palette_goes_to_pages_and_experiments_by_the_keyboard(

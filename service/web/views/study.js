@@ -1,5 +1,5 @@
 // The project's studies, and one of them: the best so far and how sure, what it cost, its trials in pictures and as a table.
-import { ActionButton, CopyButton, DialogButton, EmptyState, escapeInvisible, formatAge, formatCount, formatNumber, formatSeconds, get, href, html, navigate, post, Problems, Prose, queryString, remove, StateLabel, t, useEffect, useInterval, useMemo, useRef, useRequest, useState, useTitle } from "../lib/page.js";
+import { ActionButton, CopyButton, DialogButton, EmptyState, escapeInvisible, formatAge, formatCount, formatNumber, formatSeconds, get, href, html, List, navigate, Pending, post, Problems, Prose, queryString, remove, StateLabel, t, useEffect, useGet, useInterval, useMemo, useRef, useRequest, useState, useTitle } from "../lib/page.js";
 import { wordOf } from "../lib/scatter.js";
 import { offerUndo } from "../lib/undo.js";
 import { AnyTime } from "./confirmation.js";
@@ -17,17 +17,14 @@ const OUTCOMES = ["running", "waiting", "finished", "pruned", "failed"];
 const outcomesOf = (trials) => OUTCOMES.filter((state) => trials[state]).map((state) => `${formatCount(trials[state])} ${t(`trial.${state}`)}`).join(", ") || "–";
 
 export function Studies({ search }) {
-  const [tick, setTick] = useState(0);
-  useInterval(LIST_LOOK_MS, () => setTick((n) => n + 1));
   const cursor = search.get("cursor") || undefined;
-  const { value, error } = useRequest((signal) => get(`/v1/studies${queryString({ limit: 50, cursor })}`, { signal }), [tick, cursor]);
-  if (error && !value) return html`<${Problems} error=${error}/>`;
-  if (!value) return html`<p class="empty">${t("loading")}</p>`;
+  const { value, error, again } = useGet(`/v1/studies${queryString({ limit: 50, cursor })}`);
+  useInterval(LIST_LOOK_MS, again);
+  if (!value) return html`<${Pending} error=${error}/>`;
   if (!value.items.length && !cursor) return html`<h1>${t("place.studies")}</h1><${EmptyState} title=${t("studies.none")}><p>${t("studies.none.text")}</p><pre class="code">saddle sweep tune-lr --help</pre></${EmptyState}>`;
-  return html`<h1>${t("place.studies")}</h1><div class="scroll"><table class="list"><thead><tr>${["name", "state", "trials", "owner", "age"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
-    <tbody>${value.items.map((each) => html`<tr key=${each.id} data-row=${`study/${each.id}`} tabindex="0"><td class="name"><a href=${href(["study", each.id])}>${escapeInvisible(each.name)}</a></td>
-      <td><${StateLabel} state=${each.state}/>${each.why ? html` <small><${Prose} text=${each.why}/></small>` : null}</td><td>${outcomesOf(each.trials)}</td>
-      <td>${escapeInvisible(each.owner)}</td><td class="number">${formatAge(each.created_at)}</td></tr>`)}</tbody></table></div>
+  return html`<h1>${t("place.studies")}</h1><${List} columns=${["name", "state", "trials", "owner", "#age"]} items=${value.items} row=${({ id }) => ({ "data-row": `study/${id}`, tabindex: 0 })} cells=${(each) => [
+    html`<a href=${href(["study", each.id])}>${escapeInvisible(each.name)}</a>`, html`<${StateLabel} state=${each.state}/>${each.why ? html` <small><${Prose} text=${each.why}/></small>` : null}`, outcomesOf(each.trials),
+    escapeInvisible(each.owner), formatAge(each.created_at)]}/>
     ${value.next_cursor ? html`<p><a class="button" href=${href(["studies"], { cursor: value.next_cursor })}>${t("older")}</a></p>` : null}`;
 }
 
