@@ -59,6 +59,41 @@ def test_whenever_one_begins_to_look_no_step_is_missing_or_doubled(see: See, sta
         assert seen["y"][follow:] == pytest.approx(values[x[follow] - 1 : x[-1]], rel=1e-6)
 
 
+HIDDEN = """() => { // as a browser tells a tab in front of which another one lies
+    let state = "visible";
+    Object.defineProperty(document, "visibilityState", {get: () => state});
+    window.turn = (now) => { state = now; document.dispatchEvent(new Event("visibilitychange")); };
+}"""
+
+
+def test_any_number_of_tabs_is_open_and_one_that_is_seen_again_catches_up(
+    browser: Browser, stack: Product, address: str, key: str
+) -> None:
+    run = stack.post("/v1/experiments", SPEC | {"name": "in many tabs", "epochs": 5000})["runs"][0]["id"]
+    context = browser.new_context()
+    context.add_init_script(f"({HIDDEN})()")
+    first = context.new_page()
+    first.goto(f"{address}/#key={key}")
+    first.get_by_role("link", name="Saddle").wait_for()
+    first.goto(f"{address}/#/run/{run}")
+    status, step = first.locator(".facts [role=status]"), first.get_by_text(re.compile(r"step [\d,]+ of"))
+    expect(status).to_have_text("live")
+    first.evaluate("turn('hidden')")
+    for _ in range(8):
+        page = context.new_page()
+        page.goto(f"{address}/#/experiments")
+        page.locator("tr[data-row]").first.wait_for()
+        page.evaluate("turn('hidden')")
+    before = step.inner_text()
+    first.evaluate("turn('visible')")
+    expect(step).not_to_have_text(before)
+    expect(status).to_have_text("live")
+    stack.post(f"/v1/runs/{run}/cancel", {}, 202)
+    stack.wait_for_end(run)
+    expect(first.get_by_text("cancelled").first).to_be_visible()
+    context.close()
+
+
 class Line:
     """A line to the server that can be cut and mended."""
 
@@ -129,6 +164,7 @@ def test_a_server_that_is_gone_is_told_on_every_view_and_taken_back(
     page.goto(f"http://127.0.0.1:{line.port}/#key={key}")
     page.get_by_role("link", name="Saddle").wait_for()
     home, fast = page.url, trained["fast"]["id"]
+    page.close()  # a browser has six connections to a server, of which each view that is seen takes one for news
     places = {}
     for place in (f"run/{run}", "experiments", f"experiment/{fast}", f"compare?experiments={fast}", "new", "workers"):
         places[place] = context.new_page()

@@ -198,10 +198,15 @@ const MAX_RETRY_MS = 30_000;
 // A stream that starts after `position` (undefined: now). The browser reconnects by itself when a connection breaks, but
 // not when one is refused, as a proxy does while the server is unreachable: then this reconnects, after the last message.
 function openStream(path, position, kinds, { onMessage, onDisconnect, onConnect }) {
-  let source;
+  let source = null;
   let timer = 0;
   let retryMs = FIRST_RETRY_MS;
   let lastEventId = position;
+  const stop = () => {
+    clearTimeout(timer);
+    source?.close();
+    source = null;
+  };
   const open = () => {
     source = new EventSource(absoluteUrl(`${path}${queryString(lastEventId ? { last_event_id: lastEventId } : { from: "latest" })}`));
     for (const kind of kinds) {
@@ -220,15 +225,19 @@ function openStream(path, position, kinds, { onMessage, onDisconnect, onConnect 
       onDisconnect?.();
       checkServer();
       if (source.readyState !== EventSource.CLOSED) return;
-      timer = setTimeout(open, retryMs);
+      stop();
+      timer = setTimeout(follow, retryMs);
       retryMs = Math.min(2 * retryMs, MAX_RETRY_MS);
     };
   };
+  // A browser has six connections to a server: a tab that nobody sees leaves them to the others, and catches up later.
+  const follow = () => (document.visibilityState === "hidden" ? stop() : source || open());
   const close = () => {
-    clearTimeout(timer);
-    source.close();
+    document.removeEventListener("visibilitychange", follow);
+    stop();
   };
-  open();
+  document.addEventListener("visibilitychange", follow);
+  follow();
   return close;
 }
 
