@@ -258,8 +258,10 @@ def test_what_is_being_typed_stays_when_the_answer_to_something_else_arrives(see
 
 def test_a_run_is_forked_with_an_edited_spec(see: See, trained: Trained, stack: Product) -> None:
     run = trained["fast"]["runs"][0]
+    see("new?preset=digits-adam")  # what stands in the form is of this address
     page = see(f"new?fork={run['id']}")
     expect(page.get_by_role("heading", level=1)).to_have_text("Fork from the latest checkpoint")
+    expect(page.get_by_label(re.compile("^name"))).to_have_value("fast")
     see(f"run/{run['id']}")
     page.get_by_role("link", name="Fork").first.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Fork from step")
@@ -279,7 +281,7 @@ def test_a_run_is_forked_with_an_edited_spec(see: See, trained: Trained, stack: 
     (forked,) = made["runs"]
     assert (forked["relation"], forked["parent_run_id"]) == ("fork", run["id"])
     see(f"run/{forked['id']}")
-    expect(page.get_by_text("val/loss, parent")).to_be_visible()
+    expect(page.get_by_text("val/loss of the parent run")).to_be_visible()
     assert forked["origin_step"] == stack.run(run["id"])["checkpoint_step"]
     assert (made["spec"]["optimizer"]["lr"], made["spec"]["optimizer"]["momentum"], made["spec"]["epochs"]) == (
         0.005,

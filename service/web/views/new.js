@@ -75,9 +75,10 @@ function useCheck(text, send) {
 }
 
 export function New({ search, me }) {
-  const { value: found, error } = useRequest(() => startOf(search), [search.toString()]);
-  if (!found) return html`<${Pending} error=${error}/>`;
-  return html`<${Editor} key=${search.toString()} ...${found} search=${search} me=${me}/>`;
+  const key = search.toString();
+  const { value: found, error } = useRequest(async () => ({ key, ...await startOf(search) }), [key]); // of this address, not of one that was left
+  if (found?.key !== key) return html`<${Pending} error=${error}/>`;
+  return html`<${Editor} ...${found} search=${search} me=${me}/>`;
 }
 
 // What the text says now, or while it is no JSON what it said before.
