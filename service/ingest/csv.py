@@ -20,7 +20,7 @@ from service.spec.datasets.report import RULES, Reading
 MISSING_UNDER_RULES_1 = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]
 BLANKS = re.compile(rb"[ \t]+")
 EDGES = re.compile(rb"^ | (?=\r?$)", re.MULTILINE)
-PLAIN_BYTES, PLAIN_COLUMN_BYTES = 2**20, 2**12  # of a small block: at least, and for each column of the file
+PLAIN_BYTES, PLAIN_COLUMN_BYTES = 2**18, 2**11  # of a block, of which Arrow reads 32 ahead: at least; for each column
 
 
 class NotPlainError(Exception):

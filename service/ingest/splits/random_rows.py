@@ -13,7 +13,7 @@ from service.spec.datasets.base import TableBase
 
 Indices = npt.NDArray[np.integer]  # four bytes a row where drawn: eight take as much as two of float32
 NONE = 3  # the code of a row that is in no part
-BLOCK = 2**20  # codes searched at once
+BLOCK = 2**20  # rows at once
 
 
 def shuffle_share(target_rows: Indices, share: float, seed: int) -> Indices:
@@ -43,6 +43,12 @@ def stratified_indices(
     y: npt.NDArray[Any], counts: tuple[int, int, int], seed: int, classes: int
 ) -> tuple[Indices, ...]:
     """Return the row numbers of the training, validation and test split; `classes` 0: not stratified."""
+    codes = _draw_codes(y, counts, seed, classes)  # what else it takes is gone before the parts take memory
+    return tuple(_rows_of(codes, part) for part in range(3))
+
+
+def _draw_codes(y: npt.NDArray[Any], counts: tuple[int, int, int], seed: int, classes: int) -> npt.NDArray[np.int8]:
+    """Return the position of each row's part."""
     order = np.arange(len(y), dtype=np.int32)
     np.random.RandomState(seed).shuffle(order)  # as permutation(len(y)) does
     groups = [order[y[order] == label] for label in range(classes)] if classes else [order]
@@ -53,9 +59,9 @@ def stratified_indices(
     for group, for_test, for_validation in zip(groups, test, validation, strict=True):
         pieces = np.split(group, [for_test, for_test + for_validation])
         for part, piece in enumerate((pieces[2], pieces[1], pieces[0])):
-            codes[piece] = part
-    del order, groups  # before the parts take memory
-    return tuple(_rows_of(codes, part) for part in range(3))
+            for start in range(0, len(piece), BLOCK):  # numpy makes eight bytes of each number that it looks up
+                codes[piece[start : start + BLOCK]] = part
+    return codes
 
 
 def _rows_of(codes: npt.NDArray[np.int8], part: int) -> npt.NDArray[np.int32]:

@@ -104,6 +104,7 @@ def peak(document: dict[str, Any], store: Path, answer: Any) -> None:
     torch.set_num_threads(1)
     warm = {"dataset": {"kind": "iris"}, "model": {"kind": "linear"}, "loss": {"kind": "cross_entropy"}, **REST}
     list(train(prepare(Experiment.model_validate(warm), 0, torch.device("cpu"))))
+    import pandas  # noqa: F401  loaded by pyarrow for the first array that it hands over
     import PIL.Image  # noqa: F401
     import pyarrow.compute  # noqa: F401
 
