@@ -10,7 +10,7 @@ from service.spec.losses import Loss, LossBase
 from service.spec.metrics import Metric, MetricBase
 from service.spec.models import Model, ModelBase
 from service.spec.optimizers import Optimizer, OptimizerBase
-from service.spec.preparation import PreparationStep
+from service.spec.preparation import NumberStepBase, PreparationStep
 from service.spec.probes import Probe, ProbeBase
 from service.spec.schedules import Schedule, ScheduleBase
 from service.spec.studies import Dimension, Pruner, StudySampler
@@ -47,4 +47,5 @@ BASES: dict[str, tuple[str, type[Component]]] = {  # family of an entry point ->
     "probe": ("probes", ProbeBase),
     "augmentation": ("augmentations", AugmentationBase),
     "metric": ("metrics", MetricBase),
+    "preparation": ("preparations", NumberStepBase),
 }

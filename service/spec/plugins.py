@@ -27,6 +27,7 @@ from service.spec.plugin_code import code_digest
 GROUP = "saddle.components"
 FAMILIES = (  # that plug-ins can add to
     *("dataset", "model", "loss", "optimizer", "schedule", "init", "probe", "augmentation", "metric"),
+    "preparation",
 )
 
 
@@ -49,10 +50,10 @@ class BrokenPlugin(SaddleError):
     """An installed package offers something that cannot be a member of its family."""
 
 
-def family_union(family: str, base: type[Component], *modules: ModuleType) -> Any:
+def family_union(family: str, base: type[Component], *modules: ModuleType, own: type[Component] | None = None) -> Any:
     """Return the union of a family: its classes in `modules`, in their order, then those of installed packages.
 
-    A class without a kind of its own is a base of others, not a member.
+    A class without a kind of its own is a base of others, not a member. Packages derive theirs from `own`, else `base`.
     """
     members: list[type[Component]] = [
         each
@@ -62,7 +63,7 @@ def family_union(family: str, base: type[Component], *modules: ModuleType) -> An
         if not each.model_fields["kind"].is_required()
     ]
     for point in sorted(_offered(family), key=str):
-        members.append(_member(point, base, members))
+        members.append(_member(point, own or base, members))
         package = PluginPackage(_package(point), point.dist.version if point.dist else "")
         PACKAGES[members[-1]] = package
         if package.name not in _digests:

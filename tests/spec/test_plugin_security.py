@@ -45,11 +45,14 @@ PLACES: dict[str, tuple[str, ...]] = {  # where a spec holds a part of each fami
     "probe": ("probes", "0"),
     "augmentation": ("augment", "0"),
     "metric": ("metrics", "0"),
+    "preparation": ("dataset", "prepare", "0"),
 }
 
 
 def with_part(family: str, part: Any) -> dict[str, Any]:
     first, *rest = PLACES[family]
+    if family == "preparation":
+        return SPEC | {"dataset": {"kind": "digits", "prepare": [part]}}
     if not rest:
         return SPEC | {first: part}
     return SPEC | {first: [part] if rest == ["0"] else {"kind": "mlp", rest[0]: part}}

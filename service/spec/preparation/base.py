@@ -1,7 +1,7 @@
 """What every step of a table's preparation declares: which columns it takes, and what becomes of them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -73,3 +73,25 @@ class StepBase(Component):
     def taken_problems(self, feature: Feature) -> Iterator[Problem]:
         """Yield why values of a feature that the step takes do not fit; pointers start at the step."""
         yield from ()
+
+
+class NumberStepBase(StepBase):
+    """A step that changes the numbers of its columns one by one; plug-ins derive from it.
+
+    The target is made with the fields. Its `fit(values)` gets a column of training rows (N,), NaN where a value is
+    missing, and returns a dictionary of JSON, which is stored with the run; `change(values, fitted)` gets values (n,)
+    of any rows and that dictionary, and returns as many numbers; what is NaN stays so.
+    """
+
+    def refusal(self, feature: Feature) -> str:
+        """Return why a column of categories is not taken."""
+        return "is of categories" if feature.categories is not None else ""
+
+    def changed(self, value: float) -> float | None:
+        """Return what the step makes of a value, if it grows with it; None: only the training rows decide."""
+        return None
+
+    def outputs(self, feature: Feature) -> tuple[Feature, ...]:
+        """Return the feature with its new range."""
+        low, high = (None if each is None else self.changed(each) for each in (feature.low, feature.high))
+        return (replace(feature, low=low, high=high),)

@@ -2,33 +2,15 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.preparation.base import Feature, StepBase
+from service.spec.preparation.base import Feature, NumberStepBase
 
 
-class TransformBase(StepBase):
-    """A step that takes columns of numbers, before or after their missing values are filled."""
-
-    def refusal(self, feature: Feature) -> str:
-        """Return why a column of categories is not taken."""
-        return "is of categories" if feature.categories is not None else ""
-
-    def changed(self, value: float) -> float | None:
-        """Return what the step makes of a value, if it grows with it; None: only the training rows decide."""
-        return None
-
-    def outputs(self, feature: Feature) -> tuple[Feature, ...]:
-        """Return the feature with its new range."""
-        low, high = (None if each is None else self.changed(each) for each in (feature.low, feature.high))
-        return (replace(feature, low=low, high=high),)
-
-
-class Log1p(TransformBase):
+class Log1p(NumberStepBase):
     """The logarithm of 1 + x, for columns whose large values are far apart."""
 
     target = "worker.trainer.prepare.steps:Log1p"
@@ -45,7 +27,7 @@ class Log1p(TransformBase):
         return math.log1p(value) if value > -1 else None
 
 
-class Power(TransformBase):
+class Power(NumberStepBase):
     """A power whose exponent makes the training rows most like a normal distribution (scikit-learn's PowerTransformer).
 
     yeo_johnson takes any numbers, box_cox only those above 0.
@@ -64,7 +46,7 @@ class Power(TransformBase):
             yield from out_of_range(f"{self.kind} with method box_cox", feature, 0.0)
 
 
-class Divide(TransformBase):
+class Divide(NumberStepBase):
     """Divide by a fixed number, such as 16 for grey values from 0 to 16."""
 
     target = "worker.trainer.prepare.steps:Divide"

@@ -70,13 +70,16 @@ def spec_with(family: str, kind: str, own: OwnData | None = None) -> tuple[Exper
 
 
 def _given(family: str, example: Json) -> bool:
-    return LISTS.get(family, family) in example or (family == "init" and "model" in example)
+    within = {"init": "model", "preparation": "dataset"}.get(family)
+    return LISTS.get(family, family) in example or within in example
 
 
 def _with(family: str, kind: str, document: Json) -> Json:
     part: Json = {"kind": kind}
     if family == "init":
         return document | {"model": document["model"] | {"init": part}}
+    if family == "preparation":
+        return document | {"dataset": document["dataset"] | {"prepare": [part]}}
     if family in LISTS:
         return document | {LISTS[family]: [part]}
     return document | {family: part}

@@ -17,6 +17,7 @@ from worker.trainer.probes.inline.base import InlineProbe
 PASSED = {"model": "the row's shape and the number of outputs", "optimizer": "the parameters", "init": "the tensor"}
 BASES: dict[str, type[Any]] = {"model": nn.Module, "loss": nn.Module, "optimizer": Optimizer}
 METHODS = {"model": ("forward",), "loss": ("forward",), "optimizer": ("step",)}
+CALLED = {"metric": ("update", "compute"), "preparation": ("fit", "change")}  # of objects of any class
 
 
 def target_faults(family: str, component: Component) -> Iterator[str]:
@@ -31,8 +32,8 @@ def target_faults(family: str, component: Component) -> Iterator[str]:
     if family == "probe":
         yield from _probe_faults(component, target)
         return
-    if isinstance(target, type) and family == "metric":
-        for name in ("update", "compute"):
+    if isinstance(target, type):
+        for name in CALLED.get(family, ()):
             if not callable(getattr(target, name, None)):
                 yield f"names {component.target}, which lacks the method {name}"
     if isinstance(target, type) and family in BASES:

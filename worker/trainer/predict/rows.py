@@ -46,6 +46,8 @@ def flat_values(row: Any) -> list[Any]:
 def prepare_value(name: str, value: Any, step: dict[str, Any], fitted: dict[str, Any]) -> dict[str, Any]:
     """What a step of the preparation makes of a value, by feature."""
     kind = step["kind"]
+    if "target" in step:
+        return {name: None if value is None else own_value(float(value), step, fitted)}
     if kind == "impute":
         filled = fitted.get("category", fitted["value"]) if value is None else value
         return {name: filled} | ({f"{name} missing": value is None} if step["indicator"] else {})
@@ -62,6 +64,18 @@ def prepare_value(name: str, value: Any, step: dict[str, Any], fitted: dict[str,
     if kind == "divide":
         return {name: value / step["by"]}
     return {name: transform_value(float(value), kind, step.get("method"), fitted.get("lambda"))}
+
+
+def own_value(value: float, step: dict[str, Any], fitted: dict[str, Any]) -> float:
+    """What a plug-in's step makes of a value; its package must be installed."""
+    import importlib  # noqa: PLC0415  with the function, which the program that needs no plug-in has too
+
+    import numpy  # noqa: PLC0415
+
+    module, _, called = step["target"].partition(":")
+    arguments = {field: given for field, given in step.items() if field not in ("kind", "columns", "target")}
+    own = getattr(importlib.import_module(module), called)(**arguments)
+    return float(own.change(numpy.array([value]), fitted)[0])
 
 
 def transform_value(value: float, kind: str, method: str | None, power: float | None) -> float:

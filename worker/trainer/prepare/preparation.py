@@ -7,11 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import RunFailure
+from service.spec.plugins import PACKAGES
 from service.spec.preparation.base import Feature
 from service.spec.preparation.plan import PlannedStep
 from worker.trainer.build import build
 from worker.trainer.numerics import float_type
-from worker.trainer.prepare.steps import Fitted, Places, Rows, Step
+from worker.trainer.prepare.steps import Fitted, OwnStep, Places, Rows, Step
 
 FIT_BYTES = 2**28  # of training columns that are fitted at once
 SHOWN_COLUMNS, SHOWN_ENTRIES, SHOWN_FEATURES = 200, 20, 1_000  # in a reading
@@ -40,8 +41,9 @@ class FittedStep:
     def as_json(self) -> dict[str, Any]:
         """Return the step as stored with the run."""
         names = [self.planned.before[at].name for at in self.planned.taken]
+        own = {"target": self.planned.step.target} if isinstance(self.step, OwnStep) else {}
         return {
-            **{"kind": self.planned.step.kind, **self.planned.step.kwargs()},
+            **{"kind": self.planned.step.kind, **self.planned.step.kwargs(), **own},
             "columns": {name: dict(each) for name, each in zip(names, self.fitted, strict=True)},
         }
 
@@ -60,7 +62,7 @@ class Preparation:
     @classmethod
     def fit(cls, planned: Sequence[PlannedStep], read: ReadColumns, rows: int, shape: tuple[int, ...]) -> "Preparation":
         """Fit the steps on `rows` training rows of this shape."""
-        steps = [build(each.step) for each in planned]
+        steps = [OwnStep(build(each.step)) if type(each.step) in PACKAGES else build(each.step) for each in planned]
         fitted: list[dict[str, Fitted]] = [{} for _ in planned]
         columns = range(len(planned[0].before))
         taken = [{each.before[at].name: each.before[at] for at in each.taken} for each in planned]

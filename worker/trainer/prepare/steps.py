@@ -4,6 +4,7 @@ Rows (n, D) are floats, NaN where a value is missing; a column of categories has
 JSON, stored with the run; `apply` gets it for each of its columns, and the places that it reads and writes.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -135,6 +136,31 @@ class Power(Transform):
         above = _power(np.log1p(np.maximum(values, 0)), exponents)
         below = -_power(np.log1p(-np.minimum(values, 0)), 2 - exponents)
         return np.where(values < 0, below, above)
+
+
+class OwnStep(Transform):
+    """A step of a plug-in, which knows one column at a time."""
+
+    def __init__(self, own: Any) -> None:
+        self.own = own
+
+    def fit(self, column: Rows, feature: Feature) -> Fitted:
+        """Return what the plug-in learned, as JSON has it."""
+        found = self.own.fit(column[:, 0].astype(np.float64))
+        as_json: Fitted = json.loads(json.dumps(found, default=_plain))
+        return as_json
+
+    def change(self, values: Doubles, fitted: Sequence[Fitted]) -> Doubles:
+        """Return what the plug-in makes of each column."""
+        columns = [self.own.change(column, each) for column, each in zip(values.T, fitted, strict=True)]
+        return np.stack(columns, axis=1) if columns else values
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy's numbers and arrays as Python's, for `json.dumps`."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not JSON: return numbers, texts and lists of them")
 
 
 def _power(logarithms: Doubles, exponents: Doubles) -> Doubles:

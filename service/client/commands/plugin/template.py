@@ -1,4 +1,4 @@
-"""The package that `saddle plugin new NAME` writes: a model and a loss, each with its torch part, and tests."""
+"""The package that `saddle plugin new NAME` writes: a model, a loss and a preparation, with what trains, and tests."""
 
 PYPROJECT = """\
 [build-system]
@@ -14,6 +14,7 @@ dependencies = []  # beyond torch; not saddle, which is in no index: this is ins
 [project.entry-points."saddle.components"]
 "model.{module}_net" = "{module}.models:Net"
 "loss.{module}_loss" = "{module}.losses:Loss"
+"preparation.{module}_clip" = "{module}.preparation:Clip"
 
 [tool.setuptools]
 packages = ["{module}"]
@@ -68,6 +69,43 @@ class Loss(LossBase):
 
     kind: Literal["{module}_loss"] = "{module}_loss"
     gamma: Annotated[float, Field(ge=0, le=10, description="0: cross-entropy; larger: easy rows count less")] = 2.0
+'''
+
+PREPARATION = '''\
+"""The steps of a preparation as a spec names them. The API reads this file, so it imports no torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.spec.preparation.base import NumberStepBase
+
+
+class Clip(NumberStepBase):
+    """Values beyond a quantile of the training rows become that quantile."""
+
+    target = "{module}.columns:Clip"
+
+    kind: Literal["{module}_clip"] = "{module}_clip"
+    share: Annotated[float, Field(gt=0, lt=0.5, description="share of the rows that is clipped at each end")] = 0.01
+'''
+
+COLUMNS = '''\
+"""What prepares columns of numbers: fitted on the training rows, NaN where a value is missing."""
+
+import numpy as np
+
+
+class Clip:
+    def __init__(self, share: float = 0.01) -> None:
+        self.share = share
+
+    def fit(self, values: np.ndarray) -> dict[str, float]:  # (N,) -> JSON, stored with the run
+        low, high = np.nanquantile(values, (self.share, 1 - self.share))
+        return {{"low": low, "high": high}}
+
+    def change(self, values: np.ndarray, fitted: dict[str, float]) -> np.ndarray:  # (n,) -> (n,)
+        return np.clip(values, fitted["low"], fitted["high"])
 '''
 
 MODULES = '''\
@@ -129,7 +167,7 @@ def test_without_gamma_the_loss_is_cross_entropy() -> None:
 SPEC = """\
 {{
   "name": "{name}",
-  "dataset": {{"kind": "wine"}},
+  "dataset": {{"kind": "wine", "prepare": [{{"kind": "{module}_clip", "share": 0.02}}]}},
   "model": {{"kind": "{module}_net", "width": 32}},
   "loss": {{"kind": "{module}_loss"}},
   "optimizer": {{"kind": "adamw", "lr": 0.01}},
@@ -143,6 +181,8 @@ FILES = {
     "{module}/__init__.py": '"""Own components of Saddle."""\n',
     "{module}/models.py": MODELS,
     "{module}/losses.py": LOSSES,
+    "{module}/preparation.py": PREPARATION,
+    "{module}/columns.py": COLUMNS,
     "{module}/modules.py": MODULES,
     "tests/test_{module}.py": TESTS,
     "spec.json": SPEC,

@@ -440,6 +440,38 @@ class Share:
     def compute(self):
         return self.right / self.rows
 """
+PREPARATIONS = '''
+from typing import Literal
+from service.spec.preparation.base import NumberStepBase
+
+class Changeless(NumberStepBase):
+    """It learns, and does nothing."""
+    target = "ours.columns:Changeless"
+    kind: Literal["changeless"] = "changeless"
+
+class Clipped(NumberStepBase):
+    """Nothing is wrong with it."""
+    target = "ours.columns:Clipped"
+    kind: Literal["clipped"] = "clipped"
+    share: float = 0.1
+'''
+COLUMNS = """
+import numpy as np
+
+class Changeless:
+    def fit(self, values):
+        return {}
+
+class Clipped:
+    def __init__(self, share):
+        self.share = share
+
+    def fit(self, values):
+        return {"ends": np.nanquantile(values, (self.share, 1 - self.share))}
+
+    def change(self, values, fitted):
+        return np.clip(values, *fitted["ends"])
+"""
 AUGMENTATIONS = '''
 from typing import Literal
 from service.spec.augmentations.base import AugmentationBase
@@ -481,6 +513,7 @@ class Wavering:
 KINDS = {
     "augmentations": ("inverted", "floating", "wavering"),
     "metrics": ("computeless", "share"),
+    "preparations": ("changeless", "clipped"),
     "models": ("misdescribed", "unfillable", "filled", "sequences", "tunable"),
     "losses": ("rowwise", "running", "learning", "counting", "steady"),
     "optimizers": ("stepless", "counter", "stateful"),
@@ -497,6 +530,7 @@ def write(folder: Path, only: Collection[str] = ()) -> None:
         **{"losses": LOSSES, "optimizers": OPTIMIZERS, "schedules": SCHEDULES, "datasets": DATASETS, "probes": PROBES},
         **{"metrics": METRICS, "measures": MEASURES, "augmentations": AUGMENTATIONS, "pictures": PICTURES},
         **{"modules": MODULES, "criteria": CRITERIA, "updates": UPDATES, "rows": ROWS, "instruments": INSTRUMENTS},
+        **{"preparations": PREPARATIONS, "columns": COLUMNS},
         "__init__": "",
     }
     (folder / "ours").mkdir(parents=True)

@@ -44,6 +44,7 @@ FAULTS = {
     "augmentation.floating": "makes torch.float32 of shape [8, 3, 16, 16] of images: needed are bytes of shape [8, 3, ",
     "augmentation.wavering": "makes other images of the same seed and step: draw from torch's default generator only",
     "metric.computeless": "names ours.measures:Computeless, which lacks the method compute",
+    "preparation.changeless": "names ours.columns:Changeless, which lacks the method change",
     "probe.meddling": "changes the training (step 2): a probe must only read",
     "probe.failing": "fails at step 1: ValueError: no such thing",
     "probe.unmeasured": "names ours.instruments:Unmeasured, which lacks the method measure(self, training)",
@@ -52,6 +53,7 @@ RIGHT = {
     *("model.right", "model.counted", "model.torchrandom", "model.filled"),
     "loss.steady",
     *("optimizer.stateful", "schedule.halving", "dataset.fixed", "probe.largest", "metric.share"),
+    "preparation.clipped",
 }
 
 
