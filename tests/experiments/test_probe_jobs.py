@@ -313,6 +313,8 @@ def test_rows_are_predicted_by_a_job_whose_answer_is_asked_for_later(
     assert listed == [[run], [job["id"], run]]
     shown = client.get(f"/v1/experiments/{client.get(f'/v1/runs/{run}').json()['experiment_id']}").json()
     assert [each["id"] for each in shown["runs"]] == [run]
+    (listed_experiment,) = client.get("/v1/experiments").json()["items"]
+    assert listed_experiment["runs"] == {"running": 1}
 
 
 def test_a_prediction_is_deleted_a_while_after_its_end_and_nothing_else_is(

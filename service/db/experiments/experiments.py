@@ -275,14 +275,14 @@ PROGRESS = Statement(
         """
         SELECT experiment_id, state, count(*), sum(total_steps)::bigint, max(step),
             sum(CASE WHEN state = 'succeeded' THEN total_steps ELSE least(step, total_steps) END)::bigint
-        FROM run WHERE experiment_id = ANY(:ids) GROUP BY 1, 2
+        FROM run WHERE experiment_id = ANY(:ids) AND NOT coalesce(task -> 'probes' = '[]', false) GROUP BY 1, 2
         """
     )
 )
 
 
 def read_progress(connection: Connection, experiment_ids: Sequence[str]) -> dict[str, ExperimentProgress]:
-    """Return the progress of each experiment."""
+    """Return the progress of each experiment, of whose runs those that predict rows are none."""
     found = {experiment_id: ExperimentProgress() for experiment_id in experiment_ids}
     for experiment_id, state, count, total, longest, steps in PROGRESS.rows(connection, ids=list(experiment_ids)):
         standing = found[experiment_id]
