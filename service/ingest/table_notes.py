@@ -23,7 +23,7 @@ def notes_on(
     if empty := [column for column in columns if column.missing == rows]:
         yield f"{_listed(empty)}: no value in any row, so leave it out of /features."
     if gaps := [column for column in columns if 0 < column.missing < rows]:
-        yield f"{_listed(gaps)}: rows without a value. A spec with missing drop leaves such rows out."
+        yield f"{_listed(gaps)}: rows without a value. Steps of prepare fill them, missing drop leaves them out."
     yield from _notes_on_notation(columns, found, ambiguous)
     if alike := [column for column in columns if column.type == "text" and _differ_in_blanks(column)]:
         yield f"{_listed(alike)}: values that differ only in blanks around them, which are different classes."
