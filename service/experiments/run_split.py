@@ -29,7 +29,7 @@ def run_split(context: Context, run_id: str) -> SplitView:
     _check_listable(dataset)
     fold, files = run.fold or 0, None
     if isinstance(dataset, Upload | Images):
-        if isinstance(dataset, Upload) and dataset.part_uploads:
+        if dataset.part_uploads:
             files = {"train": dataset.upload} | dataset.part_uploads
         found = _of_files(context, dataset, fold)
     elif splits_in_worker(dataset):

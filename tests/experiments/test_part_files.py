@@ -17,6 +17,7 @@ from service.errors import RunFailure
 from service.settings import Settings
 from service.spec.datasets.upload_references import hashes_of
 from service.spec.experiment import Experiment
+from tests.ingest.images.image_files import archive, class_files
 
 FOREVER = {"forever": True}
 SPEC: dict[str, Any] = {
@@ -218,3 +219,39 @@ def test_a_file_is_kept_while_an_experiment_validates_on_it_and_moves_along(
     assert moved.status_code == 202, moved.text
     assert client.post("/v1/experiments", json=SPEC | {"dataset": document}, headers=there).status_code == 201
     assert client.delete(f"/v1/datasets/{uploads[1]}").status_code == 409
+
+
+def test_images_have_files_of_their_own_for_the_parts(client: TestClient, tmp_path: Path) -> None:
+    def sent(name: str, files: dict[str, bytes]) -> str:
+        content = archive(tmp_path / name, files).read_bytes()
+        return str(client.post(f"/v1/datasets?name={name}", content=content).json()["id"])
+
+    every = class_files(14)
+    train, validation, test = (
+        sent(f"{part}.zip", {name: each for name, each in every.items() if name[-6:-4] in rows})
+        for part, rows in (("a", "00 01 02 03 04 05 06 07"), ("b", "08 09 10"), ("c", "11 12"))
+    )
+    dataset = {"kind": "images", "upload": train, "size": 8}
+    files = {"kind": "files", "validation": validation, "test": test}
+    made = client.post("/v1/experiments", json=SPEC | {"dataset": dataset | {"split": files}}).json()
+    resolved = made["spec"]["dataset"]["resolved"]
+    assert (resolved["rows"], resolved["validation"], resolved["test"]) == (26, 6, 4)
+    assert [each["rows"] for each in resolved["files"]] == [6, 4]
+    listed = client.get(f"/v1/runs/{made['runs'][0]['id']}/split").json()
+    assert [len(listed[part]) for part in PARTS] == [16, 6, 4]
+    assert listed["files"] == {"train": train, "validation": validation, "test": test}
+    assert client.delete(f"/v1/datasets/{test}", params=FOREVER).status_code == 409
+
+    own_parts = sent("d.zip", class_files(4, ("train/", "val/")))
+    stranger = sent("e.zip", {name.replace("dog", "fox"): each for name, each in every.items()})
+    for wrong, pointer, code in (
+        ({"split": files | {"validation": own_parts}}, "/dataset/split/validation", "contradiction"),
+        ({"split": files | {"test": stranger}}, "/dataset/split/test", "unknown_class"),
+        ({"split": files | {"validation": train}}, "/dataset/split/validation", "repeated"),
+        ({"split": {"kind": "files", "validation": validation}, "test": 0.2}, "/dataset/test", "contradiction"),
+        ({"split": files, "folds": 2}, "/dataset/folds", "contradiction"),
+        ({"upload": own_parts, "split": files}, "/dataset/split", "contradiction"),
+    ):
+        answer = client.post("/v1/experiments", json=SPEC | {"dataset": dataset | wrong})
+        assert answer.status_code == 422, wrong
+        assert (pointer, code) in {(each["pointer"], each["code"]) for each in answer.json()["errors"]}, answer.text

@@ -25,6 +25,7 @@ from service.ingest import check_weights, count_split, resolve_tokens, without_i
 from service.levels import Level
 from service.nonfinite import dumps
 from service.spec.datasets import DatasetBase
+from service.spec.datasets.images import Images
 from service.spec.datasets.report import Report
 from service.spec.datasets.resolved import Resolved
 from service.spec.datasets.text import Text
@@ -208,7 +209,7 @@ def resolve(connection: Connection, principal: Principal, uploads: UploadStore, 
     if not isinstance(wanted, UploadedBase):
         return spec if tokenizer is None else spec.model_copy(update={"dataset": wanted})
     stored = [_named(connection, principal, wanted.upload, "/dataset/upload")]
-    if isinstance(wanted, Upload):
+    if isinstance(wanted, Upload | Images):
         parts = wanted.part_uploads.items()
         stored += [_named(connection, principal, each, f"/dataset/split/{part}") for part, each in parts]
     stored += [tokenizer] if tokenizer else []
@@ -278,6 +279,8 @@ def _resolved(
     if isinstance(wanted, Text) and wanted.tokenized:
         with _opened(files, uploads) as (content, *tokenizer):
             return resolve_tokens(content, reports[0], hashes[0], wanted, *tokenizer)
+    if isinstance(wanted, Images):
+        return wanted.resolve_files(reports, hashes)
     if not isinstance(wanted, Upload):
         return wanted.resolve(reports[0], hashes[0])
     if wanted.missing == "refuse" and wanted.split_column is None:

@@ -48,6 +48,9 @@ def _by_part(parts: Sequence[Indices]) -> dict[str, Any]:
 
 
 def _list_images(content: Path, dataset: Images, fold: int) -> dict[str, Any]:
+    if dataset.part_uploads:
+        train, validation, test = (range(count) for count in dataset.counts)
+        return {"train": [*train], "validation": [*validation], "test": [*test]}
     names: list[str] | None = None
     if dataset.found.format == "images":
         with open_archive(content) as (folders, _):

@@ -1,6 +1,7 @@
 """Datasets of image files, uploaded or mounted: decoded and resized once, and kept as bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -10,9 +11,11 @@ from service.spec.component import Json
 from service.spec.datasets.base import Facts, TableBase
 from service.spec.datasets.columns import class_names
 from service.spec.datasets.mounted import FolderPath, MountedBase
-from service.spec.datasets.named_columns import ColumnName
+from service.spec.datasets.named_columns import ColumnName, file_problems
+from service.spec.datasets.part_files import unknown_classes
 from service.spec.datasets.report import Column, Report
-from service.spec.datasets.resolved import Resolved
+from service.spec.datasets.resolved import PartFile, Resolved
+from service.spec.datasets.splits import FileSplit, RandomSplit
 from service.spec.datasets.uploaded import UploadedBase
 from service.spec.validation_errors import closest
 
@@ -79,6 +82,30 @@ class Images(ImagesBase, UploadedBase):
     target = "worker.trainer.data.images:uploaded"
 
     kind: Literal["images"] = "images"
+    split: Annotated[RandomSplit | FileSplit, Field(discriminator="kind")] = Field(
+        RandomSplit(),
+        description="what decides the part of an image: chance and the folders of the archive, or its file",
+    )
+
+    @property
+    def part_uploads(self) -> dict[str, str]:
+        """The uploads of parts that have a file of their own."""
+        return self.split.uploads if isinstance(self.split, FileSplit) else {}
+
+    def kwargs(self) -> Json:
+        """Return the loader's arguments: without the split, which comes after it."""
+        return {name: value for name, value in super().kwargs().items() if name != "split"}
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield also what contradicts files of their own for the parts."""
+        yield from super().problems()
+        if not self.part_uploads:
+            return
+        yield from file_problems(self.upload, self.part_uploads, self.folds)
+        if self.test and not self.reserved_test_rows:
+            yield Problem("/test", "contradiction", "the files of /split are the parts: leave this at 0.", 0)
+        if self.split_seed:
+            yield Problem("/split_seed", "contradiction", "/split draws nothing: leave this at 0.", 0)
 
     @property
     def facts(self) -> Facts:
@@ -109,20 +136,66 @@ class Images(ImagesBase, UploadedBase):
         classes = label.class_names or class_names([label])  # a stored report has them in the database's order
         return Resolved(sha256=sha256, format=report.format, shape=self.shape, classes=classes, **found), []
 
+    def resolve_files(self, reports: Sequence[Report], hashes: Sequence[str]) -> tuple[Resolved | None, list[Problem]]:
+        """Return what the spec stores about its files, the training file first, or why they cannot be trained on."""
+        found, problems = self.resolve(reports[0], hashes[0])
+        if found is None or len(reports) == 1:
+            return found, problems
+        pairs = zip(self.part_uploads, reports[1:], strict=True)
+        problems = [problem for part, report in pairs for problem in self._part_problems(found, part, report)]
+        if found.validation or found.test:
+            detail = "the training file has its own parts, so it cannot be split by files: leave this out."
+            problems.append(Problem("/split", "contradiction", detail))
+        if problems:
+            return None, problems
+        rows = [report.rows for report in reports]
+        named = zip(reports[1:], hashes[1:], strict=True)
+        files = tuple(PartFile(sha256=sha256, format=each.format, rows=each.rows) for each, sha256 in named)
+        counts = {"rows": sum(rows), "validation": rows[1], "test": sum(rows[2:])}
+        return found.model_copy(update={**counts, "files": files}), []
+
+    def _part_problems(self, training: Resolved, part: str, report: Report) -> Iterator[Problem]:
+        """Yield why the file of this part does not fit the training file; pointers start at the dataset."""
+        pointer = f"/split/{part}"
+        if report.format not in ("images", "parquet"):
+            yield Problem(pointer, "wrong_format", f"is {report.format}, and the training file has images.")
+            return
+        image, label = ("image", "label") if report.format == "images" else (self.image, self.label)
+        if lacking := [*self._lacking(report, image, label)]:
+            yield from (replace(problem, pointer=pointer) for problem in lacking)
+            return
+        column = report.column(label)
+        assert column is not None
+        if report.validation or report.test:
+            yield Problem(
+                pointer, "contradiction", "the file has parts of its own: upload the images of one part alone."
+            )
+        elif report.format == "parquet" and column.class_names:  # its cells are numbers of them
+            if column.class_names != training.classes:
+                detail = f"the column {label} names other classes, or in another order, than the training file."
+                yield Problem(pointer, "unknown_class", detail)
+        elif detail := unknown_classes(label, column.classes, training.classes):
+            yield Problem(pointer, "unknown_class", detail)
+
     def _columns(self, report: Report, image: str, label: str) -> Iterator[Problem]:
-        for pointer, name in (("/image", image), ("/label", label)):
-            if report.column(name) is None:
-                meant = closest(name, report.names)
-                yield Problem(pointer, "no_such_column", "the upload has no such column.", None, meant)
-        first, second = report.column(image), report.column(label)
-        if first is not None and first.holds != "image":
-            yield Problem("/image", "wrong_type", f"the column {image} holds no encoded images.")
-        if second is not None:
+        yield from self._lacking(report, image, label)
+        if (second := report.column(label)) is not None:
             yield from _label_problems(second)
         if report.rows < MIN_ROWS:
             yield Problem("/upload", "too_small", f"has {report.rows} images; at least {MIN_ROWS}.", MIN_ROWS)
         if report.rows * self.shape[0] * self.shape[1] * self.shape[2] > MAX_BYTES:
             yield Problem("/size", "too_large", f"{report.rows} images of this size take more than {MAX_BYTES} bytes.")
+
+    @staticmethod
+    def _lacking(report: Report, image: str, label: str) -> Iterator[Problem]:
+        """Yield the columns that a file lacks, or that hold no images."""
+        for pointer, name in (("/image", image), ("/label", label)):
+            if report.column(name) is None:
+                meant = closest(name, report.names)
+                yield Problem(pointer, "no_such_column", f"the upload has no column {name}.", None, meant)
+        first = report.column(image)
+        if first is not None and first.holds != "image":
+            yield Problem("/image", "wrong_type", f"the column {image} holds no encoded images.")
 
 
 class ImageFolder(ImagesBase, MountedBase):

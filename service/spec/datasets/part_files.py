@@ -1,7 +1,7 @@
 """Files of their own for the parts: how they fit the training file, and all of them as one table."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -78,14 +78,22 @@ def _described(column: Column) -> str:
 
 def _unknown_classes(own: Column, other: Column) -> Iterator[tuple[str, str]]:
     assert own.classes is not None
-    if other.classes is None:
-        yield "unknown_class", f"the column {own.name} has more values than the training file has classes."
-    elif unknown := [name for name in other.classes if name not in own.classes]:
-        what = "the class" if len(unknown) == 1 else f"{len(unknown)} classes"
-        shown, known = (", ".join(sorted(each)[:SHOWN_CLASSES]) for each in (unknown, own.classes))
-        detail = f"the column {own.name} has {what} {shown}, which the training file lacks; it has {known}"
-        more = len(own.classes) - SHOWN_CLASSES
-        yield "unknown_class", f"{detail} and {more} more." if more > 0 else f"{detail}."
+    if detail := unknown_classes(own.name, other.classes, own.classes):
+        yield "unknown_class", detail
+
+
+def unknown_classes(name: str, found: Collection[str] | None, known: Collection[str]) -> str:
+    """Return that a column of a part has classes which the training file lacks; empty if it has none."""
+    if found is None:
+        return f"the column {name} has more values than the training file has classes."
+    unknown = [each for each in found if each not in known]
+    if not unknown:
+        return ""
+    what = "the class" if len(unknown) == 1 else f"{len(unknown)} classes"
+    shown, listed = (", ".join(sorted(each)[:SHOWN_CLASSES]) for each in (unknown, known))
+    detail = f"the column {name} has {what} {shown}, which the training file lacks; it has {listed}"
+    more = len(known) - SHOWN_CLASSES
+    return f"{detail} and {more} more." if more > 0 else f"{detail}."
 
 
 def join_reports(reports: Sequence[Report], features: Sequence[str], predicted: Sequence[str]) -> Report:

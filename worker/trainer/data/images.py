@@ -5,7 +5,7 @@ Decoding runs on a thread per core (Pillow releases the interpreter's lock), a b
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -43,17 +43,19 @@ def uploaded(
 ) -> Arrays:
     """x (N, C, H, W) bytes and y (N,) classes: for training, then the file's own validation and test part."""
     assert resolved is not None, "the server resolves an upload before it is queued"
-    content = verify_upload(files, resolved.sha256)
-    key = json.dumps(["images", size, channels, resize, image, label])
+    contents = [verify_upload(files, file.sha256) for file in resolved.every_file]
+    others = [file.sha256 for file in resolved.files]
+    key = json.dumps(["images", size, channels, resize, image, label, *([others] if others else [])])
 
     def images() -> Iterator[Encoded]:
-        if resolved.format == "images":
-            with open_archive(content) as (folders, archive):
-                yield from _of_folders(folders, archive.read)
-        else:
-            yield from _of_table(open_files([content]), image, label, resolved.classes)
+        for file, content in zip(resolved.every_file, contents, strict=True):
+            if file.format == "images":
+                with open_archive(content) as (folders, archive):
+                    yield from _of_folders(folders, archive.read, resolved.classes)
+            else:
+                yield from _of_table(open_files([content]), image, label, resolved.classes)
 
-    return _decode_once(files, content, key, images, resolved, resize)
+    return _decode_once(files, contents[0], key, images, resolved, resize)
 
 
 def mounted(
@@ -81,7 +83,7 @@ def mounted(
 
     def images() -> Iterator[Encoded]:
         if isinstance(found, ClassFolders):
-            yield from _of_folders(found, lambda name: (root / path / name).read_bytes())
+            yield from _of_folders(found, lambda name: (root / path / name).read_bytes(), resolved.classes)
         else:
             for part in found.parts.values():
                 yield from _of_table(part, image, label, resolved.classes)
@@ -89,9 +91,11 @@ def mounted(
     return _decode_once(files, content, key, images, resolved, resize)
 
 
-def _of_folders(folders: ClassFolders, read: Callable[[str], bytes]) -> Iterator[Encoded]:
+def _of_folders(folders: ClassFolders, read: Callable[[str], bytes], classes: Sequence[str]) -> Iterator[Encoded]:
+    """Yield the images with the numbers of their `classes`, of which a part's own file may lack some."""
+    numbers = [classes.index(name) for name in folders.classes]
     for name, label in zip(folders.names, folders.labels, strict=True):
-        yield name, read(name), label
+        yield name, read(name), numbers[label]
 
 
 def _of_table(stored: StoredSplit, image: str, label: str, classes: tuple[str, ...]) -> Iterator[Encoded]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from service.ingest.splits.random_rows import shuffle_share, table_parts
 from service.spec.datasets import DatasetBase
 from service.spec.datasets.base import RegressionBase, Scaling, TableBase
-from service.spec.datasets.images import ImagesBase
+from service.spec.datasets.images import Images, ImagesBase
 from service.spec.datasets.uploaded import Upload
 from worker.trainer.build import build
 from worker.trainer.data.column_split import split_parts
@@ -127,7 +127,7 @@ def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS, fold
     if isinstance(dataset, RegressionBase) and dataset.facts.task == "regression":
         splits = _scale_splits(splits, "y", dataset.target_scaling)
     train, validation, test = map(_to_float_type, splits[:3])
-    of_file = isinstance(dataset, Upload) and bool(dataset.part_uploads)
+    of_file = isinstance(dataset, Upload | Images) and bool(dataset.part_uploads)
     train, validation, test = (
         part._replace(numbers=np.arange(len(rows)) if of_file else rows)
         for part, rows in zip((train, validation, test), chosen, strict=True)

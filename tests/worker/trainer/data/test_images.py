@@ -16,13 +16,14 @@ from service.ingest import inspect_file, mounted
 from service.spec.checks.experiment import find_problems
 from service.spec.datasets.images import Images
 from service.spec.experiment import Experiment
-from tests.ingest.images.image_files import archive, class_files, hugging_face
+from tests.ingest.images.image_files import archive, class_files, encoded, hugging_face, picture
 from worker.trainer.data import images as loader
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.split import load, split_dataset
 
 PARTS = ("train/", "val/", "test/")
+UPLOADS = ["dat_" + digit * 26 for digit in "01"]
 REST = {
     "model": {"kind": "mlp", "hidden": (8,)},
     "loss": {"kind": "cross_entropy"},
@@ -141,3 +142,47 @@ def test_given_means_and_deviations_scale_as_torchvisions_normalise(files: Datas
     mean, std = (np.array(each).reshape(-1, 1, 1) for each in given.values())
     np.testing.assert_allclose(part[:].numpy(), (part.raw(slice(None)) / 255 - mean) / std, rtol=1e-5, atol=1e-6)
     assert [problem.pointer for problem in Images.problems(dataset.model_copy(update={"std": None}))] == ["/mean"]
+
+
+@pytest.mark.parametrize("form", ["zip", "parquet"])
+def test_files_of_their_own_are_the_parts_whatever_their_format_and_however_few_classes_they_have(
+    form: str, files: DatasetFolders, tmp_path: Path
+) -> None:
+    content = class_files()
+    ants = {f"ant/{row}.png": encoded(picture(row)) for row in range(5)}
+    train = archive(tmp_path / "a.zip", content | ants)
+    held_out = {name: each for name, each in content.items() if name.endswith(("1.png", "2.png"))}
+    validation = (archive if form == "zip" else hugging_face)(tmp_path / f"b.{form}", held_out)
+    if form == "parquet":  # its ClassLabel has the numbers of all classes
+        train = archive(tmp_path / "a.zip", content)
+    made = Images.model_validate(
+        {"kind": "images", "upload": UPLOADS[0], "size": 12, "split": {"kind": "files", "validation": UPLOADS[1]}}
+    )
+    reports, hashes = (
+        [inspect_file(path) for path in (train, validation)],
+        [stored(files, p) for p in (train, validation)],
+    )
+    resolved, problems = made.resolve_files(reports, hashes)
+    assert problems == []
+    dataset = made.model_copy(update={"resolved": resolved, "validation": 0.0})
+    assert [*dataset.problems()] == []
+    assert dataset.counts == (29 if form == "zip" else 24, len(held_out), 0)
+    splits = split_dataset(dataset, files)
+    assert {*splits.validation.y.tolist()} == ({1, 2} if form == "zip" else {0, 1})  # by name: there is no ant
+    images = {each.tobytes(): int(label) for each, label in zip(raw(splits.train), splits.train.y, strict=True)}
+    for each, label in zip(raw(splits.validation), splits.validation.y, strict=True):
+        assert images[each.tobytes()] == label
+    assert splits.validation.numbers is not None
+    assert splits.validation.numbers.tolist() == list(range(len(held_out)))
+
+
+def raw(part: Any) -> Any:
+    return part.x.raw(slice(None))
+
+
+def stored(files: DatasetFolders, path: Path) -> str:
+    assert files.folder is not None
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    (files.folder / sha256).mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, files.folder / sha256 / "content")
+    return sha256
