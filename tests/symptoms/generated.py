@@ -21,6 +21,7 @@ from unittest import mock
 import numpy as np
 
 from service.diagnosis.diagnose import diagnose
+from service.diagnosis.remedies import patched_spec
 from service.diagnosis.run_record import RunRecord
 from service.spec.component import Json
 from service.spec.parse.experiment import parse_experiment
@@ -70,6 +71,8 @@ class Outcome:
     verdicts: tuple[str, ...]  # gravest first
     confidence: float  # of the first finding; 0: none
     headline: str
+    rule: str = ""  # of the first finding
+    remedied: Json | None = None  # the spec with its remedy; None: it has none
 
     @property
     def calm(self) -> bool:
@@ -111,23 +114,28 @@ def sick_draws(half: Half, twins: Sequence[Draw], count: int, seed: int) -> list
 
 def sound_draws(draws: Sequence[Draw], folder: Path | None, processes: int, stale: bool = False) -> list[Draw]:
     """Train healthy draws, and return those that learned what is usual and kept it: twins for the sick ones."""
-    done = _trained(draws, folder, processes, "" if stale else sources())
-    facts = {draw.number: _facts(draw, record) for draw, record in zip(draws, done, strict=True)}
+    done = trained_draws(draws, folder, processes, "" if stale else sources())
+    facts = {draw.number: draw_facts(draw, record) for draw, record in zip(draws, done, strict=True)}
     sound = _sound(draws, facts)
     return [draw for draw in draws if draw.number in sound]
 
 
 def outcomes(draws: Sequence[Draw], folder: Path | None, processes: int, stale: bool = False) -> list[Outcome]:
     """Train what is not kept, and judge all; every sick draw's twin must be among them."""
-    done = _trained(draws, folder, processes, "" if stale else sources())
-    facts = [_facts(draw, record) for draw, record in zip(draws, done, strict=True)]
+    done = trained_draws(draws, folder, processes, "" if stale else sources())
+    return judged(draws, [draw_facts(draw, record) for draw, record in zip(draws, done, strict=True)])
+
+
+def judged(draws: Sequence[Draw], facts: Sequence[RunRecord]) -> list[Outcome]:
+    """Judge what was trained; every sick draw's twin must be among them."""
     twins = {draw.number: each for draw, each in zip(draws, facts, strict=True) if not draw.disease}
     sound = _sound([draw for draw in draws if not draw.disease], twins)
     shares = {number: share(each) for number, each in twins.items()}
     return [_outcome(draw, each, shares, sound) for draw, each in zip(draws, facts, strict=True)]
 
 
-def _facts(draw: Draw, record: Record) -> RunRecord:
+def draw_facts(draw: Draw, record: Record) -> RunRecord:
+    """Return what the rules are asked of."""
     return facts_of(parse_experiment(draw.document).spec, record)
 
 
@@ -166,10 +174,23 @@ def _outcome(draw: Draw, facts: RunRecord, shares: Mapping[int, float], sound: C
         truth = "sick" if harm >= HARMS else "no effect" if harm <= HARMLESS else "undecided"
     found = [each.finding for each in said.findings]
     verdicts = tuple(each.verdict for each in found)
-    return Outcome(draw, truth, harm, said.level, verdicts, found[0].confidence if found else 0.0, said.headline)
+    first = said.findings[0] if said.findings else None
+    spec = patched_spec(facts.plan, first.finding.patch) if first and first.finding.patch else None
+    return Outcome(
+        draw,
+        truth,
+        harm,
+        said.level,
+        verdicts,
+        found[0].confidence if found else 0.0,
+        said.headline,
+        first.rule.id if first else "",
+        spec and spec.normalised(),
+    )
 
 
-def _trained(draws: Sequence[Draw], folder: Path | None, processes: int, made_by: str) -> Iterator[Record]:
+def trained_draws(draws: Sequence[Draw], folder: Path | None, processes: int, made_by: str) -> Iterator[Record]:
+    """Train each, or take what is kept of it."""
     with ProcessPoolExecutor(processes, get_context("spawn"), initializer=one_thread) as pool:
         yield from pool.map(partial(_one, folder, made_by), draws)
 

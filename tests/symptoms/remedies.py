@@ -27,15 +27,15 @@ def tried(found: Sequence[Judged], folder: Path | None, processes: int) -> Itera
         wanted += jobs([(each.result.symptom, spec)], [each.result.seed], folder)
     for each, (job, record) in zip(asked, trained(wanted, processes), strict=True):
         patched = facts_of(job.spec, record)
-        series = _series(each.facts.plan.spec, job.spec)
+        series = compared_series(each.facts.plan.spec, job.spec)
         rule = each.result.finding or ""
         outcome = judge_seed(
-            _came(each.facts, series, rule), _came(patched, series, rule), series, series != "val/accuracy"
+            came(each.facts, series, rule), came(patched, series, rule), series, series != "val/accuracy"
         )
         yield Verified(each.result, *combine_seeds([outcome]))
 
 
-def _series(broken: Experiment, patched: Experiment) -> str | None:
+def compared_series(broken: Experiment, patched: Experiment) -> str | None:
     """The validation loss where both have the same, else the accuracy; as the server chooses."""
     validated = broken.dataset.validation > 0 and patched.dataset.validation > 0
     scaled = {getattr(each.dataset, "target_scaling", None) for each in (broken, patched)}
@@ -44,7 +44,8 @@ def _series(broken: Experiment, patched: Experiment) -> str | None:
     return "val/accuracy" if validated and broken.dataset.facts.task == "classification" else None
 
 
-def _came(facts: RunRecord, series: str | None, rule: str) -> TrainedRun:
+def came(facts: RunRecord, series: str | None, rule: str) -> TrainedRun:
+    """What a run came to, for the judge of remedies."""
     curve = facts.get(series) if series else None
     checked = {each.rule.id: each.state for each in diagnose(facts).checked}
     values = np.zeros(0) if curve is None else curve.values

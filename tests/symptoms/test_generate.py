@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from service.diagnosis.rules.registry import RULES
+from service.spec.component import Json
 from service.spec.parse.experiment import parse_experiment
 from tests.symptoms.diseases import DISEASES
 from tests.symptoms.generated import Draw, Outcome, Truth, healthy_draws, outcomes, sick_draws
+from tests.symptoms.generated_remedies import hit_rates, tried
 from tests.symptoms.generated_report import figures, sections, written_between
 from tests.symptoms.healthy_specs import FAMILIES, Half, healthy_document
 
@@ -86,6 +88,21 @@ def test_the_figures_count_by_disease_strength_and_confidence() -> None:
     assert "- healthy: 1 of 2 (50.0%) with a warning or fault (overfitting 1)" in text
     assert "| rate too high | 1 of 2 | 1 of 1 |  | 0 of 1 |  | overfitting 1 |" in text
     assert "| 90% to 100% | 3 | 33% |" in text
+
+
+def test_a_remedy_is_trained_on_the_same_sick_rows_and_counted() -> None:
+    twins = healthy_draws("fit", 3, 1)
+    slow = Draw("fit", 3, twins[0].family, _slower(twins[0].document), "rate too low", 0.9)
+    found = outcomes([*twins, slow], None, 1)
+    (checked,) = tried(found, 5, None, 1)
+    assert (checked.found.draw, checked.outcome) == (slow, "helped"), checked.why
+    text = hit_rates([checked, checked._replace(outcome="did_not_help")])
+    assert "1 of 2 (50.0%) lowered the loss beyond the noise; of right findings 1 of 2 (50.0%)." in text
+    assert f"| {checked.found.verdicts[0]} | 2 | 1 |  | 1 |  |" in text
+
+
+def _slower(document: Json) -> Json:
+    return document | {"optimizer": document["optimizer"] | {"lr": 1e-3 * document["optimizer"]["lr"]}}
 
 
 def test_a_section_of_the_page_is_replaced_and_the_others_stay() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from service.client import lookup
+from service.client import answers, lookup
 from service.client.client import Client
 from service.client.commands.context import Commands, Context, command
 from service.client.following import poll
@@ -51,7 +51,8 @@ def do(arguments: argparse.Namespace, context: Context) -> int:
 def _finding_id(client: Client, run_id: str, word: str) -> str:
     """Return the id of the finding with this verdict, with blanks or underscores; any other word is an id."""
     verdict = word.strip().replace(" ", "_")
-    return next((each.id for each in client.diagnosis(run_id).findings if each.verdict == verdict), word)
+    found = answers.raw(client.diagnosis(run_id))["findings"]
+    return str(next((each["id"] for each in found if each["verdict"] == verdict), word))
 
 
 def poll_verification(client: Client, made: VerificationView) -> Iterator[VerificationView]:
