@@ -1,10 +1,13 @@
 """Findings on a run's page: what is wrong and how surely, its evidence drawn, a remedy to try, instruments to ask."""
 
+import base64
+import io
 import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
 from tests.fixtures.product import SPEC
@@ -53,7 +56,7 @@ READINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def answers(page: Page, run: str, found: dict[str, Any]) -> None:
+def answers(page: Page, run: str, found: dict[str, Any], told: dict[str, dict[str, Any]] = READINGS) -> None:
     """What the server would say of the run: its routes have tests of their own."""
 
     def give(document: Any) -> Callable[[Route], None]:
@@ -61,7 +64,7 @@ def answers(page: Page, run: str, found: dict[str, Any]) -> None:
 
     readings = [
         {"id": at, "run_id": run, "attempt": 1, "step": 9, "kind": kind, "data": data, "at": "2026-01-01T00:00:00Z"}
-        for at, (kind, data) in enumerate(READINGS.items(), 1)
+        for at, (kind, data) in enumerate(told.items(), 1)
     ]
     page.route("**/diagnosis", give(found))
     page.route("**/verify", give({"items": []}))
@@ -122,6 +125,35 @@ def test_a_surface_is_red_where_it_is_high_and_blue_where_it_is_low(see: See, pa
     found = page.locator(".readings figure", has_text="plane").locator("canvas").evaluate(PIXELS)
     assert found["high"][0] > found["high"][2] + 60
     assert found["low"][2] > found["low"][0] + 60
+
+
+def square(colour: str) -> str:
+    """A PNG of one colour, 8 x 8, in base64."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), colour).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def test_the_images_with_the_largest_losses_are_seen_beside_their_rows(see: See, page: Page, trained: Trained) -> None:
+    run = trained["fast"]["runs"][0]["id"]
+    worst = [
+        {"row": row, "loss": loss, "target": "cat", "prediction": "dog", "probability": 0.9, "png": square(colour)}
+        for row, loss, colour in ((17, 4.5, "red"), (3, 2.25, "blue"))
+    ]
+    told = {"run_id": run, "state": "succeeded", "step": 9, "version": "1", "complete": True, "level": "healthy"}
+    listed = {"largest_losses": {"part": "validation", "of": 20, "listed": worst}}
+    answers(page, run, told | {"headline": "It learns.", "findings": [], "checked": []}, listed)
+    see(f"run/{run}?tab=diagnosis")
+    page.get_by_text("Instruments").click()
+    table = page.locator(".readings figure", has_text="Validation rows with the largest loss").locator("table")
+    for at, (row, loss, colour) in enumerate((("17", "4.5", [255, 0, 0, 255]), ("3", "2.25", [0, 0, 255, 255]))):
+        cells = table.locator("tbody tr").nth(at).locator("td")
+        expect(cells.nth(1)).to_have_text(row)
+        expect(cells.nth(2)).to_have_text(loss)
+        picture = cells.nth(0).get_by_role("img", name=re.compile(rf"\b{row}\b"))
+        expect(picture).to_have_js_property("width", 8)  # as it is drawn
+        middle = "canvas => [...canvas.getContext('2d').getImageData(4, 4, 1, 1).data]"
+        assert picture.evaluate(middle) == colour
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
