@@ -58,7 +58,7 @@ def _write(name: str) -> None:
             (folder / path).write_text(text)
     except OSError as error:
         raise Unusable(f"{folder} cannot be written: {error.strerror}") from error
-    print(f"wrote {folder}: a model, a loss, tests, and spec.json that trains with them")
+    print(f"wrote {folder}: a model, a loss, a preparation, tests, and spec.json that trains with them")
     print(f"check it:   saddle plugin check {folder}")
     print(f"install it where the server and its workers run, and restart them:   pip install ./{folder}")
 
