@@ -201,3 +201,21 @@ def test_a_constant_stays_one_whatever_rounding_makes_of_it(see: See) -> None:
     found = see("workers").evaluate(asked)
     assert found["low"] == found["high"]
     assert not found["cut"]
+
+
+def test_the_best_point_against_a_field_is_named_and_a_click_opens_it(see: See, trained: Trained) -> None:
+    ids = ",".join(trained[name]["id"] for name in ("fast", "slow", "broken"))
+    page = see(f"compare?experiments={ids}&series=loss")
+    panel = page.locator("section.panel", has_text="Result against one field")
+    expect(panel.locator(".legend")).to_contain_text("best: fast")
+    over = panel.locator(".u-over")
+    over.scroll_into_view_if_needed()
+    box = over.bounding_box()
+    assert box is not None
+    for at in range(1, 40):
+        page.mouse.move(box["x"] + box["width"] * at / 40, box["y"] + box["height"] / 2)
+        if re.search(r" 0\.05$", panel.locator(".hover strong").inner_text()):
+            break
+    page.mouse.down()
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(f"#/experiment/{trained['fast']['id']}"))

@@ -38,7 +38,7 @@ function showValues(chart, box, { lines, logY, xLabel }) {
 
 // props: {x, lines, xLabel, logX, logY, height, marks, spans: [[from, to]], levels: [{y, label}], label, sync,
 // extent: [low, high] of x where charts share it, range: the window that is looked at, or null;
-// onZoom(low, high), onReset()}; without onZoom the chart keeps its own window.
+// onZoom(low, high), onReset(), onPick(index) of a point that is clicked}; without onZoom the chart keeps its own window.
 // lines: [{label, y, lo?, hi?, bad?, bars?, colour, dash, shape?, faint?, aside?, points?, dots?, stepped?}], each column
 // as long as x and the most important line first; bad: where a value is not finite.
 export function Chart(props) {
@@ -79,11 +79,16 @@ export function Chart(props) {
     if (drawn.current === optionsKey) chart.current?.setData(chartData(x, lines, logY));
     drawn.current = optionsKey;
   }, [x, lines, yRange, props.marks, props.spans, range?.join(), props.extent?.join()]);
+  const pick = () => { // uPlot keeps the click that ends a drag to itself
+    const { idx, top } = chart.current.cursor;
+    const [nearest] = idx === null || idx === undefined ? [] : valuesAt(chart.current, lines, logY, idx, top);
+    if (nearest) props.onPick?.(nearest.at);
+  };
   const reset = () => (onZoom ? props.onReset?.() : setOwn(null));
   return html`<div class="plot"><div class="tools">
       ${yRange.cut || whole ? html`<button type="button" aria-pressed=${whole} title=${t("chart.all.hint")} onClick=${() => setWhole(!whole)}>${t("chart.all")}</button>` : null}
       ${range && (!onZoom || props.onReset) ? html`<button type="button" onClick=${reset}>${t("chart.reset")}</button>` : null}<${ChartExport} name=${props.label} read=${() => ({ chart: chart.current, ...latest.current })}/></div>
-    <div class="chart" ref=${container} role="img" aria-label=${props.label} onDblClick=${reset}></div></div>`;
+    <div class="chart" ref=${container} role="img" aria-label=${props.label} onDblClick=${reset} onClick=${pick}></div></div>`;
 }
 
 // The module that draws files is loaded when somebody asks for one.

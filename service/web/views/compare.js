@@ -30,7 +30,7 @@ export function Compare({ search, me }) {
   const looks = looksOf(value, curves);
   const all = [...new Set([...names, ...there])];
   const { ranking, groups, difference } = value;
-  const about = { difference, groups, series: ranking.series, figure: ranking.figure };
+  const about = { difference, groups, series: ranking.series, figure: ranking.figure, best: ranking.items[0]?.label };
   const eyes = isPart ? eyesOf(search, also, curves) : null;
   const find = groups.length > FOUND_AT_A_GLANCE ? search.get("find") || "" : null;
   return html`<div class="heading"><h1>${t("place.compare")}</h1><${Reports} search=${search} me=${me} canSave=${true}/></div>

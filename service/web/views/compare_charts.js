@@ -1,7 +1,7 @@
 // A comparison in pictures beside the curves: rate against result, all fields against result, time to a target.
 import { Chart, Legend, look } from "../lib/chart.js";
 import { MOST_COLOURED } from "../lib/chart/palette.js";
-import { escapeInvisible, formatNumber, html, List, parseNumber, Select, t, updateParameters } from "../lib/page.js";
+import { escapeInvisible, formatNumber, html, List, navigate, parseNumber, Select, t, updateParameters } from "../lib/page.js";
 import { ParallelPlot } from "../lib/scatter.js";
 import { readTable, TableExport } from "../lib/table_export.js";
 
@@ -16,7 +16,7 @@ const plain = (groups) => groups.every((group) => group.trials.length === 1);
 const positive = ({ values }) => values.every((value) => typeof value === "number" && value > 0);
 
 // A field that differs and is a positive number against the result with its interval, both on log axes: the rate first of all.
-export function Scatter({ difference, groups, series, figure: which, across }) {
+export function Scatter({ difference, groups, series, figure: which, across, best }) {
   const numeric = Object.keys(difference).filter((name) => positive(difference[name]));
   if (!numeric.length || groups.length < 3 || !plain(groups)) return null;
   const pointer = numeric.includes(across) ? across : numeric.find((name) => name.endsWith("/lr")) || numeric[0];
@@ -25,10 +25,12 @@ export function Scatter({ difference, groups, series, figure: which, across }) {
   const kinds = difference["/optimizer/kind"]?.values || [];
   const lines = [...new Set(points.map(({ index }) => kinds[index]))].map((kind, at) => lineOf(points, (point) => kinds[point.index] === kind, { label: kind ?? series, ...look(at) }));
   const diverged = points.filter(({ y }) => y === null).length;
+  const top = points.filter(({ index, y }) => y !== null && groups[index].label === best);
+  const named = [...lines, ...top.map((point) => ({ label: t("scatter.best", { name: escapeInvisible(best) }), y: points.map((each) => (each === point ? each.y : undefined)), dots: true, ...look(4), shape: "diamond" }))];
   return html`<section class="panel"><h2>${t("scatter")}</h2>
     <${Select} label=${t("column.field")} value=${pointer} options=${numeric} set=${(across) => updateParameters({ across })}/>
-    <${Chart} x=${points.map(({ x }) => x)} lines=${lines} logX=${true} logY=${heights.every((value) => value > 0)} xLabel=${escapeInvisible(pointer)} height=${240} label=${t("chart.of", { name: escapeInvisible(pointer) })}/>
-    ${lines.length > 1 ? html`<${Legend} lines=${lines}/>` : null}<p class="hint">${t("scatter.how", { figure: t(`choice.${which}`), series: escapeInvisible(series) })}${diverged ? ` ${t("scatter.none", { n: diverged })}` : ""}</p></section>`;
+    <${Chart} x=${points.map(({ x }) => x)} lines=${named} onPick=${(at) => navigate(["experiment", groups[points[at].index].trials[0]])} logX=${true} logY=${heights.every((value) => value > 0)} xLabel=${escapeInvisible(pointer)} height=${240} label=${t("chart.of", { name: escapeInvisible(pointer) })}/>
+    ${named.length > 1 ? html`<${Legend} lines=${named}/>` : null}<p class="hint">${t("scatter.how", { figure: t(`choice.${which}`), series: escapeInvisible(series) })}${diverged ? ` ${t("scatter.none", { n: diverged })}` : ""}</p></section>`;
 }
 
 // Those points that are one's own, joined; what has no finite value is a cross at the edge.
