@@ -26,7 +26,7 @@ export const dimensionsOf = (trials) => [...new Set(trials.flatMap(({ point }) =
 
 export const titleOf = (trial, series) => titleOfPoint(`${t("trial", { n: trial.number })}: ${t(`trial.${trial.state}`)}`, [[series, worthOf(trial)], ...Object.entries(trial.point)]);
 
-const pointOf = (trial, x, series) => ({ key: trial.number, x, y: worthOf(trial), kind: trial.state, title: titleOf(trial, series), path: trial.experiment_id ? ["experiment", trial.experiment_id] : null });
+const pointOf = (trial, x, series) => ({ key: trial.number, x, y: worthOf(trial), kind: trial.state, get title() { return titleOf(trial, series); }, path: trial.experiment_id ? ["experiment", trial.experiment_id] : null });
 
 // Each trial at its place in the search, and the best of those that were trained to their ends so far.
 export function Progress({ trials, study }) {
