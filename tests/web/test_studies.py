@@ -122,6 +122,23 @@ def test_the_range_of_a_question_is_changed_before_it_is_searched(see: See, stac
     assert (found["kind"], found["low"], found["high"]) == ("uniform", 0.01, 0.1)
 
 
+def test_what_trains_in_a_study_is_read_again_though_no_trial_ends(see: See, stack: Product) -> None:
+    base = {**SPEC, "model": {"kind": "mlp"}, "optimizer": {"kind": "sgd"}, "pool": "nobody"}
+    made = stack.post("/v1/studies", STUDY | {"base": base, "name": "waits"})
+    until(lambda: stack.get(f"/v1/studies/{made['id']}")["trials"], 60)
+    page = see("studies")
+    page.clock.install()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.partition("?")[0]))
+    page.get_by_role("link", name="waits").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("waits")
+    for _ in range(9):
+        with page.expect_response(f"**/v1/studies/{made['id']}"):
+            page.clock.run_for(2500)
+    assert sum(each.endswith("/trials") for each in asked) == 2, "at first, and at the eighth look"
+    stack.http.post(f"/v1/studies/{made['id']}/stop").raise_for_status()
+
+
 def test_a_study_goes_into_the_bin_and_comes_back(see: See, stack: Product) -> None:
     base = {**SPEC, "model": {"kind": "mlp"}, "optimizer": {"kind": "sgd"}, "epochs": 1}
     made = stack.post("/v1/studies", STUDY | {"base": base, "name": "unwanted", "budget": {"trials": 2}})

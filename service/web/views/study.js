@@ -8,6 +8,7 @@ import { around, nameOf, ParallelTrials, Progress, Rungs, Slices, TrialCurves, T
 import { ContourTrials } from "./study_contour.js";
 
 const [LOOK_MS, LIST_LOOK_MS] = [2500, 3000];
+const SELDOM = 8; // looks
 const PAGES = 20;
 const OVER = new Set(["finished", "stopped", "failed"]);
 
@@ -42,14 +43,15 @@ async function allTrials(id, signal) {
 
 const countsOf = (trials) => trials.reduce((counts, { state }) => ({ ...counts, [state]: (counts[state] || 0) + 1 }), {});
 
-// {study, trials, analysis}, asked for at once; the last two are long, and asked for again where the study counts its trials differently.
+// {study, trials, analysis}, asked for at once; the last two are long, and asked for again where the study counts its trials
+// differently, and seldom for what trains meanwhile.
 function useStudy(id, tick) {
   const known = useRef({});
   return useRequest(async (signal) => {
     const load = () => Promise.all([allTrials(id, signal), get(`/v1/studies/${id}/analysis`, { signal })]);
     let [study, found] = await Promise.all([get(`/v1/studies/${id}`, { signal }), known.current.found || load()]);
     const news = JSON.stringify(study.trials);
-    if (news !== known.current.news && news !== JSON.stringify(countsOf(found[0]))) found = await load();
+    if ((news !== known.current.news && news !== JSON.stringify(countsOf(found[0]))) || tick % SELDOM === SELDOM - 1) found = await load();
     known.current = { news, found };
     return { study, trials: found[0], analysis: found[1] };
   }, [id, tick]);
@@ -124,6 +126,7 @@ const shown = (value) => (typeof value === "number" ? formatNumber(value) : esca
 function Best({ study, me, again }) {
   const { best } = study;
   if (!best) return html`<p class="hint">${t("study.best.none")}</p>`;
+  const ended = (study.trials.finished || 0) + (study.trials.pruned || 0);
   const confirm = async (form) => {
     const seeds = Number(form.get("seeds"));
     await post(`/v1/studies/${study.id}/confirm`, seeds ? { seeds } : {});
@@ -132,7 +135,7 @@ function Best({ study, me, again }) {
   const patch = JSON.stringify(best.patch);
   return html`<section class="panel"><h2>${t("study.best", { n: best.number })}</h2>
     <p class="row"><strong>${escapeInvisible(study.series)} ${around(best.value, best.interval)}</strong>${Object.entries(best.point).map(([name, value]) => html`<span key=${name}><small>${nameOf(name)}</small> ${shown(value)}</span>`)}</p>
-    <p class="hint">${t("study.best.flattered", { n: formatCount((study.trials.finished || 0) + (study.trials.pruned || 0)) })}</p>
+    ${ended > 1 ? html`<p class="hint">${t("study.best.flattered", { n: formatCount(ended) })}</p>` : null}
     <div class="bar">${best.experiment_id ? html`<a class="button" href=${href(["experiment", best.experiment_id])}>${t("column.experiment")}</a> <a class="button" href=${href(["new"], { from: best.experiment_id })}>${t("try.form")}</a>` : null}
       <${CopyButton} text=${patch} label=${t("study.patch")}/>
       ${study.confirmation || !OVER.has(study.state) ? null : html`<${DialogButton} button=${t("study.confirm")} kind="primary" disabled=${me.level === "read"} title=${t("study.confirm.title")} label=${t("study.confirm")} act=${confirm}><p>${t("study.confirm.text")}</p>
