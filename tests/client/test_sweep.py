@@ -116,3 +116,20 @@ def test_a_study_is_stopped_extended_and_refused_by_its_id(
     assert study_id in [each.id for each in client.studies()]
     assert saddle("sweep", file, "--stop") == 2
     assert "take a study's id" in capsys.readouterr().err
+
+
+def test_a_duel_is_told_with_the_steps_to_each_target(
+    saddle: Saddle, client: Client, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sides = {"kind": "choice", "role": "scientific", "options": ["sgd", "adam"]}
+    space = {"/optimizer": sides, "/optimizer/lr": STUDY["space"]["/optimizer/lr"]}
+    duel = {"name": "duel", "space": space, "pruner": {"kind": "median", "first": 10, "every": 20}, "seeds": [0]}
+    assert saddle("sweep", written(tmp_path, **duel)) == 0
+    said = capsys.readouterr().out
+    analysis = client.study_analysis(next(client.studies()).id)
+    assert [each.label for each in analysis.contestants] == ["sgd", "adam"]
+    table = said[said.index("steps to") :].splitlines()
+    assert table[0].split() == ["steps", "to", "sgd", "adam"]
+    for line, steps in zip(table[1:], analysis.steps_to_target, strict=False):
+        assert line.split()[1:] == ["-" if each is None else f"{each:,}" for each in steps]
+    assert len(analysis.targets) > 0

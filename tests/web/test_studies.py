@@ -102,8 +102,11 @@ def test_a_search_starts_from_an_experiment_and_ends_as_a_duel(see: See, stack: 
     assert (document["sampler"]["kind"], document["pruner"]["kind"]) == ("random", "none")
     duel = page.locator("section", has_text="Which is better when each is tuned").locator("tbody tr")
     expect(duel).to_have_count(2)
-    for row in duel.all():
+    analysis = stack.get(f"/v1/studies/{study}/analysis")
+    for at, row in enumerate(duel.all()):
         expect(row.locator("td").nth(1)).to_have_text("3")
+        steps = [each[at] for each in analysis["steps_to_target"]]
+        expect(row.locator("td").last).to_have_text(" | ".join("–" if each is None else str(each) for each in steps))
 
 
 def test_the_range_of_a_question_is_changed_before_it_is_searched(see: See, stack: Product) -> None:

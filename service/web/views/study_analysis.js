@@ -11,9 +11,9 @@ export function Duel({ found, series }) {
   if (!rivals.some(({ trials }) => trials)) return null;
   const borders = rivals.flatMap((rival) => rival.borders.map((border) => ({ ...border, label: rival.label })));
   return html`${rivals.length > 1 ? html`<section class="panel"><h2>${t("duel")}</h2>${found.even ? null : html`<p class="warnings">${t("duel.uneven")}</p>`}
-    <div class="scroll"><table class="list"><thead><tr>${["rival", "trials", "best", "median", "quartiles", "sensitivity"].map((word) => html`<th key=${word} scope="col">${word === "best" ? `${t("column.best")} ${escapeInvisible(series)}` : t(`column.${word}`)}</th>`)}</tr></thead>
-    <tbody>${rivals.map((each) => html`<tr key=${each.label}><td>${escapeInvisible(each.label)}</td><td class="number">${formatCount(each.trials)}${each.diverged ? html` <small>${t("duel.diverged", { n: each.diverged })}</small>` : null}</td><td class="number">${around(each.best_value, each.interval)}</td>
-      <td class="number">${number(each.median)}</td><td class="number">${each.quartiles.map(number).join(" – ")}</td><td class="number">${number(each.sensitivity)}</td></tr>`)}</tbody></table></div>
+    <div class="scroll"><table class="list"><thead><tr>${["rival", "trials", "best", "median", "quartiles", "sensitivity"].map((word) => html`<th key=${word} scope="col">${word === "best" ? `${t("column.best")} ${escapeInvisible(series)}` : t(`column.${word}`)}</th>`)}<th scope="col">${t("column.steps")} → ${found.targets.map(number).join(" | ")}</th></tr></thead>
+    <tbody>${rivals.map((each, at) => html`<tr key=${each.label}><td>${escapeInvisible(each.label)}</td><td class="number">${formatCount(each.trials)}${each.diverged ? html` <small>${t("duel.diverged", { n: each.diverged })}</small>` : null}</td><td class="number">${around(each.best_value, each.interval)}</td>
+      <td class="number">${number(each.median)}</td><td class="number">${each.quartiles.map(number).join(" – ")}</td><td class="number">${number(each.sensitivity)}</td><td class="number">${found.steps_to_target.map((steps) => number(steps[at])).join(" | ")}</td></tr>`)}</tbody></table></div>
     <p class="hint">${t("duel.how")}</p></section>` : null}
     ${borders.length ? html`<ul class="warnings">${borders.map((each) => html`<li key=${`${each.label} ${each.pointer}`}>${t("border", { label: escapeInvisible(each.label), name: nameOf(each.pointer), value: formatNumber(each.value), bound: formatNumber(each.bound) })} <${CopyButton} text=${JSON.stringify([each.patch])} label=${t("border.patch")}/></li>`)}</ul>` : null}`;
 }

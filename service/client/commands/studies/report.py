@@ -12,6 +12,7 @@ from service.client.table import Cell
 
 if TYPE_CHECKING:
     from service.client.commands.context import Context
+    from service.schemas.studies.analysis import StudyAnalysis
     from service.schemas.studies.answers import StudyPreview, StudyView, TrialView
 
 COLOURS = {"finished": "green", "pruned": "dim", "failed": "red", "running": "cyan", "waiting": "magenta"}
@@ -107,11 +108,24 @@ def _show_duel(context: Context, study: StudyView) -> None:
             for each in found
         ]
         context.table(("", "trials", "best", "median", "untuned loses"), rows, right=("trials", "best", "median"))
+        _show_targets(context, analysis)
     for each in found:
         for border in each.borders:
             whose = f"{each.label}: " if len(found) > 1 else ""
             place = f"{border.pointer} is best at its {border.end} end, {number(border.bound)}"
             context.say(f"{whose}{place}: extend it to {border.patch['value']:g}", "yellow")
+
+
+def _show_targets(context: Context, analysis: StudyAnalysis) -> None:
+    """Print after how many steps a trial of each scientific value reaches each target, the median of those that do."""
+    labels = [each.label for each in analysis.contestants]
+    rows = [
+        (number(target), *("-" if each is None else f"{each:,}" for each in steps))
+        for target, steps in zip(analysis.targets, analysis.steps_to_target, strict=True)
+    ]
+    if rows:
+        context.say()
+        context.table(("steps to", *labels), rows, right=("steps to", *labels))
 
 
 def show_result(context: Context, study: StudyView) -> None:
