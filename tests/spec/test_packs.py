@@ -77,7 +77,7 @@ def test_no_two_of_the_other_packs_are_one() -> None:
 ALONE: list[tuple[dict[str, Any], str]] = [
     ({"pack": "never"}, "never"),
     ({"optimizer": {"kind": "lbfgs"}, "batch_size": "full", "clip": None}, "optimizer lbfgs"),
-    ({"dataset": {"kind": "mnist1d"}, "model": {"kind": "gru"}}, "model gru"),
+    ({"dataset": {"kind": "mnist1d"}, "model": {"kind": "lstm"}}, "model lstm"),
     ({"resources": {"devices": 2}}, "2 devices"),
     ({"loss": {"kind": "kl_div"}}, "loss kl_div"),
     ({"compile": True}, "compiles"),

@@ -20,6 +20,7 @@ from worker.trainer.models.objectives import Objective
 from worker.trainer.pack.attention import attend
 from worker.trainer.pack.batches import PackedBatch
 from worker.trainer.pack.randomness import MemberDropout, MemberRandom
+from worker.trainer.pack.recurrent import unrolled
 from worker.trainer.pack.stack import Stack
 from worker.trainer.step.losses import NO_IGNORE_INDEX
 
@@ -54,6 +55,10 @@ class StackedModel:
                 setattr(self.skeleton.get_submodule(parent), name, MemberDropout(rates, self.random))
             elif isinstance(module, Attention):
                 module.attend = attend
+            elif isinstance(module, nn.RNNBase):
+                rates = [rate_of(model.get_submodule(path)) for model in self.models]
+                dropout = MemberDropout(rates, self.random) if any(rates) else None
+                vars(module)["forward"] = unrolled(module, dropout)
         smoothing = [getattr(each, "label_smoothing", 0.0) for each in self.criteria]
         self._losses = _loss_terms(self.criteria[0], smoothing)
 
@@ -129,10 +134,12 @@ def _is_plain(loss: nn.Module) -> bool:
     return isinstance(loss, nn.CrossEntropyLoss) and loss.weight is None and loss.ignore_index == NO_IGNORE_INDEX
 
 
-def rate_of(dropout: nn.Module) -> float:
-    """Return the rate of a member's own dropout."""
-    assert isinstance(dropout, nn.Dropout)
-    return dropout.p
+def rate_of(module: nn.Module) -> float:
+    """Return the rate of a member's own dropout, or of that between its recurrent layers."""
+    if isinstance(module, nn.RNNBase):
+        return module.dropout
+    assert isinstance(module, nn.Dropout)
+    return module.p
 
 
 def changing_buffers(model: nn.Module) -> list[str]:
