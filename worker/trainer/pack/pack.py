@@ -8,7 +8,7 @@ from worker.protocol import DeviceUsage
 from worker.trainer.environment import usage
 from worker.trainer.pack.evaluation import evaluate_members
 from worker.trainer.pack.member import Member
-from worker.trainer.pack.packable import cannot_pack
+from worker.trainer.pack.packable import cannot_pack, pays
 from worker.trainer.pack.probes import PackedProbes
 from worker.trainer.pack.steps import PackedSteps
 from worker.trainer.session import USAGE_PERIOD_S
@@ -27,7 +27,8 @@ class Pack:
         self.members = list(members)
         self.steps: PackedSteps | None = None
         self.probes: PackedProbes | None = None
-        self.packable = len(members) > 1 and not any(cannot_pack(each.training) for each in members)
+        trainings = [each.training for each in members]
+        self.packable = pays(trainings) and not any(cannot_pack(each) for each in trainings)
         self._step_s = 0.0
         self._began = self._flushed = self._used = time.monotonic()
         self._diagnosed_s = 0.0

@@ -1,16 +1,19 @@
 """Whether a training can be part of a packed step; what its spec says of it is in `service.spec.packs`."""
 
 import json
+from collections.abc import Sequence
 
 from torch import nn
 
 from service.spec.experiment import Experiment
 from service.spec.packs import LOSSES
 from worker.trainer.loop import Training
+from worker.trainer.pack.affine import AffineChain
 from worker.trainer.pack.optimizers import RULES
 
 OURS = ("torch.nn.", "worker.trainer.")  # modules whose forward pass is known to be a function of their tensors
 UNSTACKED = (nn.LSTM, nn.RReLU)  # a fused kernel that is as fast for each run alone, and own random numbers
+FEW = 2  # runs
 FREE = {"init", "dropout", "spread", "start", "noise"}  # fields of a model that only its tensors and draws depend on
 
 
@@ -33,6 +36,18 @@ def cannot_pack(training: Training) -> str:
         "a module has no stacked form": not all(_is_known(each) for each in training.model.modules()),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def pays(trainings: Sequence[Training]) -> bool:
+    """Whether common steps take less time than own ones.
+
+    On a CPU two models that are batched by `vmap` lose up to a tenth, and four gain (docs/decisions.md).
+    """
+    first = trainings[0]
+    if len(trainings) > FEW or first.device.type != "cpu":
+        return len(trainings) > 1
+    models, criteria = [each.model for each in trainings], [each.criterion for each in trainings]
+    return len(trainings) > 1 and AffineChain.of(models, criteria) is not None
 
 
 def common_part(spec: Experiment) -> str:

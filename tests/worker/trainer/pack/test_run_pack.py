@@ -11,6 +11,7 @@ from service.spec.probes import DEFAULT_PROBES
 from tests.worker.conftest import Make
 from worker.protocol import Alive, Checkpoint, Ended, Failed, Frame, Points, Started, Stop, TrainRequest
 from worker.trainer.pack.session import run_pack
+from worker.trainer.pack.steps import PackedSteps
 from worker.trainer.requests import run_request
 
 CPU = torch.device("cpu")
@@ -118,6 +119,27 @@ def test_a_run_of_a_pack_reports_what_it_would_alone(tmp_path: Path, experiment:
     run_pack(requests(tmp_path / "pack", experiment, rates(**SPECS[name])), CPU, links)
     for request in requests(tmp_path / "alone", experiment, rates(**SPECS[name])):
         check_same(links[request.lease or ""], alone(request))
+
+
+@pytest.mark.parametrize(
+    ("model", "runs", "common"), [("mlp", 2, True), ("cnn", 2, False), ("cnn", 3, True), ("mlp", 1, False)]
+)
+def test_steps_are_common_where_that_pays(
+    tmp_path: Path, experiment: Make, monkeypatch: pytest.MonkeyPatch, model: str, runs: int, common: bool
+) -> None:
+    calls: list[int] = []
+    run = PackedSteps.run
+
+    def count(steps: PackedSteps, number: int, *probes: Any) -> Any:
+        calls.append(number)
+        return run(steps, number, *probes)
+
+    monkeypatch.setattr(PackedSteps, "run", count)
+    changes = rates(dataset={"kind": "digits"}, model={"kind": model}, steps=5)[:runs]
+    links = Links()
+    run_pack(requests(tmp_path, experiment, changes), CPU, links)
+    assert sum(calls) == (4 if common else 0)
+    assert [links[str(at)].of(Ended)[0].step for at in range(runs)] == [5] * runs
 
 
 @pytest.mark.parametrize(
