@@ -52,7 +52,15 @@ def beside(product: Product) -> list[psutil.Process]:
     workers = [psutil.Process(each.pid) for each in product.processes if "worker" in " ".join(command(each.pid))]
     home = str(product.home)
     named = [each for each in psutil.process_iter(["name"]) if each.info["name"] == "postgres"]
-    return workers + [each for each in named if each.cwd().startswith(home)]
+    return workers + [each for each in named if folder(each).startswith(home)]
+
+
+def folder(process: psutil.Process) -> str:
+    """The folder of a process; empty once it has ended, as those of other people's databases do."""
+    try:
+        return str(process.cwd())
+    except psutil.Error:
+        return ""
 
 
 def command(pid: int) -> list[str]:
