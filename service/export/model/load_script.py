@@ -136,7 +136,10 @@ COMMAND = """if len(sys.argv) == 3 and sys.argv[1] == "--text":
 def load_script(run_id: str, step: int, source: Json, inputs: Json) -> str:
     """Return the program; `source` is what the checkpoint says that rebuilds the model."""
     texts = bool(inputs["vocabulary"])
-    others = "".join(f", {name}" for name in (*source["needs"], *(("tokenizers",) if inputs["tokenizer"] else ())))
+    steps = (inputs.get("preparation") or {}).get("steps", ())
+    own = (step["target"].partition(":")[0].partition(".")[0] for step in steps if "target" in step)  # of plug-ins
+    tokenizers = ("tokenizers",) if inputs["tokenizer"] else ()
+    others = "".join(f", {name}" for name in dict.fromkeys((*source["needs"], *own, *tokenizers)))
     shape = f" of shape {inputs['shape']}" if len(inputs["shape"]) > 1 else ""
     columns = ", or a dictionary by column" if inputs["features"] else ""
     return SCRIPT.substitute(

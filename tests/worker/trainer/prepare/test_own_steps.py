@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pydantic import Field
 
+from service.export.model.load_script import load_script
 from service.spec.plugins import PACKAGES, PluginPackage
 from service.spec.preparation.base import NumberStepBase, number_features
 from service.spec.preparation.plan import plan_steps
@@ -64,6 +65,13 @@ def test_a_single_row_is_prepared_by_what_was_stored(fitted: Preparation) -> Non
     (step,) = stored["steps"]
     assert (step["kind"], step["share"], step["target"]) == ("clip", 0.05, Clip.target)
     assert set(step["columns"]) == {"0", "2"}
+
+
+def test_the_program_that_predicts_names_the_package_that_it_needs(fitted: Preparation) -> None:
+    inputs = {"vocabulary": 0, "tokenizer": None, "shape": [3], "features": None, "preparation": fitted.as_json()}
+    source = {"needs": ["timm"], "text": "", "arguments": {}, "call": "model"}
+    assert "Needs torch and safetensors, timm, tests." in load_script("run_1", 1, source, inputs)
+    assert "Needs torch and safetensors, timm." in load_script("run_1", 1, source, inputs | {"preparation": None})
 
 
 def test_only_json_is_stored(fitted: Preparation, monkeypatch: pytest.MonkeyPatch) -> None:
