@@ -16,7 +16,7 @@ from .conftest import SPEC
 Saddle = Callable[..., int]
 STUDY: dict[str, Any] = {
     "name": "asha on digits",
-    "base": SPEC | {"steps": 90, "evaluate": {"every_steps": 5}},
+    "base": SPEC | {"steps": 90, "pack": "never", "evaluate": {"every_steps": 5}},
     "space": {"/optimizer/lr": {"kind": "log_uniform", "low": 1e-4, "high": 1.0}},
     "pruner": {"kind": "asha", "first": 10},
     "budget": {"trials": 6},
