@@ -61,7 +61,7 @@ def test_an_assistant_comes_from_the_catalogue_to_a_verdict(assist: Assist, spec
         assert "All runs have ended." in await session.call("wait", what=[comparison])
         told = await session.call("status", what=comparison)
         assert "**confirmed**: On fresh seeds alone" in told
-        assert "Looked at any time: After 2 seeds, nothing is decided; " in told
+        assert "Looked at any time: After 2 seeds, this test has not decided; the test of the planned" in told
         extended = await session.call("extend_confirmation", comparison=comparison, seeds=10)
         assert "On fresh seeds alone, which were extended" in extended
         await session.call("wait", what=[comparison])
