@@ -68,7 +68,7 @@ def test_a_key_has_limits_of_its_own_which_are_listed_and_hold(
     saddle: Saddle, client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     limits = ["--runs-per-day", "2", "--seconds-per-day", "3600"]
-    assert saddle("keys", "create", "assistant", "--scope", "submit", *limits) == 0
+    assert saddle("keys", "create", "with limits", "--scope", "submit", *limits) == 0
     key = capsys.readouterr().out.strip()
     assert saddle("keys") == 0
     assert "2 runs a day, 3,600 s a day" in capsys.readouterr().out
@@ -78,4 +78,4 @@ def test_a_key_has_limits_of_its_own_which_are_listed_and_hold(
             limited.submit(SPEC | {"seeds": [2]})
     assert saddle("keys", "create", "none", "--runs-per-day", "-1") == 2
     assert "runs_per_day" in capsys.readouterr().err
-    assert saddle("keys", "revoke", "assistant") == 0
+    assert saddle("keys", "revoke", "with limits") == 0

@@ -48,7 +48,7 @@ HEALTHY: dict[str, dict[str, Any]] = {
         "schedule": {"kind": "cosine"},
     },
     "adam": {"optimizer": {"kind": "adam", "lr": 3e-3}},
-    "one row a batch": {"optimizer": {"kind": "sgd", "lr": 0.01}, "batch_size": 1, "steps": 500},
+    "one row a batch": {"optimizer": {"kind": "sgd", "lr": 0.01}, "batch_size": 1, "steps": 3000},  # 2 epochs
     "full batches": {"dataset": {"kind": "iris"}, "optimizer": {"kind": "sgd", "lr": 0.5}, "batch_size": "full"},
     "regression": {
         "dataset": {"kind": "diabetes"},
