@@ -22,7 +22,7 @@ def test_a_channel_is_made_tested_and_deleted_and_the_audit_tells(see: See) -> N
     channel = page.locator(".channel", has_text="<b>ops</b>")
     expect(channel).to_contain_text("run succeeded")
     channel.get_by_role("button", name="Send a test").click()
-    expect(channel.get_by_role("status")).to_contain_text("did not take it")
+    expect(channel.get_by_role("status")).to_contain_text("did not accept it")
     channel.get_by_role("button", name="Last messages").click()
     expect(channel.get_by_role("table")).to_contain_text("not delivered")
     channel.get_by_role("button", name="Delete").click()
