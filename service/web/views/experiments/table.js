@@ -4,13 +4,14 @@ import { getColumns, toCurves } from "../../lib/columns.js";
 import { useLook } from "../../lib/look.js";
 import { decimalsOf, escapeInvisible, formatAge, formatFixed, formatNumber, href, html, parseAddress, parseNumber, queryString, StateLabel, summarizeResult, t, updateParameters, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../../lib/page.js";
 import { TERMINAL_STATES } from "../../lib/run.js";
-import { useVisibleRange } from "../../lib/virtual_list.js";
+import { useKeys, useVisibleRange } from "../../lib/virtual_list.js";
 import { LEADING, Head, pinnedStyle } from "./layout.js";
 import { grouped } from "./search_box.js";
 
 const FIGURE = /^(last|best|min|max)\(/;
 const NUMBERS = new Set(["progress", "last", "best", "age"]);
 const SCROLL_MS = 250;
+const AGE_MS = 5_000; // for which an age that is shown may stand still
 
 // The series that most rows' figures are of; the headings name it, and other rows say theirs.
 export function usualSeries(items) {
@@ -73,8 +74,9 @@ export function Table({ list, layout, search, sort, marking, eyes, looks, toggle
   useSteady(holder, items, rowHeight);
   useKeptScroll(holder, items.length, rowHeight);
   const rows = useMemo(() => grouped(items, group).flatMap(({ group: name, items: some }) => (name === null ? some : [{ group: name, items: some }, ...(closed.has(name) ? [] : some)])), [items, group, [...closed].join("|")]);
-  const { first, end } = useVisibleRange(holder, rowHeight, rows.length);
+  const { first, end, isFlying } = useVisibleRange(holder, rowHeight, rows.length);
   const shown = rows.slice(first, end);
+  const keys = useKeys(shown.filter((row) => row.id).map((row) => row.id), isFlying);
   const sparks = useSparks(sparkly ? shown.filter((row) => row.id) : []);
   const decimals = useDecimals(items, fields);
   useEffect(() => {
@@ -83,6 +85,7 @@ export function Table({ list, layout, search, sort, marking, eyes, looks, toggle
   const series = usualSeries(items);
   const sorts = { name: "name", last: `last(${series || "val/loss"})`, best: `best(${series || "val/loss"})`, owner: "owner", age: "created" };
   const all = columns.length + LEADING.length; // one more would share what is left for the name
+  const moment = Math.floor(Date.now() / AGE_MS);
   const isNumber = (name) => NUMBERS.has(name) || shown.some((item) => typeof item.values?.[name] === "number");
   const lead = (left) => (layout.isPinned ? { class: "pinned", style: pinnedStyle(left) } : {});
   return html`<div class=${`scroll tall${list.stale ? " stale" : ""}`} ref=${holder} tabindex="-1">
@@ -91,8 +94,8 @@ export function Table({ list, layout, search, sort, marking, eyes, looks, toggle
     <thead><tr aria-rowindex="1"><td ...${lead(0)}><input type="checkbox" aria-label=${t("mark.all")} checked=${items.length > 0 && marking.marked.size >= items.length} onClick=${marking.all}/></td><td ...${lead(LEADING[0])}></td>
       ${columns.map((column) => html`<${Head} key=${column.name} column=${column} columns=${columns} search=${search} field=${column.isUsual ? sorts[column.name] : column.name} of=${column.name === "last" || column.name === "best" ? series : null} number=${isNumber(column.name)} sort=${sort}/>`)}</tr></thead>
     <tbody>${first ? html`<tr key="above" aria-hidden="true" class="space"><td colspan=${all} style=${{ height: `${first * rowHeight}px` }}></td></tr>` : null}
-      ${shown.map((row, index) => (row.id ? html`<${Row} key=${row.id} item=${row} index=${first + index} layout=${layout} spark=${sparks[row.main?.run_id]} decimals=${decimals} series=${series}
-        marked=${marking.marked.has(row.id)} mark=${marking.mark} open=${eyes.has(row.id)} style=${looks[row.id]} toggle=${toggle} menu=${menu}/>` : html`<${GroupRow} key=${`group ${row.group}`} row=${row} field=${group} series=${series} decimals=${decimals} columns=${columns} closed=${closed}/>`))}
+      ${shown.map((row, index) => (row.id ? html`<${Row} key=${keys.get(row.id)} item=${row} index=${first + index} layout=${layout} spark=${sparks[row.main?.run_id]} decimals=${decimals} series=${series}
+        marked=${marking.marked.has(row.id)} mark=${marking.mark} open=${eyes.has(row.id)} style=${looks[row.id]} toggle=${toggle} menu=${menu} moment=${moment}/>` : html`<${GroupRow} key=${`group ${row.group}`} row=${row} field=${group} series=${series} decimals=${decimals} columns=${columns} closed=${closed}/>`))}
       ${end < rows.length ? html`<tr key="below" aria-hidden="true" class="space"><td colspan=${all} style=${{ height: `${(rows.length - end) * rowHeight}px` }}></td></tr>` : null}</tbody></table></div>`;
 }
 
@@ -230,7 +233,12 @@ function Cell({ column: { name, left, isUsual }, row }) {
   return html`<td class=${left === null ? kind : `${kind} pinned`} style=${pinnedStyle(left)} title=${title} data-column=${isUsual ? name : "field"} data-label=${isUsual ? t(`column.${name}`) : escapeInvisible(name)}>${content}</td>`;
 }
 
-function Row({ item, index, layout, spark, decimals, series, marked, mark, open, style, toggle, menu }) {
+// A row whose properties are the same is not made again: scrolling makes the new ones only.
+function Row(properties) {
+  return useMemo(() => drawnRow(properties), Object.values(properties));
+}
+
+function drawnRow({ item, index, layout, spark, decimals, series, marked, mark, open, style, toggle, menu }) {
   const name = escapeInvisible(item.name);
   const lead = (left) => (layout.isPinned ? { class: "pinned", style: pinnedStyle(left) } : {});
   return html`<tr tabindex="0" data-row=${`experiment/${item.id}`} aria-rowindex=${index + 2} class=${marked ? "marked" : ""} onContextMenu=${(event) => { if (event.target.closest("a")) return; event.preventDefault(); menu(item, { x: event.clientX, y: event.clientY }); }}>
