@@ -28,8 +28,8 @@ def analyse_study(connection: Connection, principal: Principal, study_id: str) -
     if found is None or kept != state:
         found = _analyse(study_of(stored), trials.all_of(connection, stored.id))
     _kept[stored.id] = state, found
-    while len(_kept) > KEPT:
-        _kept.pop(next(iter(_kept)), None)
+    for oldest in list(_kept)[:-KEPT]:  # in one step, since requests run in threads
+        _kept.pop(oldest, None)
     return found
 
 
