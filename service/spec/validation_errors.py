@@ -5,6 +5,7 @@ the model's annotations, and only fields and positions enter the pointer.
 """
 
 import difflib
+import functools
 import re
 import types
 from collections.abc import Iterable, Mapping
@@ -147,13 +148,14 @@ def locate(model: Any, location: Iterable[int | str]) -> ErrorLocation:
     return ErrorLocation(sanitise(pointer), around, tried)
 
 
-def _parts(fields: Mapping[str, FieldInfo], pointer: str) -> dict[str, str]:
-    """Return the fields that one of the objects in an object at `pointer` has, and no other, with where they are."""
+@functools.cache
+def _parts(model: type[BaseModel]) -> Mapping[str, str]:
+    """Return the fields that one of the objects in a `model` has, and no other, with where they are below it."""
     found: dict[str, set[str]] = {}
-    for name, info in fields.items():
+    for name, info in model.model_fields.items():
         for member in filter(is_model, union_members(info.annotation)):
             for inner in member.model_fields:
-                found.setdefault(inner, set()).add(f"{pointer}/{name}/{inner}")
+                found.setdefault(inner, set()).add(f"{name}/{inner}")
     return {inner: places.pop() for inner, places in found.items() if len(places) == 1}
 
 
@@ -202,7 +204,9 @@ def _expected(item: ErrorDetails) -> str:
 def _problem(item: ErrorDetails, place: ErrorLocation) -> Problem:
     kind, context, pointer = item["type"], item.get("ctx", {}), place.pointer
     if kind == "extra_forbidden":
-        parts = _parts(place.fields, pointer.rpartition("/")[0])
+        around = pointer.rpartition("/")[0]
+        inner = _parts(place.enclosing) if place.enclosing else {}
+        parts = {name: f"{around}/{part}" for name, part in inner.items()}
         meant = suggest_field(str(item["loc"][-1]), place.fields, parts)
         return Problem(pointer, "unknown_field", "there is no such field.", None, meant)
     if kind == "missing" and (about := _description(item, place)):

@@ -54,7 +54,7 @@ def do_list(arguments: argparse.Namespace, context: Context) -> None:
         [each.id, each.name or "-", each.member, each.scope, age(each.created_at), _used(each), _state(each)]
         for each in found
     ]
-    context.show(found, ["key", "name", "member", "scope", "age", "used", ""], rows)
+    context.show(found, ["key", "name", "member", "scope", "age", "used", ""], rows, whole=[""])
 
 
 def _used(key: MadeKey) -> str:
