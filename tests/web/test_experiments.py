@@ -179,9 +179,9 @@ def test_columns_are_resized_moved_and_kept_in_view_and_a_saved_view_keeps_that(
     page.mouse.down()
     page.mouse.move(at["x"] + 43, at["y"] + 8, steps=4)
     page.mouse.up()
-    expect(page).to_have_url(re.compile(r"widths=state%3A154\b"))
+    expect(page).to_have_url(re.compile(r"widths=state%3A148\b"))
     edge.press("ArrowLeft")
-    expect(page).to_have_url(re.compile(r"widths=state%3A142\b"))
+    expect(page).to_have_url(re.compile(r"widths=state%3A136\b"))
     page.get_by_role("columnheader", name="optimizer.lr").drag_to(state)
     until(lambda: heads(page)[:3] == ["Name", "optimizer.lr", "State"], 10)
     page.get_by_text("Columns").click()
@@ -195,7 +195,7 @@ def test_columns_are_resized_moved_and_kept_in_view_and_a_saved_view_keeps_that(
     assert kept is not None
     assert table is not None
     assert kept["x"] - table["x"] == pytest.approx(93, abs=1.5)  # behind the mark, the eye and the menu
-    assert kept["width"] == pytest.approx(142, abs=1)
+    assert kept["width"] == pytest.approx(136, abs=1)
 
     page.get_by_text("Saved views").click()
     page.get_by_role("button", name="Save as a new view").click()

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.fixtures.product import SPEC
 from tests.harness.databases import create_key
 from tests.harness.product import Product
+from tests.harness.waiting import until
 
 See = Callable[[str], Page]
 Trained = dict[str, Any]
@@ -151,6 +152,40 @@ def test_the_table_follows_the_stream_and_asks_nothing_while_nothing_happens(see
     expect(row).to_be_visible()
     stack.wait_for_end(made["runs"][0]["id"])
     expect(row).to_contain_text("succeeded")
+
+
+def test_a_click_opens_the_row_that_was_pressed_though_another_comes_in_between(
+    see: See, stack: Product, trained: Trained
+) -> None:
+    page = see("experiments?filter=name%20IN%20(slow,%20between)")
+    link = page.get_by_role("link", name="slow", exact=True)
+    link.hover()
+    page.mouse.down()
+    with page.expect_response(re.compile(r"/v1/experiments\?.*limit=100")):
+        made = stack.post("/v1/experiments", SPEC | {"name": "between", "steps": 2, "epochs": None})
+    page.wait_for_timeout(300)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(f"#/experiment/{trained['slow']['id']}"))
+    page.go_back()
+    expect(page.get_by_role("link", name="between", exact=True).first).to_be_visible()
+    stack.wait_for_end(made["runs"][0]["id"])
+
+
+def test_back_shows_the_rows_at_their_place_from_the_first_frame_on(see: See, trained: Trained) -> None:
+    page = see("experiments")
+    page.set_viewport_size({"width": 1280, "height": 420})
+    page.locator(".scroll.tall").evaluate("node => { node.scrollTop = 180; }")
+    expect(page).to_have_url(re.compile("top=5"))
+    page.get_by_role("link", name="Workers").click()
+    expect(page.get_by_role("heading", name="Workers")).to_be_visible()
+    page.evaluate(
+        """() => { window.tops = []; const look = () => { const node = document.querySelector('.scroll.tall');
+            if (node) window.tops.push(node.scrollTop); if (window.tops.length < 9) requestAnimationFrame(look); };
+            look(); }"""
+    )
+    page.go_back()
+    until(lambda: page.evaluate("window.tops.length") == 9, 20)
+    assert set(page.evaluate("window.tops")) == {180}
 
 
 def test_a_new_experiment_leaves_the_row_that_is_looked_at_where_it_is(

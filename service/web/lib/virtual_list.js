@@ -63,3 +63,24 @@ export function useKeys(ids, isFlying) {
   known.current = new Map(ids.map((id) => [id, kept.get(id) ?? free.shift() ?? (made.current += 1)]));
   return known.current;
 }
+
+// The value, but while something is pressed in the container the one of before: a row that moved, or whose node became
+// another's, between the press and the release would lose the click.
+export function useHeld(container, value) {
+  const [isPressed, press] = useState(false);
+  const last = useRef(value);
+  useEffect(() => {
+    const node = container.current;
+    const down = ({ target }) => target !== node && press(true); // its own is the scroll bar
+    const up = () => setTimeout(press, 0, false); // after the click, which follows the release
+    node.addEventListener("pointerdown", down);
+    const ends = ["pointerup", "pointercancel"];
+    ends.forEach((name) => window.addEventListener(name, up));
+    return () => {
+      node.removeEventListener("pointerdown", down);
+      ends.forEach((name) => window.removeEventListener(name, up));
+    };
+  }, []);
+  if (!isPressed) last.current = value;
+  return last.current;
+}

@@ -1,15 +1,14 @@
 // The table of experiments and the curves of its rows, live: searched, grouped, sorted, marked, compared and put in order.
 import { useExperimentList } from "../lib/experiment_list.js";
 import { FirstSteps } from "../lib/guide.js";
-import { ask, EmptyState, href, html, Problems, t, updateParameters, useEffect, useInterval, useMemo, useRef, useState, useTitle } from "../lib/page.js";
-import { TableExport } from "../lib/table_export.js";
+import { keep, kept } from "../lib/kept.js";
+import { ask, EmptyState, href, html, Problems, t, TableExport, updateParameters, useEffect, useInterval, useMemo, useRef, useState, useTitle } from "../lib/page.js";
 import { Bulk, RowMenu } from "./experiments/actions.js";
 import { Curves, Field, looksOf, openEyes, toggleEye } from "./experiments/curves.js";
 import { Columns, layoutOf } from "./experiments/layout.js";
-import { SavedViews, useViews } from "./saved_views.js";
 import { Chips, chosenOf, filterOf, SearchBox, valuesSeen } from "./experiments/search_box.js";
-import { Split } from "./experiments/split.js";
 import { Table, tableOf } from "./experiments/table.js";
+import { SavedViews, useViews } from "./saved_views.js";
 
 const MOST_KEPT = 100; // marks in the address
 const FACTS = new Set(["owner", "state", "tag"]); // what a row says of itself, whatever its columns
@@ -26,7 +25,8 @@ export function Experiments({ search, me }) {
   const [, grow] = useState(0);
   useInterval(30_000, () => grow((n) => n + 1)); // ages
   const { items, error } = found;
-  const layout = layoutOf(search, { withCurve: !isAside, withTrial: items?.some((item) => item.study_id) });
+  const [room, measure] = useState((isAside ? 0.55 : 0.95) * window.innerWidth); // a guess until there is a table
+  const layout = layoutOf(search, { withCurve: !isAside, withTrial: items?.some((item) => item.study_id), room });
   const marking = useMarks(items || [], list(search, "marks"));
   const values = useMemo(() => valuesSeen(items || [], me?.project_id), [items]);
   const eyes = useMemo(() => openEyes(search, items || []), [items, search.get("eyes")]);
@@ -39,7 +39,7 @@ export function Experiments({ search, me }) {
   if (!items) return html`<p class="empty">${t("loading")}</p>`;
   if (!items.length && !asked.filter && !asked.archived && !asked.shared && !error && !found.stale) return html`<${FirstSteps} items=${items} me=${me}/><${First}/>`;
   const marked = items.filter((item) => marking.marked.has(item.id));
-  const table = html`<${Table} list=${found} layout=${layout} search=${search} sort=${asked.sort} marking=${marking} eyes=${eyes} looks=${looks} toggle=${(id) => toggleEye(eyes, id)} group=${group} closed=${new Set(list(search, "closed", "|"))} menu=${(item, at) => setMenu({ item, at })}/>
+  const table = html`<${Table} list=${found} layout=${layout} measure=${measure} search=${search} sort=${asked.sort} marking=${marking} eyes=${eyes} looks=${looks} toggle=${(id) => toggleEye(eyes, id)} group=${group} closed=${new Set(list(search, "closed", "|"))} menu=${(item, at) => setMenu({ item, at })}/>
     ${items.length ? null : html`<p class="empty">${t("filter.nothing")}</p>`}`;
   return html`<h1 class="quiet">${t("place.experiments")}</h1><${FirstSteps} items=${items} me=${me}/>
     <div class="bar"><${SearchBox} value=${typed} error=${error} values=${values}/><${Chips} chosen=${chosen} values=${values}/></div>
@@ -84,4 +84,34 @@ function First() {
     <p>${t("first.text")}</p>
     <p><a class="button" href=${href(["new"], { preset: "digits-adam" })}>${t("first.try")}</a> <a href=${href(["new"])}>${t("place.new")}</a></p>
   </${EmptyState}>`;
+}
+
+// Two panes with a handle between them; where it stands is remembered in this browser.
+const KEPT = "split";
+const [LEAST, MOST, USUAL] = [25, 85, 58]; // percent of the width for the first pane
+const within = (share) => Math.min(Math.max(share, LEAST), MOST);
+
+const remembered = () => within(Number(kept(KEPT)) || USUAL);
+
+export function Split({ first, second }) {
+  const [share, set] = useState(remembered);
+  const holder = useRef(null);
+  const put = (next) => {
+    set(within(next));
+    keep(KEPT, String(Math.round(within(next))));
+  };
+  const drag = (event) => {
+    if (!event.target.hasPointerCapture(event.pointerId)) return;
+    const { left, width } = holder.current.getBoundingClientRect();
+    put((100 * (event.clientX - left)) / width);
+  };
+  const keys = (event) => {
+    const step = { ArrowLeft: -3, ArrowRight: 3 }[event.key];
+    if (step) { event.preventDefault(); put(share + step); }
+  };
+  return html`<div class="split" ref=${holder} style=${{ gridTemplateColumns: `minmax(0, ${share}fr) 12px minmax(0, ${100 - share}fr)` }}>
+    <div>${first}</div>
+    <div class="handle" role="separator" tabindex="0" aria-orientation="vertical" aria-label=${t("table.split")} aria-valuenow=${Math.round(share)} aria-valuemin=${LEAST} aria-valuemax=${MOST}
+      onPointerDown=${(event) => event.target.setPointerCapture(event.pointerId)} onPointerMove=${drag} onKeyDown=${keys} onDblClick=${() => put(USUAL)}></div>
+    <div>${second}</div></div>`;
 }

@@ -3,7 +3,8 @@ import { escapeInvisible, html, t, updateParameters, useRef } from "../../lib/pa
 
 const BEFORE = ["name", "trial", "state", "progress", "last", "best", "curve"];
 const AFTER = ["owner", "age"];
-const USUAL_WIDTHS = { trial: 66, state: 114, progress: 112, last: 124, best: 124, curve: 120, owner: 76, age: 62 }; // px
+const LEAST = ["owner", "age"]; // what leaves first where there is no room, unless it is asked for
+const USUAL_WIDTHS = { trial: 56, state: 108, progress: 80, last: 114, best: 114, curve: 120, owner: 76, age: 62 }; // px; the first six and the name fit beside the curves at 1,280
 const FIELD_WIDTH = 120;
 const NAME_WIDTH = 150; // at least; it takes what is left
 const PINNED_NAME_WIDTH = 220;
@@ -20,24 +21,30 @@ function widthsOf(search) {
 }
 
 // {columns: [{name, width, left, isUsual}], fields, hidden, width}: `left` where a pinned column stays, `width` of the table.
-export function layoutOf(search, { withCurve, withTrial }) {
-  const fields = list(search, "columns").filter((name) => !isUsual(name));
+// `room`: px that there are for it.
+export function layoutOf(search, { withCurve, withTrial, room = Infinity }) {
+  const asked = list(search, "columns");
+  const fields = asked.filter((name) => !isUsual(name));
   const [order, pins, hidden, widths] = [list(search, "order"), new Set(list(search, "pins")), new Set(list(search, "without")), widthsOf(search)];
-  const natural = [...BEFORE.filter((name) => (name !== "curve" || withCurve) && (name !== "trial" || withTrial)), ...fields, ...AFTER].filter((name) => !hidden.has(name) || name === "name");
+  const widthOf = (name) => widths[name] || (name === "name" ? (pins.has(name) ? PINNED_NAME_WIDTH : null) : USUAL_WIDTHS[name] || FIELD_WIDTH);
+  const leading = LEADING[0] + LEADING[1];
+  const whole = (names) => names.reduce((sum, name) => sum + (widthOf(name) ?? NAME_WIDTH), leading);
+  let natural = [...BEFORE.filter((name) => (name !== "curve" || withCurve) && (name !== "trial" || withTrial)), ...fields, ...AFTER].filter((name) => !hidden.has(name) || name === "name");
+  for (const name of LEAST.filter((each) => natural.includes(each) && !asked.includes(each))) {
+    if (whole(natural) <= room) break;
+    natural = natural.filter((each) => each !== name);
+    hidden.add(name);
+  }
   const place = (name) => (order.includes(name) ? order.indexOf(name) : MIDDLE);
   const placed = natural.filter((name) => place(name) !== MIDDLE).sort((one, other) => place(one) - place(other));
   const ordered = natural.map((name) => (place(name) === MIDDLE ? name : placed.shift())); // what has no place keeps its own
-  const leading = LEADING[0] + LEADING[1];
   let left = leading;
   const columns = [...ordered.filter((name) => pins.has(name)), ...ordered.filter((name) => !pins.has(name))].map((name) => {
-    const isPinned = pins.has(name);
-    const width = widths[name] || (name === "name" ? (isPinned ? PINNED_NAME_WIDTH : null) : USUAL_WIDTHS[name] || FIELD_WIDTH);
-    const column = { name, width, left: isPinned ? left : null, isUsual: isUsual(name) };
-    if (isPinned) left += width;
+    const column = { name, width: widthOf(name), left: pins.has(name) ? left : null, isUsual: isUsual(name) };
+    if (pins.has(name)) left += column.width;
     return column;
   });
-  const whole = columns.reduce((sum, column) => sum + (column.width ?? NAME_WIDTH), leading);
-  return { columns, fields, hidden: [...hidden], width: whole, fills: columns.some((column) => column.width === null), isPinned: pins.size > 0 };
+  return { columns, fields, hidden: [...hidden], width: whole(ordered), fills: columns.some((column) => column.width === null), isPinned: pins.size > 0 };
 }
 
 export const pinnedStyle = (left) => (left === null ? undefined : { left: `${left}px` });
@@ -65,14 +72,13 @@ export function togglePin(search, name) {
 }
 
 export function showColumn(search, name) {
-  if (isUsual(name)) return updateParameters({ without: list(search, "without").filter((each) => each !== name).join(",") });
-  const fields = list(search, "columns");
-  return fields.includes(name) ? undefined : updateParameters({ columns: [...fields, name].join(",") });
+  const drop = (parameter) => list(search, parameter).filter((each) => each !== name);
+  updateParameters({ without: drop("without").join(","), columns: [...drop("columns"), ...(isUsual(name) && !LEAST.includes(name) ? [] : [name])].join(",") });
 }
 
 export function hideColumn(search, name) {
   const drop = (parameter) => list(search, parameter).filter((each) => each !== name).join(",");
-  updateParameters(isUsual(name) ? { without: [...list(search, "without"), name].join(",") } : { columns: drop("columns"), order: drop("order"), pins: drop("pins") });
+  updateParameters({ columns: drop("columns"), ...(isUsual(name) ? { without: [...list(search, "without"), name].join(",") } : { order: drop("order"), pins: drop("pins") }) });
 }
 
 // Which columns the table has: shown and hidden, moved, held in view, and fields of the spec or figures added.

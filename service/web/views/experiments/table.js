@@ -4,12 +4,12 @@ import { getColumns, toCurves } from "../../lib/columns.js";
 import { useLook } from "../../lib/look.js";
 import { decimalsOf, escapeInvisible, formatAge, formatFixed, formatNumber, href, html, parseAddress, parseNumber, queryString, StateLabel, summarizeResult, t, updateParameters, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../../lib/page.js";
 import { TERMINAL_STATES } from "../../lib/run.js";
-import { useKeys, useVisibleRange } from "../../lib/virtual_list.js";
+import { useHeld, useKeys, useVisibleRange } from "../../lib/virtual_list.js";
 import { LEADING, Head, pinnedStyle } from "./layout.js";
 import { grouped } from "./search_box.js";
 
 const FIGURE = /^(last|best|min|max)\(/;
-const NUMBERS = new Set(["progress", "last", "best", "age"]);
+const NUMBERS = new Set(["trial", "progress", "last", "best", "age"]);
 const SCROLL_MS = 250;
 const AGE_MS = 5_000; // for which an age that is shown may stand still
 
@@ -45,13 +45,13 @@ function useSteady(holder, items, rowHeight) {
 // The row at the top stands in the address, put there quietly: Back finds the place again.
 function useKeptScroll(holder, length, rowHeight) {
   const done = useRef(false);
+  useLayoutEffect(() => { // before anything is seen, and so before it can be pressed
+    if (!length || done.current) return;
+    done.current = true;
+    holder.current.scrollTop = (Number(parseAddress().search.get("top")) || 0) * rowHeight;
+  }, [length > 0]);
   useEffect(() => {
     const node = holder.current;
-    if (!done.current && length) {
-      done.current = true;
-      const top = Number(parseAddress().search.get("top")) || 0;
-      if (top) node.scrollTop = top * rowHeight;
-    }
     let timer = 0;
     const keep = () => {
       clearTimeout(timer);
@@ -65,17 +65,22 @@ function useKeptScroll(holder, length, rowHeight) {
   }, [length > 0, rowHeight]);
 }
 
-export function Table({ list, layout, search, sort, marking, eyes, looks, toggle, group, closed, menu }) {
+export function Table({ list, layout, measure, search, sort, marking, eyes, looks, toggle, group, closed, menu }) {
   const holder = useRef(null);
   const { items } = list;
   const { columns, fields } = layout;
   const sparkly = columns.some(({ name }) => name === "curve");
   const { rowHeight } = useLook();
+  useLayoutEffect(() => {
+    const sizes = new ResizeObserver(() => measure(holder.current.clientWidth));
+    sizes.observe(holder.current);
+    return () => sizes.disconnect();
+  }, []);
   useSteady(holder, items, rowHeight);
   useKeptScroll(holder, items.length, rowHeight);
   const rows = useMemo(() => grouped(items, group).flatMap(({ group: name, items: some }) => (name === null ? some : [{ group: name, items: some }, ...(closed.has(name) ? [] : some)])), [items, group, [...closed].join("|")]);
-  const { first, end, isFlying } = useVisibleRange(holder, rowHeight, rows.length);
-  const shown = rows.slice(first, end);
+  const seen = useVisibleRange(holder, rowHeight, rows.length);
+  const { first, end, isFlying, shown, count } = useHeld(holder, { ...seen, shown: rows.slice(seen.first, seen.end), count: rows.length });
   const keys = useKeys(shown.filter((row) => row.id).map((row) => row.id), isFlying);
   const sparks = useSparks(sparkly ? shown.filter((row) => row.id) : []);
   const decimals = useDecimals(items, fields);
@@ -89,14 +94,14 @@ export function Table({ list, layout, search, sort, marking, eyes, looks, toggle
   const isNumber = (name) => NUMBERS.has(name) || shown.some((item) => typeof item.values?.[name] === "number");
   const lead = (left) => (layout.isPinned ? { class: "pinned", style: pinnedStyle(left) } : {});
   return html`<div class=${`scroll tall${list.stale ? " stale" : ""}`} ref=${holder} tabindex="-1">
-    <table class="list experiments" style=${{ width: layout.fills ? "100%" : `${layout.width}px`, minWidth: `${layout.width}px` }} aria-rowcount=${rows.length + 1}>
+    <table class="list experiments" style=${{ width: layout.fills ? "100%" : `${layout.width}px`, minWidth: `${layout.width}px` }} aria-rowcount=${count + 1}>
     <colgroup>${[...LEADING, ...columns.map(({ width }) => width)].map((width) => html`<col style=${{ width: width === null ? "" : `${width}px` }}/>`)}</colgroup>
     <thead><tr aria-rowindex="1"><td ...${lead(0)}><input type="checkbox" aria-label=${t("mark.all")} checked=${items.length > 0 && marking.marked.size >= items.length} onClick=${marking.all}/></td><td ...${lead(LEADING[0])}></td>
       ${columns.map((column) => html`<${Head} key=${column.name} column=${column} columns=${columns} search=${search} field=${column.isUsual ? sorts[column.name] : column.name} of=${column.name === "last" || column.name === "best" ? series : null} number=${isNumber(column.name)} sort=${sort}/>`)}</tr></thead>
     <tbody>${first ? html`<tr key="above" aria-hidden="true" class="space"><td colspan=${all} style=${{ height: `${first * rowHeight}px` }}></td></tr>` : null}
       ${shown.map((row, index) => (row.id ? html`<${Row} key=${keys.get(row.id)} item=${row} index=${first + index} layout=${layout} spark=${sparks[row.main?.run_id]} decimals=${decimals} series=${series}
         marked=${marking.marked.has(row.id)} mark=${marking.mark} open=${eyes.has(row.id)} style=${looks[row.id]} toggle=${toggle} menu=${menu} moment=${moment}/>` : html`<${GroupRow} key=${`group ${row.group}`} row=${row} field=${group} series=${series} decimals=${decimals} columns=${columns} closed=${closed}/>`))}
-      ${end < rows.length ? html`<tr key="below" aria-hidden="true" class="space"><td colspan=${all} style=${{ height: `${(rows.length - end) * rowHeight}px` }}></td></tr>` : null}</tbody></table></div>`;
+      ${end < count ? html`<tr key="below" aria-hidden="true" class="space"><td colspan=${all} style=${{ height: `${(count - end) * rowHeight}px` }}></td></tr>` : null}</tbody></table></div>`;
 }
 
 // A group: how many it holds, and the best of its rows' figures.
@@ -192,8 +197,9 @@ function useSparks(items) {
 function figure(name, { item: { main }, decimals, series }) {
   const [low, high] = (main?.[`${name}_interval`] || []).map(parseNumber);
   const title = main ? `${summarizeResult(main)}${low === undefined ? "" : `: ${formatNumber(low)} … ${formatNumber(high)} (95 %, ${t("seeds", { n: main.n })})`}` : "";
+  const half = (high - low) / 2;
   const other = main && main.series !== series ? html`<small>${escapeInvisible(main.series)}</small> ` : null;
-  return { kind: "number", title, content: html`${other}${formatFixed(parseNumber(main?.[name]), decimals[name])}${low === undefined ? null : html` <small>±${formatFixed((high - low) / 2, decimals[name])}</small>`}` };
+  return { kind: "number", title, content: html`${other}${formatFixed(parseNumber(main?.[name]), decimals[name])}${half ? html` <small>±${formatFixed(half, Math.min(decimals[name], decimalsOf([half], 2)))}</small>` : null}` };
 }
 
 function nameCell({ item }) {
