@@ -7,10 +7,9 @@ import { followProject } from "../lib/api.js";
 import { ActionButton, CopyButton, DialogButton, escapeInvisible, formatAge, formatCount, formatNumber, get, href, html, List, NameField, navigate, parseNumber, patch, Pending, post, Prose, queryString, refusal, remove, StateLabel, summarizeResult, t, updateParameters, useEffect, useGet, useMemo, useProject, useRequest, useState, useTitle } from "../lib/page.js";
 import { TERMINAL_STATES } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";
-import { readTable, TableExport } from "../lib/table_export.js";
 import { offerUndo } from "../lib/undo.js";
 import { Comments } from "./comments.js";
-import { SearchFrom } from "./search_from.js";
+import { SearchFrom } from "./searching.js";
 
 const SHOWN = 20; // seeds drawn as lines of their own
 const PATIENCE_MS = 700;
@@ -128,7 +127,7 @@ function valuesOf(run, main) {
 }
 
 function Runs({ runs, main }) {
-  return html`<section><h2 class="heading">${t("column.runs")}<${TableExport} name=${t("column.runs")} read=${(button) => readTable(button.closest("section"))}/></h2>${main ? html`<p class="hint">${summarizeResult(main)}</p>` : null}<${List} columns=${["run", "#seed", "state", "#progress", "#last", "#best", "worker"]} items=${runs} row=${({ id }) => ({ tabindex: 0, "data-row": `run/${id}` })} cells=${(run) => {
+  return html`<section><h2>${t("column.runs")}</h2>${main ? html`<p class="hint">${summarizeResult(main)}</p>` : null}<${List} name=${t("column.runs")} columns=${["run", "#seed", "state", "#progress", "#last", "#best", "worker"]} items=${runs} row=${({ id }) => ({ tabindex: 0, "data-row": `run/${id}` })} cells=${(run) => {
     const { last, best } = valuesOf(run, main);
     return [html`<a href=${href(["run", run.id])}><code>${run.id.slice(-8)}</code></a>${run.relation ? html` <small>${t(`relation.${run.relation}`)}</small>` : null}`,
       html`${run.seed}${run.fold == null ? null : html` <small>${t("fold", { fold: String(run.fold) })}</small>`}`, html`<${StateLabel} state=${run.displayed}/>`,

@@ -5,11 +5,10 @@ import { Fields, UPLOADS } from "../lib/form.js";
 import { applyPatch } from "../lib/json_patch.js";
 import { ActionButton, ask, escapeInvisible, formatBytes, formatCount, formatSeconds, get, html, navigate, Pending, post, Problems, Said, t, useEffect, useGet, useRef, useRequest, useState } from "../lib/page.js";
 import { putLines, takeLists } from "../lib/sweep.js";
-import { Sweep, SweepLines } from "./new_sweep.js";
+import { Sweep, SweepLines, useChecked, Warnings } from "./searching.js";
 import { Upload } from "./upload.js";
 
 const START = "digits-adam";
-const CHECK_MS = 350;
 const PHONE = "(max-width: 700px)"; // as the sheet says too
 
 // {start, draft}: the spec that is sent whole or changed, and what the form shows first.
@@ -56,22 +55,13 @@ export function patchOf(before, after) {
 }
 
 function useCheck(text, send) {
-  const [checked, set] = useState({});
-  useEffect(() => {
-    const control = new AbortController();
-    const timer = setTimeout(async () => {
-      try {
-        const spec = JSON.parse(text);
-        set({ answer: await send(spec, true, control.signal) });
-      } catch (error) {
-        if (error.name === "AbortError") return;
-        const known = error instanceof SyntaxError ? { message: t("json.broken", { why: error.message }), problems: [] } : error;
-        set({ error: known });
-      }
-    }, CHECK_MS);
-    return () => { clearTimeout(timer); control.abort(); };
-  }, [text]);
-  return checked;
+  return useChecked(text, (signal) => {
+    try {
+      return send(JSON.parse(text), true, signal);
+    } catch (error) {
+      throw Object.assign(error, { message: t("json.broken", { why: error.message }), problems: [] });
+    }
+  });
 }
 
 export function New({ search, me }) {
@@ -202,11 +192,6 @@ function Part({ name, family, kinds: known, pool, value, set, problems }) {
     <small class=${wrong ? "wrong" : "hint"}><${Said} text=${(wrong?.detail || detail?.summary || detail?.formula || "").replace(/\s+/g, " ")} code=${wrong?.code} limit=${wrong?.limit}/></small></label>
     ${detail && detail.kind === value.kind ? html`<${Fields} schema=${detail.json_schema} value=${value} at=${`/${name}`} problems=${problems}
       set=${(field, changed) => set({ ...value, [field]: changed })}/>` : null}</${Section}>`;
-}
-
-function Warnings({ answer }) {
-  if (!answer?.warnings?.length) return null;
-  return html`<div class="warnings"><h3>${t("warnings")}</h3><ul>${answer.warnings.map((each) => html`<li><code>${escapeInvisible(each.pointer)}</code> <${Said} text=${each.detail}/></li>`)}</ul></div>`;
 }
 
 function Estimate({ answer }) {
