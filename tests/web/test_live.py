@@ -194,7 +194,7 @@ def test_a_server_that_is_gone_is_told_on_every_view_and_taken_back(
 LOADED = {  # what each view asks for, and what it shows once that has come
     "/v1/me": ("experiments", "main table.experiments tbody a"),
     "/views/workers.js": ("workers", "main table.list"),
-    "/views/remedy.js": ("run/{run}", ".headline strong"),  # one that another one needs
+    "/views/evidence.js": ("run/{run}", ".headline strong"),  # one that another one needs
     "/v1/runs?state=queued": ("workers", "main table.list"),
     "/v1/experiments?columns": ("experiments", "main table.experiments tbody a"),
     "/v1/series?": ("experiments", ".curves .chart canvas"),

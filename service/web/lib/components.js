@@ -22,14 +22,6 @@ export function Select({ label, value, options, told = escapeInvisible, set, ...
   return html`<label>${label} <select value=${value} onChange=${(event) => set(event.target.value)} ...${rest}>${options.map((each) => html`<option key=${each} value=${each}>${told(each)}</option>`)}</select></label>`;
 }
 
-// A table of plain rows; on a phone a row is a card, each cell beside its heading. `columns`: words of the headings, with #
-// before those of numbers, or {text, kind} of their own; `cells(item)`: what stands in each; `row(item)`: attributes of the row beside its key.
-export function List({ columns, items, cells, row = () => null }) {
-  const heads = columns.map((word) => word.text ? word : ({ word, kind: word.startsWith("#") ? "number" : "", text: t(`column.${word.replace("#", "")}`) }));
-  return html`<div class="scroll"><table class="list cards"><thead><tr>${heads.map(({ text }) => html`<th key=${text} scope="col">${text}</th>`)}</tr></thead>
-    <tbody>${items.map((item, at) => html`<tr key=${item.id ?? at} ...${row(item)}>${cells(item).map((cell, place) => html`<td class=${heads[place].kind} data-column=${heads[place].word} data-label=${heads[place].text}>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
-}
-
 // User text with its line breaks.
 export function Prose({ text }) {
   return html`<span class="prose">${escapeProse(text)}</span>`;
@@ -37,8 +29,8 @@ export function Prose({ text }) {
 
 // What the server says: in the language of the page where that has words for its code, else marked as English.
 export function Said({ text, code, limit }) {
-  const { text: told, lang } = translate(text || "", code, Array.isArray(limit) ? { limit: limit.join(", ") } : Object(limit));
-  return html`<span class="prose" lang=${lang}>${escapeProse(told)}</span>`;
+  const { text: told, lang, rest } = translate(text || "", code, Array.isArray(limit) ? { limit: limit.join(", ") } : Object(limit));
+  return html`<span class="prose" lang=${lang}>${escapeProse(told)}${rest ? html`<span lang="en">${escapeProse(rest)}</span>` : null}</span>`;
 }
 
 // An error with all its problems: the field of each, the allowed range, and a suggestion.

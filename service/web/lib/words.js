@@ -24,12 +24,12 @@ export const findText = (key) => table[key];
 
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
 
-// What the server says in English, as {text, lang}: by its code in the language of the page, where that has words for the
-// code and `values` for their gaps.
+// What the server says in English, as {text, lang, rest}: by its code in the language of the page, where that has words for the
+// code and `values` for their gaps. Words that end in a colon are followed by the `rest` in English.
 export function translate(text, code, values = {}) {
   const own = said[code];
   const isWhole = own && [...own.matchAll(/\{(\w+)\}/g)].every(([, name]) => values[name] !== undefined);
-  return isWhole ? { text: fill(own, values) } : { text, lang: language === "en" ? undefined : "en" };
+  return isWhole ? { text: fill(own, values), rest: own.endsWith("：") ? text : "" } : { text, lang: language === "en" ? undefined : "en" };
 }
 
 export function t(key, values = {}) {

@@ -2,8 +2,7 @@
 import { Swatch } from "../lib/chart.js";
 import { shapePath } from "../lib/chart/palette.js";
 import { evenTicks, exponentLabels, logTicks, padded, tickLabels } from "../lib/chart/ranges.js";
-import { decimalsOf, escapeInvisible, formatCount, formatFixed, formatNumber, formatSeconds, href, html, parseNumber, Said, t, updateParameters, useState } from "../lib/page.js";
-import { TableExport } from "../lib/table_export.js";
+import { decimalsOf, escapeInvisible, formatCount, formatFixed, formatNumber, formatSeconds, href, html, parseNumber, Said, t, TableExport, updateParameters, useState } from "../lib/page.js";
 
 const MARKS = { better: "▲", worse: "▼", unconfirmed: "?", indistinguishable: "≈", not_comparable: "∅" };
 
@@ -119,7 +118,7 @@ export function Comparability({ found }) {
   const word = !found.comparable ? "fatal" : !found.fair ? "unfair" : found.mismatches.length ? "noted" : "fair";
   return html`<section><h2>${t("comparability")}</h2><p class=${`verdict ${found.fair ? "better" : "indistinguishable"}`}>${t(`comparability.${word}`)}</p>
     ${found.mismatches.length ? html`<ul class="warnings">${found.mismatches.map((each) => html`<li key=${each.aspect}><strong>${escapeInvisible(each.aspect)}</strong>${" "}
-      (${t(`severity.${each.severity}`)}) <${Said} text=${each.detail}/></li>`)}</ul>` : null}</section>`;
+      (${t(`severity.${each.severity}`)}) <${Said} text=${each.detail} code=${`aspect.${each.aspect}`}/></li>`)}</ul>` : null}</section>`;
 }
 
 const dotted = (pointer) => pointer.replace(/^\//, "").replaceAll("/", ".");

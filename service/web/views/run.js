@@ -79,7 +79,7 @@ function Deviation({ checked }) {
 
 function Failure({ run }) {
   if (!run.failure) return null;
-  return html`<div class="refusal" role="alert"><p><strong>${escapeInvisible(run.failure.code)}</strong> <${Said} text=${run.failure.detail}/></p>
+  return html`<div class="refusal" role="alert"><p><strong>${escapeInvisible(run.failure.code)}</strong> <${Said} text=${run.failure.detail} code=${`failure.${run.failure.code}`}/></p>
     ${run.failure.evidence ? html`<details><summary>${t("evidence")}</summary><pre class="quoted" tabindex="0">${JSON.stringify(run.failure.evidence, null, 2).split("\n").map(escapeInvisible).join("\n")}</pre></details>` : null}</div>`;
 }
 
