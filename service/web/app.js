@@ -12,8 +12,7 @@ import { Palette, useShortcuts } from "./lib/keyboard.js";
 import { UndoNotice } from "./lib/undo.js";
 import { currentLanguage, findText, LANGUAGES, setLanguage, t } from "./lib/words.js";
 import { Account, ProjectSwitch } from "./views/account.js";
-import { Invitation } from "./views/invitation.js";
-import { ProviderReturn, SignIn, SwitchAccount } from "./views/signin.js";
+import { Invitation, ProviderReturn, SignIn, SwitchAccount } from "./views/signin.js";
 
 const VIEWS = {
   account: Account,
@@ -30,7 +29,7 @@ const VIEWS = {
   keys: lazy(() => import("./views/keys.js"), "Keys"),
   notifications: lazy(() => import("./views/notifications.js"), "Notifications"),
   audit: lazy(() => import("./views/audit.js"), "Audit"),
-  members: lazy(() => import("./views/members.js"), "Members"),
+  members: lazy(() => import("./views/project.js"), "Members"),
   project: lazy(() => import("./views/project.js"), "Project"),
   admin: lazy(() => import("./views/admin.js"), "Admin"),
 };

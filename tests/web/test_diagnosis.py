@@ -156,6 +156,29 @@ def test_the_images_with_the_largest_losses_are_seen_beside_their_rows(see: See,
         assert picture.evaluate(middle) == colour
 
 
+def test_a_confusion_matrix_scrolls_on_a_phone_and_keeps_its_labels(see: See, page: Page, trained: Trained) -> None:
+    run = trained["fast"]["runs"][0]["id"]
+    classes = [f"class {at}" for at in range(30)]
+    matrix = [[of == predicted for predicted in range(30)] for of in range(30)]
+    told = {"run_id": run, "state": "succeeded", "step": 9, "version": "1", "complete": True, "level": "healthy"}
+    counts = {"classes": classes, "matrix": [[int(each) for each in row] for row in matrix]}
+    answers(page, run, told | {"headline": "It learns.", "findings": [], "checked": []}, {"confusion_matrix": counts})
+    page.set_viewport_size({"width": 390, "height": 800})
+    see(f"run/{run}?tab=diagnosis")
+    page.get_by_text("Instruments").click()
+    box = page.locator(".matrix")
+    box.evaluate("node => node.scrollTo(400, 300)")
+    row, column = box.locator("tbody th").last.bounding_box(), box.locator("thead th").last.bounding_box()
+    frame = box.bounding_box()
+    assert row is not None
+    assert column is not None
+    assert frame is not None
+    assert abs(row["x"] - frame["x"]) < 2, "the class of a row stays in view"
+    assert abs(column["y"] - frame["y"]) < 2, "and the class of a column"
+    assert min(box.evaluate("node => [node.scrollLeft, node.scrollTop]")) > 100
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_diagnosed_run_stands_in_nobodys_way(see: See, page: Page, trained: Trained, scheme: Any) -> None:
     from axe_playwright_python.sync_playwright import Axe

@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 See = Callable[[str], Page]
 Trained = dict[str, Any]
 WRITTEN = """async (table) => {
-    const { tableCsv, tableLatex, tableMarkdown } = await import("/page/lib/table_export.js");
+    const { tableCsv, tableLatex, tableMarkdown } = await import("/page/lib/tables.js");
     return [tableCsv(table), tableMarkdown(table), tableLatex(table)];
 }"""
 TABLE = {
@@ -68,6 +68,19 @@ def test_a_ranking_is_saved_as_a_table_for_papers(compared: Page) -> None:
     for kind in ("CSV", "Markdown", "LaTeX"):
         differences = saved(compared, compared.locator("h2 .export").last, kind).decode()
         assert "optimizer.lr" in differences.replace("\\_", "_")
+
+
+def test_the_intervals_over_seeds_are_a_ribbon_of_the_plot_against_a_field(see: See, trained: Trained) -> None:
+    ids = ",".join(trained[name]["id"] for name in ("fast", "slow", "broken"))
+    page = see(f"compare?experiments={ids}&series=loss")
+    menu = page.locator("section.panel", has_text="Result against one field").locator(".export")
+    rows = list(csv.DictReader(io.StringIO(saved(page, menu, "CSV").decode())))
+    ends = {float(row["/optimizer/lr"]): (row["loss low"], row["loss"], row["loss high"]) for row in rows}
+    assert set(ends) == {1e-4, 0.05}, "what diverged has no value"
+    for rate in (1e-4, 0.05):
+        low, mean, high = (float(each) for each in ends[rate])
+        assert low < mean < high
+    assert 'fill-opacity="0.18"' in saved(page, menu, "SVG").decode()
 
 
 def test_the_table_of_experiments_is_saved_with_every_row(see: See, trained: Trained) -> None:

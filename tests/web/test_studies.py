@@ -1,7 +1,10 @@
 """A study on the page: found in the list, watched, and its winner confirmed on fresh seeds."""
 
+import csv
+import io
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,6 +53,15 @@ def test_the_list_of_experiments_says_whose_trial_each_is(see: See, study: dict[
     page = see(f"experiments?filter=study = {study['id']}")
     expect(page.get_by_role("columnheader", name="Trial")).to_be_visible()
     expect(page.locator("tr[data-row]")).to_have_count(10)
+    widths = page.locator(".scroll.tall").evaluate("node => [node.scrollWidth, node.clientWidth, window.innerWidth]")
+    assert widths[0] <= widths[1], "beside its curves the table cuts no column that it shows by itself"
+    assert widths[2] == 1280
+    expect(page.get_by_role("columnheader", name="Best")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Owner")).to_have_count(0)
+    page.get_by_text("Columns").click()
+    page.get_by_role("button", name=re.compile("Owner")).click()
+    expect(page.get_by_role("columnheader", name="Owner")).to_be_visible()
+    page.get_by_text("Columns").click()
     page.locator("tr[data-row]", has_text="searched #3").get_by_role("link", name="#3", exact=True).click()
     expect(page).to_have_url(re.compile(f"#/study/{study['id']}$"))
 
@@ -65,6 +77,24 @@ def test_trials_are_drawn_by_outcome_and_open_their_experiments(see: See, study:
     assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
     progress.locator(".point.finished").first.click()
     expect(page).to_have_url(re.compile("#/experiment/exp_"))
+
+
+def test_the_trials_of_a_study_are_cards_on_a_phone_and_a_file_of_all(see: See, study: dict[str, Any]) -> None:
+    page = see(f"study/{study['id']}")
+    page.set_viewport_size({"width": 390, "height": 800})
+    cells = page.locator("table.list td:not(:empty)")
+    cells.first.wait_for()
+    labels = cells.evaluate_all("all => all.map((each) => getComputedStyle(each, '::before').content)")
+    assert all(re.fullmatch(r'"[^"]+"', label) for label in labels), labels
+    assert max(cells.evaluate_all("all => all.map((each) => each.getBoundingClientRect().right)")) <= 390
+    menu = page.locator(".listed > .export").last
+    menu.locator("summary").click()
+    with page.expect_download() as found:
+        menu.get_by_role("button", name="CSV", exact=True).click()
+    rows = list(csv.DictReader(io.StringIO(Path(found.value.path()).read_text())))
+    assert len(rows) == 10
+    assert all(1e-3 <= float(row["optimizer lr"]) <= 1.0 for row in rows)
+    assert {row["State"] for row in rows} <= {"finished", "stopped early"}
 
 
 def test_the_winner_is_confirmed_on_fresh_seeds_from_the_page(see: See, study: dict[str, Any], stack: Product) -> None:

@@ -6,7 +6,7 @@ import { steady, valueRange } from "./chart/ranges.js";
 import { copyText } from "./components.js";
 import { html, useEffect, useMemo, useRef, useState } from "./html.js";
 import { useLook } from "./look.js";
-import { download, ExportMenu, fileName } from "./table_export.js";
+import { download, ExportMenu, fileName } from "./tables.js";
 import { t } from "./words.js";
 
 export { colour, look, Legend, Sparkline, Swatch } from "./chart/palette.js";

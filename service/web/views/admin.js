@@ -42,7 +42,7 @@ function OneProject({ project, again }) {
 function Queue({ found, again }) {
   if (!found.items.length) return html`<${EmptyState} title=${t("queue.none")}/>`;
   return html`<p class="hint">${t("admin.waiting", { n: formatCount(found.waiting) })}</p>
-    <${List} columns=${["#place", "project", "member", "experiment", "pool", "#waits", "why", "stop"]} items=${found.items} row=${(run) => ({ key: run.run_id })} cells=${(run) => [
+    <${List} name=${t("admin.queue")} columns=${["#place", "project", "member", "experiment", "pool", "#waits", "why", "stop"]} items=${found.items} row=${(run) => ({ key: run.run_id })} cells=${(run) => [
     run.before + 1, escapeInvisible(run.project), escapeInvisible(run.member), html`${escapeInvisible(run.experiment)} <small>${t("seed", { seed: run.seed })}</small>`, escapeInvisible(run.pool),
     formatSeconds(run.waited_s), escapeInvisible(run.reason), html`<${Stop} run=${run} again=${again}/>`]}/>`;
 }
@@ -60,7 +60,7 @@ export function Stop({ run, again }) {
 
 function Storage({ found }) {
   return html`<p class="hint">${t("admin.database", { size: formatBytes(found.database_bytes) })}</p>
-    <${List} columns=${["project", "#experiments", "#points", "#checkpoints", "#uploads"]} items=${found.items} cells=${(each) => [escapeInvisible(each.project), formatCount(each.experiments), formatCount(each.points),
+    <${List} name=${t("admin.storage")} columns=${["project", "#experiments", "#points", "#checkpoints", "#uploads"]} items=${found.items} cells=${(each) => [escapeInvisible(each.project), formatCount(each.experiments), formatCount(each.points),
     ...[[each.checkpoint_bytes, each.checkpoints], [each.upload_bytes, each.uploads]].map(([bytes, n]) => html`${formatBytes(bytes)} <small>(${formatCount(n)})</small>`)]}/>`;
 }
 
@@ -82,7 +82,7 @@ function Switch({ account, again }) {
 // Workers of the whole server: what each trains, and draining one.
 export function AdminWorkers({ found, again }) {
   if (!found.items.length) return html`<${EmptyState} title=${t("workers.none")}><p>${t("workers.none.text")}</p></${EmptyState}>`;
-  return html`<${List} columns=${["worker", "pool", "device", "state", "trains", "#beat", "change"]} items=${found.items} row=${({ name }) => ({ key: name })} cells=${(worker) => [
+  return html`<${List} name=${t("admin.workers")} columns=${["worker", "pool", "device", "state", "trains", "#beat", "change"]} items=${found.items} row=${({ name }) => ({ key: name })} cells=${(worker) => [
     nameOf(worker), escapeInvisible(worker.pool), deviceOf(worker),
     html`<${WorkerState} worker=${worker}/>${worker.drain_since ? html`<br/><small>${t("admin.drained.by", { who: escapeInvisible(worker.drain_by || "") })}</small>` : null}`,
     worker.run_id ? html`${escapeInvisible(worker.experiment)} <small>${escapeInvisible(worker.project)} · ${escapeInvisible(worker.member)}</small>

@@ -42,7 +42,7 @@ function Result({ found, id, again }) {
   const best = Object.fromEntries(found.ranking.items.map((item) => [item.label, item.best]));
   return html`<section role="status"><h2>${t("confirmation")}</h2>
     <p class=${`verdict ${{ yes: "better", no: "indistinguishable" }[word] || ""}`}><strong>${t(`confirmation.${word}`)}</strong> <${Said} text=${found.note}/></p>
-    <${List} columns=${["name", "#mean", "#interval", "#seeds", "#diverged"]} items=${found.contestants} cells=${(each) => cellsOf(each, best[each.label])}/>
+    <${List} name=${t("confirmation")} columns=${["name", "#mean", "#interval", "#seeds", "#diverged"]} items=${found.contestants} cells=${(each) => cellsOf(each, best[each.label])}/>
     <p class="hint">${t("confirmation.seeds", { seeds: listed(found.seeds) })}</p>
     ${found.sequential ? html`<${AnyTime} found=${found} id=${id} again=${again}/>` : null}</section>`;
 }

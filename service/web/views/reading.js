@@ -35,14 +35,14 @@ const heads = (...words) => words.map((word) => ({ text: t(`reading.${word}`) })
 // What each step of a table's preparation learned of its columns.
 function Preparation({ steps }) {
   const rows = steps.flatMap(({ kind, columns }) => Object.entries(columns).map(([name, fitted]) => [kind, name, fitted]));
-  return html`<${List} columns=${heads("step", "column", "fitted")} items=${rows.slice(0, MOST_ROWS)} cells=${(row) => row.map(said)}/>
+  return html`<${List} name=${t("reading.fitted")} columns=${heads("step", "column", "fitted")} items=${rows.slice(0, MOST_ROWS)} cells=${(row) => row.map(said)}/>
     ${rows.length > MOST_ROWS ? html`<p><small>… ${formatCount(rows.length)}</small></p>` : null}`;
 }
 
 // How many rows of each class (a row of the table) were predicted as each; the diagonal is right.
 function ConfusionMatrix({ classes, matrix }) {
   const most = Math.max(1, ...matrix.flat());
-  return html`<div style=${{ overflowX: "auto" }}><table><caption>${t("reading.confusion_matrix")}</caption>
+  return html`<p>${t("reading.confusion_matrix")}</p><div class="scroll matrix" tabindex="0" role="region" aria-label=${t("reading.confusion_matrix")}><table>
     <thead><tr><th></th>${classes.map((name) => html`<th key=${name} scope="col">${escapeInvisible(name)}</th>`)}</tr></thead>
     <tbody>${matrix.map((counts, of) => html`<tr key=${classes[of]}><th scope="row">${escapeInvisible(classes[of])}</th>
       ${counts.map((count, as) => html`<td key=${classes[as]} class="number" style=${count ? { background: `color-mix(in srgb, var(--accent) ${Math.round(5 + 25 * (count / most))}%, transparent)` } : null}>${formatCount(count)}</td>`)}</tr>`)}</tbody></table></div>`;
@@ -75,7 +75,7 @@ function LargestLosses({ listed, run }) {
   const [probable, drawn] = ["probability", "png"].map((name) => listed.some((each) => name in each));
   const picture = (each) => html`<${Picture} png=${each.png} side=${THUMBNAIL} label=${t("reading.picture.of", { row: String(each.row) })}/>`;
   return html`<p>${t("reading.largest_losses")}</p>
-    <${List} columns=${heads(...(drawn ? ["picture"] : []), "row", "loss", "target", "prediction", ...(probable ? ["probability"] : []))} items=${listed} cells=${(each) => [
+    <${List} name=${t("reading.largest_losses")} columns=${heads(...(drawn ? ["picture"] : []), "row", "loss", "target", "prediction", ...(probable ? ["probability"] : []))} items=${listed} cells=${(each) => [
     ...(drawn ? [picture(each)] : []), formatCount(each.row), formatNumber(parseNumber(each.loss)), said(each.target), said(each.prediction), ...(probable ? [said(each.probability)] : [])]}/>
     <p><a href=${absoluteUrl(`/v1/runs/${run}/predictions`)} download>${t("reading.predictions")}</a></p>`;
 }
@@ -86,7 +86,7 @@ const PARTS = ["train", "held_out", "validation"];
 // What fresh trainings beside the run reached: a row each, a column for each part of the data.
 function Beside({ data }) {
   const parts = PARTS.filter((part) => data.run.loss[part] !== undefined);
-  return html`<p>${t("reading.beside")}</p><${List} columns=${["name", ...heads(...parts.map((part) => `beside.${part}`), "rate")]} items=${BESIDE.filter((who) => data[who])} cells=${(who) => [
+  return html`<p>${t("reading.beside")}</p><${List} name=${t("reading.beside")} columns=${["name", ...heads(...parts.map((part) => `beside.${part}`), "rate")]} items=${BESIDE.filter((who) => data[who])} cells=${(who) => [
     `${t(`reading.beside.${who}`)}${data[who].name ? ` (${escapeInvisible(data[who].name)})` : ""}`, ...parts.map((part) => said(data[who].loss[part])), data[who].rate === undefined ? "" : said(data[who].rate)]}/>`;
 }
 

@@ -5,7 +5,7 @@ import { TERMINAL_STATES } from "../lib/run.js";
 export function Attempts({ id, attempt, state }) {
   const { value } = useGet(`/v1/runs/${id}/attempts`, [attempt, state]);
   const items = value?.items || [];
-  return html`<section><h2>${t("attempts")}</h2>${items.length ? html`<${List} columns=${["#attempt", "worker", "#from", "ending"]} items=${items} row=${(each) => ({ class: each.cut_step === null ? "" : "superseded" })} cells=${(each) => [each.attempt,
+  return html`<section><h2>${t("attempts")}</h2>${items.length ? html`<${List} name=${t("attempts")} columns=${["#attempt", "worker", "#from", "ending"]} items=${items} row=${(each) => ({ class: each.cut_step === null ? "" : "superseded" })} cells=${(each) => [each.attempt,
       html`${escapeInvisible(each.worker)}${each.environment?.pack ? html`<br/><small>${t("packed.with", { n: each.environment.pack.runs })}</small>` : null}<${Environment} of=${each.environment}/>`,
       html`${formatCount(each.start_step)}${each.cut_step === null ? "" : html` <small>${t("cut.at", { step: formatCount(each.cut_step) })}</small>`}`,
       html`${escapeInvisible(each.ending || t("state.running"))}${each.detail ? html`<br/><small><${Said} text=${each.detail}/></small>` : null}`]}/>`
@@ -23,7 +23,7 @@ function Environment({ of }) {
 export function Checkpoints({ run }) {
   const { value } = useGet(`/v1/runs/${run.id}/checkpoints`, [run.checkpoint_step, run.state]);
   const items = (value?.items || []).filter((each) => !each.removed_at);
-  return html`<section><h2>${t("tab.checkpoints")}</h2>${items.length ? html`<${List} columns=${["#step", "reason", "#size", "actions"]} items=${items} row=${(each) => ({ class: each.damaged ? "superseded" : "" })} cells=${(each) => [formatCount(each.step),
+  return html`<section><h2>${t("tab.checkpoints")}</h2>${items.length ? html`<${List} name=${t("tab.checkpoints")} columns=${["#step", "reason", "#size", "actions"]} items=${items} row=${(each) => ({ class: each.damaged ? "superseded" : "" })} cells=${(each) => [formatCount(each.step),
       `${escapeInvisible(each.reason)}${each.value === null || each.value === undefined ? "" : ` ${formatNumber(each.value)}`}`, formatBytes(each.size_bytes),
       html`<a href=${absoluteUrl(`/v1/runs/${run.id}/checkpoints/${each.step}/tensors.safetensors`)} download>${t("download")}</a>${" "}
         <a href=${absoluteUrl(`/v1/runs/${run.id}/model?step=${each.step}`)} download>${t("model")}</a>

@@ -3,7 +3,6 @@ import { ActionButton, CopyButton, DialogButton, EmptyState, escapeInvisible, fo
 import { wordOf } from "../lib/scatter.js";
 import { offerUndo } from "../lib/undo.js";
 import { AnyTime } from "./confirmation.js";
-import { Duel, Importance } from "./study_analysis.js";
 import { around, nameOf, ParallelTrials, Progress, Rungs, Slices, TrialCurves, TrialTable } from "./study_charts.js";
 import { ContourTrials } from "./study_contour.js";
 
@@ -23,7 +22,7 @@ export function Studies({ search }) {
   useInterval(LIST_LOOK_MS, again);
   if (!value) return html`<${Pending} error=${error}/>`;
   if (!value.items.length && !cursor) return html`<h1>${t("place.studies")}</h1><${EmptyState} title=${t("studies.none")}><p>${t("studies.none.text")}</p><pre class="code">saddle sweep tune-lr --help</pre></${EmptyState}>`;
-  return html`<h1>${t("place.studies")}</h1><${List} columns=${["name", "state", "trials", "owner", "#age"]} items=${value.items} row=${({ id }) => ({ "data-row": `study/${id}`, tabindex: 0 })} cells=${(each) => [
+  return html`<h1>${t("place.studies")}</h1><${List} name=${t("place.studies")} columns=${["name", "state", "trials", "owner", "#age"]} items=${value.items} row=${({ id }) => ({ "data-row": `study/${id}`, tabindex: 0 })} cells=${(each) => [
     html`<a href=${href(["study", each.id])}>${escapeInvisible(each.name)}</a>`, html`<${StateLabel} state=${each.state}/>${each.why ? html` <small><${Prose} text=${each.why}/></small>` : null}`, outcomesOf(each.trials),
     escapeInvisible(each.owner), formatAge(each.created_at)]}/>
     ${value.next_cursor ? html`<p><a class="button" href=${href(["studies"], { cursor: value.next_cursor })}>${t("older")}</a></p>` : null}`;
@@ -144,7 +143,46 @@ function Best({ study, me, again }) {
 
 function Confirmation({ found, series, again }) {
   return html`<section class="panel"><h2>${t("study.confirmation")}</h2><p><${Prose} text=${found.report}/></p>
-    <table class="list"><thead><tr>${["trial", "fresh", "runs"].map((word) => html`<th key=${word} scope="col">${t(`column.${word}`)}${word === "fresh" ? ` ${escapeInvisible(series)}` : ""}</th>`)}</tr></thead>
-    <tbody>${found.fresh.map((each) => html`<tr key=${each.number}><td><a href=${href(["experiment", each.experiment_id])}>${each.number === null ? t("study.base") : t("trial", { n: each.number })}</a></td><td class="number">${around(each.mean, each.interval)}</td><td class="number">${each.n}</td></tr>`)}</tbody></table>${found.confirmation.sequential ? html`<${AnyTime} found=${found.confirmation} id=${found.comparison_id} again=${again}/>` : null}
+    <${List} name=${t("study.confirmation")} columns=${["trial", { text: `${t("column.fresh")} ${escapeInvisible(series)}`, kind: "number" }, "#runs"]} items=${found.fresh} row=${({ number }) => ({ key: number })} cells=${(each) => [
+      html`<a href=${href(["experiment", each.experiment_id])}>${each.number === null ? t("study.base") : t("trial", { n: each.number })}</a>`, around(each.mean, each.interval), each.n]}/>${found.confirmation.sequential ? html`<${AnyTime} found=${found.confirmation} id=${found.comparison_id} again=${again}/>` : null}
     <p><a href=${href(["compare"], { experiments: found.fresh.map((each) => each.experiment_id).join(",") })}>${t("place.compare")}</a></p></section>`;
+}
+
+// What the trials of a study say together: the duel of its scientific values, and which dimensions matter.
+const say = (value) => formatNumber(value);
+const number = (text) => ({ text, kind: "number" });
+
+// Each scientific value with the same number of trials: its best, and how good a trial of it is that nobody tuned.
+export function Duel({ found, series }) {
+  const rivals = found.contestants;
+  if (!rivals.some(({ trials }) => trials)) return null;
+  const borders = rivals.flatMap((rival) => rival.borders.map((border) => ({ ...border, label: rival.label })));
+  return html`${rivals.length > 1 ? html`<section class="panel"><h2>${t("duel")}</h2>${found.even ? null : html`<p class="warnings">${t("duel.uneven")}</p>`}
+    <${List} name=${t("duel")} columns=${["rival", "#trials", number(`${t("column.best")} ${escapeInvisible(series)}`), "#median", "#quartiles", "#sensitivity", number(`${t("column.steps")} → ${found.targets.map(say).join(" | ")}`)]} items=${rivals} row=${({ label }) => ({ key: label })} cells=${(each) => [
+      escapeInvisible(each.label), html`${formatCount(each.trials)}${each.diverged ? html` <small>${t("duel.diverged", { n: each.diverged })}</small>` : null}`, around(each.best_value, each.interval), say(each.median), each.quartiles.map(say).join(" – "), say(each.sensitivity),
+      found.steps_to_target.map((steps) => say(steps[rivals.indexOf(each)])).join(" | ")]}/>
+    <p class="hint">${t("duel.how")}</p></section>` : null}
+    ${borders.length ? html`<ul class="warnings">${borders.map((each) => html`<li key=${`${each.label} ${each.pointer}`}>${t("border", { label: escapeInvisible(each.label), name: nameOf(each.pointer), value: formatNumber(each.value), bound: formatNumber(each.bound) })} <${CopyButton} text=${JSON.stringify([each.patch])} label=${t("border.patch")}/></li>`)}</ul>` : null}`;
+}
+
+// A dimension with the options that it depends on: "optimizer lr (adamw)" of "/optimizer=1 > /optimizer/lr".
+function labelOf(name, space) {
+  const steps = name.split(" > ");
+  const pointer = steps.pop();
+  const options = [];
+  let within = space;
+  for (const step of steps) {
+    const [, outer, at] = step.match(/^(.*)=(\d+)$/) || [];
+    const option = within?.[outer]?.options?.[Number(at)];
+    options.push(option ? option.name || wordOf(option.value) : step);
+    within = option?.space;
+  }
+  return nameOf(pointer) + (options.length ? ` (${options.map(escapeInvisible).join(", ")})` : "");
+}
+
+export function Importance({ found, space }) {
+  const known = found.importance.filter(({ share }) => share !== null);
+  if (known.length < 2) return null;
+  return html`<section class="panel"><h2>${t("importance")}</h2><dl class="shares">${known.map((each) => html`<div key=${each.name}><dt>${labelOf(each.name, space)}</dt><dd><progress max="1" value=${each.share} aria-label=${labelOf(each.name, space)}></progress> ${Math.round(100 * each.share)} %</dd></div>`)}</dl>
+    <p class="hint">${t("importance.how")}</p></section>`;
 }

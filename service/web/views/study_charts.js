@@ -2,7 +2,7 @@
 import { Chart, look } from "../lib/chart.js";
 import { getColumns, toCurves } from "../lib/columns.js";
 import { alignCurves } from "../lib/curves.js";
-import { escapeInvisible, formatCount, formatNumber, get, html, navigate, queryString, t, useMemo, useRequest, useState } from "../lib/page.js";
+import { escapeInvisible, formatCount, formatNumber, get, href, html, List, navigate, queryString, t, useMemo, useRequest, useState } from "../lib/page.js";
 import { ParallelPlot, Scatter, spansMagnitudes, titleOfPoint, wordOf } from "../lib/scatter.js";
 
 const SLICES = 8; // dimensions drawn at once
@@ -10,6 +10,7 @@ const ROWS = 100; // of the table, until all are asked for
 const LINES = 200; // trials that are lines: of more, the best
 const MOST = 100; // curves: the newest trials, whose lines can still be told apart
 const POINTS = 200; // of a curve
+const MOST_NAMED = 6; // dimensions in the table; its files have all
 
 // A mean with its interval, where it has one.
 export const around = (mean, interval) => (mean === null ? "–" : html`${formatNumber(mean)}${interval ? html` <small>${formatNumber(interval[0])} – ${formatNumber(interval[1])}</small>` : null}`);
@@ -129,17 +130,21 @@ export function TrialCurves({ trials, study }) {
 export function TrialTable({ trials, study }) {
   const [by, setBy] = useState("value");
   const [all, setAll] = useState(false);
-  const names = dimensionsOf(trials).slice(0, 6);
+  const names = dimensionsOf(trials);
   const sign = study.direction === "min" ? 1 : -1;
   const worth = (trial) => (trial.value === null ? Infinity : sign * trial.value);
   const sorted = by === "number" ? trials : [...trials].sort((one, other) => worth(one) - worth(other) || one.number - other.number);
-  const shown = (value) => (typeof value === "number" ? formatNumber(value) : escapeInvisible(wordOf(value)));
-  const open = ({ experiment_id: id }) => id && navigate(["experiment", id]);
-  return html`<h2>${t("study.trials", { n: formatCount(trials.length) })}</h2><div class="scroll tall"><table class="list"><thead><tr>
-    <th scope="col"><button type="button" class="plain" onClick=${() => setBy("number")}>${t("column.trial")}</button></th><th scope="col">${t("column.state")}</th>
-    <th scope="col"><button type="button" class="plain" onClick=${() => setBy("value")}>${escapeInvisible(study.series)}</button></th>${names.map((name) => html`<th key=${name} scope="col">${nameOf(name)}</th>`)}<th scope="col">${t("column.steps")}</th><th scope="col">${t("column.why")}</th></tr></thead>
-    <tbody>${(all ? sorted : sorted.slice(0, ROWS)).map((trial) => html`<tr key=${trial.number} onDblClick=${() => open(trial)}><td class="number">${trial.experiment_id ? html`<a href=${`#/experiment/${trial.experiment_id}`}>${trial.number}</a>` : trial.number}</td><td class=${`state trial-${trial.state}`}>${t(`trial.${trial.state}`)}</td>
-      <td class="number">${trial.value === null ? trial.rungs.length ? html`<small>${formatNumber(trial.rungs.at(-1))}</small>` : "–" : formatNumber(trial.value)}</td>
-      ${names.map((name) => html`<td key=${name} class="number">${name in trial.point ? shown(trial.point[name]) : "–"}</td>`)}<td class="number">${formatCount(trial.steps)}</td><td><small>${escapeInvisible(trial.why || "")}</small></td></tr>`)}</tbody></table></div>
+  const shown = (value) => (value === undefined ? "–" : typeof value === "number" ? formatNumber(value) : escapeInvisible(wordOf(value)));
+  const sorting = (key, text) => ({ text, kind: "number", head: html`<button type="button" class="plain" onClick=${() => setBy(key)}>${text}</button>` });
+  const columns = [sorting("number", t("column.trial")), "state", sorting("value", escapeInvisible(study.series)), ...names.slice(0, MOST_NAMED).map((name) => ({ text: nameOf(name), kind: "number" })), "#steps", "why"];
+  const read = () => ({
+    head: [t("column.trial"), t("column.state"), study.series, ...names.map(nameOf), t("column.steps"), t("column.why")],
+    rows: sorted.map((trial) => [trial.number, t(`trial.${trial.state}`), worthOf(trial), ...names.map((name) => (typeof trial.point[name] === "number" ? trial.point[name] : name in trial.point ? wordOf(trial.point[name]) : null)), trial.steps, trial.why]),
+  });
+  return html`<h2>${t("study.trials", { n: formatCount(trials.length) })}</h2><${List} kind="tall" name=${`${study.name} ${t("column.trials")}`} read=${read} columns=${columns} items=${all ? sorted : sorted.slice(0, ROWS)}
+    row=${({ number, experiment_id: id }) => ({ key: number, onDblClick: () => id && navigate(["experiment", id]) })} cells=${(trial) => [
+      trial.experiment_id ? html`<a href=${href(["experiment", trial.experiment_id])}>${trial.number}</a>` : trial.number, html`<span class=${`state trial-${trial.state}`}>${t(`trial.${trial.state}`)}</span>`,
+      trial.value === null && trial.rungs.length ? html`<small>${formatNumber(trial.rungs.at(-1))}</small>` : formatNumber(trial.value), ...names.slice(0, MOST_NAMED).map((name) => shown(trial.point[name])),
+      formatCount(trial.steps), trial.why ? html`<small>${escapeInvisible(trial.why)}</small>` : null]}/>
     ${all || sorted.length <= ROWS ? null : html`<p><button type="button" onClick=${() => setAll(true)}>${t("study.trials.all", { n: formatCount(sorted.length) })}</button></p>`}`;
 }

@@ -47,7 +47,7 @@ function Report({ stored, use }) {
   return html`<div class="report"><p><strong>${escapeInvisible(stored.name)}</strong> ${stored.report.rows ? t("rows", { n: formatCount(stored.report.rows) }) : escapeInvisible(stored.format)} <code>${stored.id}</code> <${CopyButton} text=${stored.id} label=${t("copy")}/></p>
     <${UseUpload} key=${stored.id} stored=${stored} use=${use}/>
     ${notes.length ? html`<ul class="warnings">${notes.map((note) => html`<li key=${note}><${Prose} text=${note}/></li>`)}</ul>` : null}
-    ${columns.length ? html`<${List} columns=${["name", "type", "#missing", "#min", "#max", "classes"]} items=${columns} cells=${({ name, type, missing, min, max, classes }) => [
+    ${columns.length ? html`<${List} name=${stored.name} columns=${["name", "type", "#missing", "#min", "#max", "classes"]} items=${columns} cells=${({ name, type, missing, min, max, classes }) => [
       escapeInvisible(name), escapeInvisible(type), formatCount(missing), formatNumber(min), formatNumber(max), valuesOf(classes)]}/>` : null}</div>`;
 }
 

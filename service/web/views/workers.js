@@ -25,7 +25,7 @@ export const deviceOf = ({ device }) => escapeInvisible(device.name || device.ki
 
 function Devices({ workers, running }) {
   const byId = Object.fromEntries(running.map((run) => [run.id, run]));
-  return html`<${List} columns=${["worker", "pool", "device", "#memory", "state", "run", "#beat"]} items=${workers} row=${({ name }) => ({ key: name })} cells=${(worker) => [
+  return html`<${List} name=${t("place.workers")} columns=${["worker", "pool", "device", "#memory", "state", "run", "#beat"]} items=${workers} row=${({ name }) => ({ key: name })} cells=${(worker) => [
     nameOf(worker), escapeInvisible(worker.pool), deviceOf(worker), formatBytes(worker.device.memory_bytes), html`<${WorkerState} worker=${worker}/>`,
     worker.run_id ? html`${linkTo(worker.run_id)}${byId[worker.run_id] ? html` <progress max="1" value=${byId[worker.run_id].progress} aria-label=${t("column.progress")}></progress>` : null}` : "–",
     t("ago", { age: formatSeconds(worker.beat_s) })]}/>`;
@@ -38,7 +38,7 @@ export function WorkerState({ worker }) {
 }
 
 function Queue({ runs }) {
-  return html`<${List} columns=${["run", "pool", "#waits", "state", "why"]} items=${runs} row=${({ id }) => ({ tabindex: 0, "data-row": `run/${id}` })} cells=${(run) => [
+  return html`<${List} name=${t("admin.queue")} columns=${["run", "pool", "#waits", "state", "why"]} items=${runs} row=${({ id }) => ({ tabindex: 0, "data-row": `run/${id}` })} cells=${(run) => [
     linkTo(run.id), escapeInvisible(run.pool), html`<time datetime=${run.created_at}>${formatAge(run.created_at)}</time>`,
     html`<${StateLabel} state=${run.displayed}/>`, html`<${Said} text=${run.waiting?.reason}/>`]}/>`;
 }

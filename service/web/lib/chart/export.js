@@ -1,5 +1,5 @@
 // A chart as a file: the picture as it is drawn, the same in lines and text, or its numbers.
-import { csvCell } from "../table_export.js";
+import { csvCell } from "../tables.js";
 import { cssVariable } from "./options.js";
 import { MOST_COLOURED, shapePath } from "./palette.js";
 

@@ -1,8 +1,19 @@
-// A table as text for elsewhere: CSV, Markdown, LaTeX. A cell is a text, a number, or {mean, half} with half an interval.
+// Tables of plain rows, and any table as text for elsewhere: CSV, Markdown, LaTeX. A cell there is a text, a number, or
+// {mean, half} with half an interval.
 import { html } from "./html.js";
 import { copyText } from "./components.js";
 import { decimalsOf, formatFixed } from "./format.js";
 import { t } from "./words.js";
+
+// A table of plain rows; on a phone a row is a card, each cell beside its heading. `columns`: words of the headings, with #
+// before those of numbers, or {text, kind, head} of their own; `cells(item)`: what stands in each; `row(item)`: attributes of
+// the row beside its key. With a `name` it has a menu of files, of what it shows or of the {head, rows} of `read`.
+export function List({ columns, items, cells, row = () => null, name, read = (button) => readTable(button.closest(".listed")), kind = "" }) {
+  const heads = columns.map((word) => (word.text ? word : { word, kind: word.startsWith("#") ? "number" : "", text: t(`column.${word.replace("#", "")}`) }));
+  const table = html`<div class=${`scroll ${kind}`}><table class="list cards"><thead><tr>${heads.map(({ text, head }) => html`<th key=${text} scope="col">${head ?? text}</th>`)}</tr></thead>
+    <tbody>${items.map((item, at) => html`<tr key=${item.id ?? at} ...${row(item)}>${cells(item).map((cell, place) => html`<td class=${heads[place].kind} data-column=${heads[place].word} data-label=${heads[place].text}>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
+  return name ? html`<div class="listed"><${TableExport} name=${name} read=${read}/>${table}</div>` : table;
+}
 
 const there = (value) => value !== null && value !== undefined && !Number.isNaN(value);
 const isMean = (cell) => cell !== null && typeof cell === "object";
@@ -66,9 +77,11 @@ export const fileName = (text, ending) => `${text.replace(/[^\p{L}\p{N}._-]+/gu,
 // What an element's table holds, as it is written there.
 export function readTable(node) {
   const text = (cell) => cell.innerText.replace(/\s+/g, " ").trim();
-  const cells = (row) => [...row.cells].map(text);
   const table = node.querySelector("table") || node;
-  const rows = [...table.tBodies].flatMap((body) => [...body.rows]).map(cells);
+  const lines = [...table.tBodies].flatMap((body) => [...body.rows]);
+  const told = [...table.tHead.rows[0].cells].map((_, at) => !lines.some((row) => row.cells[at]?.querySelector("button"))); // not what is pressed
+  const cells = (row) => [...row.cells].filter((_, at) => told[at]).map(text);
+  const rows = lines.map(cells);
   const numbers = rows.map((row) => row.map((each) => (/^[-+]?[\d,]*\.?\d+(e[-+]?\d+)?$/i.test(each) ? Number(each.replaceAll(",", "")) : each)));
   return { head: cells(table.tHead.rows[0]), rows: numbers };
 }
