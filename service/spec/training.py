@@ -170,5 +170,5 @@ class Resources(Part):
     loader_processes: Literal["auto"] | Annotated[int, Field(ge=0, le=16)] = Field(
         "auto",
         description="processes that augment images on the CPU ahead of the updates, which changes no value; "
-        '"auto": one per core, 4 at most; one where no transform runs image by image',
+        '"auto": one per core, 4 at most; one where there are only flips, crops and mixtures',
     )

@@ -4,6 +4,7 @@
 
 Both start from the same bytes in memory and end with scaled floats. The contestants take turns, so that other work on
 the machine meets all of them; medians over the rounds. First batches alone, then each with the step of a small network.
+`--processor` compares processor time a batch instead, of one process each: other work on the machine changes it little.
 """
 
 import argparse
@@ -116,6 +117,23 @@ def rate(stream: Stream, use: Callable[[Tensor, Tensor], object], seconds: float
     return images / passed
 
 
+def processor_ms(stream: Stream, batches: int = 4) -> float:
+    """Return milliseconds of processor time a batch."""
+    for _ in range(WARM):
+        next(stream)
+    began = time.process_time()
+    for _ in range(batches):
+        next(stream)
+    return (time.process_time() - began) / batches * 1000
+
+
+def compare_work(x: Tensor, y: Tensor, parts: list[dict[str, Any]], transforms: Theirs, rounds: int) -> str:
+    """Return the least processor time a batch over the rounds, ours and that of a DataLoader without workers."""
+    streams = ours(x, y, parts, 0), theirs(x, y, transforms, 0)
+    mine, loader = (min(each) for each in zip(*(map(processor_ms, streams) for _ in range(rounds)), strict=True))
+    return f"ours {mine:6.1f} ms  loader {loader:6.1f} ms   ratio {loader / mine:5.2f}"
+
+
 def main() -> None:
     """Print images a second, and ours over the fastest DataLoader."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -123,11 +141,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--processor", action="store_true", help="compare processor time a batch")
     parser.add_argument("--only", nargs="*", help="names of lists")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     drawn = np.random.RandomState(0).randint(0, 256, (IMAGES, 3, arguments.side, arguments.side))
     x, y = torch.from_numpy(drawn.astype(np.uint8)), torch.arange(IMAGES) % CLASSES
+    if arguments.processor:
+        for name, (parts, transforms) in lists(arguments.side).items():
+            if not arguments.only or name in arguments.only:
+                print(f"{name:19} {compare_work(x, y, parts, transforms, arguments.rounds)}", flush=True)
+        return
     uses: dict[str, Callable[[Tensor, Tensor], object]] = {"alone": lambda x, y: None, "with a step": network()}
     for what, use in uses.items():
         for name, (parts, transforms) in lists(arguments.side).items():

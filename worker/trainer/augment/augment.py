@@ -1,8 +1,9 @@
 """The augmentation of an update's batch: a function of (seed, step), so that a resumed run sees the same images.
 
-Random numbers come from a generator that is set aside meanwhile: the training's own stream is untouched. Transforms
-without a batched version run image by image, because torchvision draws once per call; they run on the CPU whichever
-device trains, so that loader processes can run them ahead. A list of batched ones runs where the model does.
+Random numbers come from a generator that is set aside meanwhile: the training's own stream is untouched. torchvision
+draws once per call, so its transforms run image by image, or draw so and run once for images that drew the same. They
+run on the CPU whichever device trains, so that loader processes can run them ahead. Flips and crops have versions of
+their own; a list of these and of mixtures runs where the model does.
 """
 
 import hashlib
@@ -16,9 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from service.spec.augmentations import AugmentationBase
+from service.spec.augmentations.colour import ColorJitter, RandAugment, TrivialAugment
 from service.spec.augmentations.geometry import Crop, HorizontalFlip, VerticalFlip
 from service.spec.experiment import Experiment
-from worker.trainer.augment import batched
+from worker.trainer.augment import batched, grouped
 from worker.trainer.build import build
 from worker.trainer.data.batches import Batch
 from worker.trainer.data.memory_mapped import DeviceScale
@@ -26,6 +28,11 @@ from worker.trainer.data.scaling import Scale, apply_scale
 
 Transform = Callable[[Tensor], Tensor]
 BATCHED = (HorizontalFlip, VerticalFlip, Crop)
+GROUPED: dict[type[AugmentationBase], Callable[[Any, Tensor], Tensor]] = {
+    ColorJitter: grouped.jitter,
+    RandAugment: grouped.rand_augment,
+    TrivialAugment: grouped.trivial_augment,
+}
 CPU = torch.device("cpu")
 
 
@@ -90,7 +97,7 @@ def _one_thread(wanted: bool) -> Iterator[None]:
 
 
 def _transform(part: AugmentationBase, size: tuple[int, int]) -> Transform:
-    """Return the transform of a batch: a batched version, or torchvision's image by image."""
+    """Return the transform of a batch: a batched or grouped version, or torchvision's image by image."""
     if isinstance(part, HorizontalFlip):
         return partial(batched.horizontal_flip, p=part.p)
     if isinstance(part, VerticalFlip):
@@ -98,7 +105,13 @@ def _transform(part: AugmentationBase, size: tuple[int, int]) -> Transform:
     if isinstance(part, Crop):
         return partial(batched.crop, padding=part.padding)
     single: Any = build(part, size) if part.sized else build(part)
-    return partial(_each, single)
+    many = next((apply for kind, apply in GROUPED.items() if isinstance(part, kind)), None)
+    return partial(_each, single) if many is None else partial(_grouped, partial(many, single), single)
+
+
+def _grouped(many: Transform, single: Transform, images: Tensor) -> Tensor:
+    """Apply the grouped version; torchvision refuses other numbers of channels."""
+    return many(images) if images.shape[1] in grouped.CHANNELS else _each(single, images)
 
 
 def _each(transform: Transform, images: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class Augmentation(Protocol):
     """The interface of a run's augmentation."""
 
     on_host: bool  # it computes on the CPU, whichever device trains
-    costly: bool  # image by image, so that several processes pay
+    costly: bool  # takes so long that several processes pay
 
     def bytes_of(self, step: int, images: Tensor, y: Tensor) -> Batch:
         """Return augmented bytes (B, C, H, W) of update `step`, and targets."""
