@@ -56,15 +56,19 @@ def check_weights(content: Path, wanted: Upload) -> None:
 
 
 def resolve_tokens(
-    content: Path, report: Report, sha256: str, wanted: Text, tokenizer: Path | None = None
+    contents: Sequence[Path],
+    reports: Sequence[Report],
+    hashes: Sequence[str],
+    wanted: Text,
+    tokenizer: Path | None = None,
 ) -> tuple[Resolved | None, list[Problem]]:
     """Return what the spec stores about a text in tokens, or why it cannot be trained on.
 
-    `tokenizer` is the file of a tokenizer that is given; its upload is resolved before.
+    The training file comes first. `tokenizer` is the file of a tokenizer that is given; its upload is resolved before.
     """
     from service.ingest.stored import token_counts  # noqa: PLC0415
 
-    return token_counts.resolve_tokens(content, report, sha256, wanted, tokenizer)
+    return token_counts.resolve_tokens(contents, reports, hashes, wanted, tokenizer)
 
 
 def list_split(contents: Sequence[Path], dataset: Upload | Images, fold: int) -> dict[str, Any]:

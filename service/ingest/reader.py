@@ -117,7 +117,7 @@ def _answer(request: bytes, parent: int) -> None:
 
 def _result(document: dict[str, Any], limits: ReadLimits) -> bytes:
     """Return FOUND or PROBLEMS, and what was found as JSON."""
-    path = Path(document["path"])
+    path, others = Path(document["path"]), [*map(Path, document.get("others", ()))]
     try:
         if "selection" in document:
             from service.ingest.complete_rows import count_complete  # noqa: PLC0415  loads numpy
@@ -127,7 +127,7 @@ def _result(document: dict[str, Any], limits: ReadLimits) -> bytes:
         if "listed" in document:
             from service.ingest.splits.listing import list_rows  # noqa: PLC0415  likewise
 
-            listed = list_rows([path, *map(Path, document["others"])], document["listed"], document["fold"])
+            listed = list_rows([path, *others], document["listed"], document["fold"])
             return b"%s %s" % (FOUND, json.dumps(listed).encode())
         if "weighted" in document:
             from service.ingest.splits.row_weights import check_weights  # noqa: PLC0415  likewise
@@ -142,7 +142,7 @@ def _result(document: dict[str, Any], limits: ReadLimits) -> bytes:
             from service.ingest.text.count_tokens import count_tokens  # noqa: PLC0415
 
             file = Path(document["tokenizer"]) if "tokenizer" in document else None
-            tokenized = count_tokens(path, document["tokens"], tuple(document["sizes"]), file)
+            tokenized = count_tokens([path, *others], document["tokens"], tuple(document["sizes"]), file)
             return b"%s %s" % (FOUND, tokenized.model_dump_json().encode())
         report = inspect_file(path, document["format"], document["name"], document["header"], limits)
     except Invalid as error:

@@ -40,7 +40,7 @@ def store_text(files: DatasetFolders, content: str, dataset: dict[str, Any], tok
     path, report, sha256 = store_file(files, content, "text")
     made = Text.model_validate(dataset | {"upload": ID})
     if made.tokenized:
-        resolved, problems = resolve_tokens(path, report, sha256, made, tokenizer)
+        resolved, problems = resolve_tokens([path], [report], [sha256], made, tokenizer)
     else:
         resolved, problems = made.resolve(report, sha256)
     assert problems == []

@@ -209,9 +209,8 @@ def resolve(connection: Connection, principal: Principal, uploads: UploadStore, 
     if not isinstance(wanted, UploadedBase):
         return spec if tokenizer is None else spec.model_copy(update={"dataset": wanted})
     stored = [_named(connection, principal, wanted.upload, "/dataset/upload")]
-    if isinstance(wanted, Upload | Images):
-        parts = wanted.part_uploads.items()
-        stored += [_named(connection, principal, each, f"/dataset/split/{part}") for part, each in parts]
+    parts = wanted.part_uploads.items()
+    stored += [_named(connection, principal, each, f"/dataset/split/{part}") for part, each in parts]
     stored += [tokenizer] if tokenizer else []
     resolved, problems = _resolved(wanted, stored, uploads)
     _check(wanted.resolved, resolved, problems, "/dataset")
@@ -275,11 +274,12 @@ def _resolved(
     wanted: UploadedBase, files: Sequence[StoredDataset], uploads: UploadStore
 ) -> tuple[Resolved | None, list[Problem]]:
     """What the uploads hold for this spec, the training file first: rows left out and split, or tokens counted."""
-    reports, hashes = [each.report for each in files], [each.sha256 for each in files]
+    of_data = files[: 1 + len(wanted.part_uploads)]  # then comes a tokenizer
+    reports, hashes = [each.report for each in of_data], [each.sha256 for each in of_data]
     if isinstance(wanted, Text) and wanted.tokenized:
-        with _opened(files, uploads) as (content, *tokenizer):
-            return resolve_tokens(content, reports[0], hashes[0], wanted, *tokenizer)
-    if isinstance(wanted, Images):
+        with _opened(files, uploads) as contents:
+            return resolve_tokens(contents[: len(of_data)], reports, hashes, wanted, *contents[len(of_data) :])
+    if isinstance(wanted, Images | Text):
         return wanted.resolve_files(reports, hashes)
     if not isinstance(wanted, Upload):
         return wanted.resolve(reports[0], hashes[0])

@@ -1,5 +1,6 @@
 """The tokens of a stored text, counted for a spec by the process that reads uploads, once for each choice."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,23 +17,27 @@ LIMITS = ReadLimits()  # a request waits, with its connection
 
 
 def resolve_tokens(
-    content: Path, report: Report, sha256: str, wanted: Text, tokenizer: Path | None
+    contents: Sequence[Path], reports: Sequence[Report], hashes: Sequence[str], wanted: Text, tokenizer: Path | None
 ) -> tuple[Resolved | None, list[Problem]]:
     """Return what the spec stores about this text in tokens, or why it cannot be trained on."""
-    found, problems = wanted.model_copy(update={"context": 1}).resolve(report, sha256)
+    found, problems = wanted.model_copy(update={"context": 1}).resolve_files(reports, hashes)
     if found is None:
         return None, problems
     assert not isinstance(wanted.tokens, Characters)
-    tokenized = _count(content, wanted.tokens, wanted.characters_of_parts(report), tokenizer)
+    tokenized = _count(tuple(contents), wanted.tokens, wanted.characters_of_parts(reports), tokenizer)
     return wanted.resolve_tokens(found.model_copy(update={"shape": (wanted.context,)}), tokenized)
 
 
 @lru_cache(maxsize=1_000)
 def _count(
-    content: Path, wanted: BytePairs | TokenizerFile, sizes: tuple[int, int, int], tokenizer: Path | None
+    contents: tuple[Path, ...],
+    wanted: BytePairs | TokenizerFile,
+    sizes: tuple[int, int, int],
+    tokenizer: Path | None,
 ) -> Tokenized:
     """Have another process train or read the tokenizer and count. Cached by paths, which contain the files' hashes."""
-    request = {"path": str(content.resolve()), "tokens": wanted.model_dump(), "sizes": sizes}
+    path, *others = (str(content.resolve()) for content in contents)
+    request = {"path": path, "others": others, "tokens": wanted.model_dump(), "sizes": sizes}
     if tokenizer is not None:
         request["tokenizer"] = str(tokenizer.resolve())
     try:

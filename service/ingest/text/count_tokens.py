@@ -1,6 +1,6 @@
 """The tokens of a stored text, counted by the process that reads uploads."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,19 @@ from service.spec.datasets.tokens import BytePairs, Tokenized, TokenizerFile
 
 
 def count_tokens(
-    content: Path, document: dict[str, Any], sizes: tuple[int, int, int], file: Path | None = None
+    contents: Sequence[Path], document: dict[str, Any], sizes: tuple[int, int, int], file: Path | None = None
 ) -> Tokenized:
-    """Count the bytes and tokens of each part, of so many characters, by a tokenizer of the first part or of a file."""
+    """Count the bytes and tokens of each part, of so many characters, by a tokenizer of the first part or of a file.
+
+    `contents` is the file of the text, or one for each part.
+    """
     kind = TokenizerFile if file else BytePairs
     wanted: BytePairs | TokenizerFile = kind.model_validate(document)
-    tokenizer = make_tokenizer(wanted, part_pieces(content, sizes, 0), file)
+    tokenizer = make_tokenizer(wanted, part_pieces(contents, sizes, 0), file)
     tokens, sizes_in_bytes, lossless = [0, 0, 0], [0, 0, 0], True
     for part in range(3):
-        found = encode(tokenizer, part_pieces(content, sizes, part))
-        for piece in part_pieces(content, sizes, part):
+        found = encode(tokenizer, part_pieces(contents, sizes, part))
+        for piece in part_pieces(contents, sizes, part):
             ids = _next(found)
             sizes_in_bytes[part] += len(piece.encode())
             tokens[part] += len(ids)

@@ -1,7 +1,8 @@
 """A text in parts, and each part in pieces that are encoded on their own."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from service.ingest.formats import read_text
@@ -11,10 +12,13 @@ PIECE = 2**15  # characters, at least, but for the last piece of a part
 LINE_END = re.compile(r"\S\n(?=\S)")
 
 
-def part_pieces(content: Path, sizes: tuple[int, int, int], part: int) -> Iterator[str]:
-    """Yield the pieces of one part of a text, whose parts have so many characters."""
-    start = sum(sizes[:part])
-    return cut(_slice(read_text(content), start, start + sizes[part]))
+def part_pieces(contents: Sequence[Path], sizes: tuple[int, int, int], part: int) -> Iterator[str]:
+    """Yield the pieces of one part of a text, whose parts have so many characters: in one file, or a file for each."""
+    if len(contents) == 1:
+        start, files = sum(sizes[:part]), contents
+    else:
+        start, files = 0, contents[part : part + 1]
+    return cut(_slice(chain.from_iterable(map(read_text, files)), start, start + sizes[part]))
 
 
 def _slice(texts: Iterable[str], start: int, stop: int) -> Iterator[str]:

@@ -7,6 +7,7 @@ ADDED_TO_DATASETS: Json = {  # not hashed at their default, so that a spec from 
     **{"prepare_target": None, "weights": None},
     **{"tokens": {"kind": "characters"}, "windows": "consecutive", "folds": None},
 }
+SHARES = {"kind": "shares"}  # the split of texts at its default, likewise
 ADDED_TO_RESOLVED: Json = {  # likewise
     **{"reading": {"rules": 1, "header": True}, "test": 0, "dropped": 0, "aside": [], "validation": 0},
     **{"split": None, "files": [], "columns": [], "inputs": 0, "tokenized": None, "coded": []},
@@ -18,6 +19,8 @@ REMARKS = {"coarse"}  # fields of a resolved dataset that only warn
 def data_identity(dataset: Json) -> Json:
     """Return what identifies a stored dataset's rows: no fields added later at their default, and no remarks."""
     document = _without(dataset, ADDED_TO_DATASETS)
+    if document.get("split") == SHARES:
+        del document["split"]
     tokens = document.pop("tokens", None)  # null, of files of tokens, was added later
     if tokens is not None:  # which upload a tokenizer was makes no difference
         found = tokens.get("resolved")

@@ -87,11 +87,6 @@ class Images(ImagesBase, UploadedBase):
         description="what decides the part of an image: chance and the folders of the archive, or its file",
     )
 
-    @property
-    def part_uploads(self) -> dict[str, str]:
-        """The uploads of parts that have a file of their own."""
-        return self.split.uploads if isinstance(self.split, FileSplit) else {}
-
     def kwargs(self) -> Json:
         """Return the loader's arguments: without the split, which comes after it."""
         return {name: value for name, value in super().kwargs().items() if name != "split"}

@@ -1,4 +1,4 @@
-"""How a table's rows are split into parts: by chance, by a column of the table, or by files of their own."""
+"""How data are split into parts: by chance, by a column, at the end of a text, or by files of their own."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -53,6 +53,12 @@ class RandomSplit(Part):
     kind: Literal["random"] = "random"
 
 
+class ShareSplit(Part):
+    """The end of a text: the share `test` of its characters, and before it the share `validation`."""
+
+    kind: Literal["shares"] = "shares"
+
+
 class ColumnSplit(SplitBase):
     """A column names each row's part: train, validation (val, valid, dev) or test."""
 
@@ -81,7 +87,7 @@ class GroupSplit(SplitBase):
 
 
 class FileSplit(Part):
-    """Files of their own for validation and test, with the columns of the training file, which is the dataset's."""
+    """Files of their own for validation and test, of the same kind as the training file, which is the dataset's."""
 
     kind: Literal["files"] = "files"
     validation: UploadId = Field(description="id of the upload to validate on")

@@ -1,6 +1,6 @@
 """Sequences of tokens: an uploaded text, and token files in the mounted folder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -9,8 +9,10 @@ from service.errors import Problem
 from service.spec.component import Default, Json
 from service.spec.datasets.base import DatasetBase, Facts
 from service.spec.datasets.mounted import FolderPath, MountedBase, Zero
+from service.spec.datasets.named_columns import file_problems
 from service.spec.datasets.report import Report
-from service.spec.datasets.resolved import Resolved
+from service.spec.datasets.resolved import PartFile, Resolved
+from service.spec.datasets.splits import FileSplit, ShareSplit
 from service.spec.datasets.tokens import MAX_TOKENS, BytePairs, Characters, Tokenized, TokenizerFile, Tokens
 from service.spec.datasets.uploaded import MAX_VOCABULARY, UploadedBase
 
@@ -48,13 +50,20 @@ class Text(LanguageBase, UploadedBase):
     """An uploaded text (POST /v1/datasets) for language modelling: predict the next character, or the next token.
 
     A row is `context` tokens; rows do not overlap. The beginning of the text is the training part, then come validation
-    and test.
+    and test, unless they have files of their own.
     """
 
     target = "worker.trainer.data.text:uploaded"
 
     kind: Literal["text"] = "text"
     tokens: Tokens = Field(Characters(), description="what the text is divided into")
+    split: Annotated[ShareSplit | FileSplit, Field(discriminator="kind")] = Field(
+        ShareSplit(), description="where validation and test are: at the end of the text, or in files of their own"
+    )
+
+    def kwargs(self) -> Json:
+        """Return the loader's arguments: without the split, which comes after it."""
+        return {name: value for name, value in super().kwargs().items() if name != "split"}
 
     @property
     def facts(self) -> Facts:
@@ -73,11 +82,13 @@ class Text(LanguageBase, UploadedBase):
 
     @property
     def spans(self) -> tuple[Span, Span, Span]:
-        """Parts of characters share the one between them, which is the last target of the part before."""
-        train, validation, test = (
-            self.found.tokenized.tokens if self.found.tokenized else (rows * self.context for rows in self.counts)
-        )
-        shared = 0 if self.found.tokenized else 1
+        """Parts of one file's characters share the one between them, which is the last target of the part before."""
+        shared = 0 if self.found.tokenized or self.found.files else 1
+        if self.found.tokenized:
+            train, validation, test = self.found.tokenized.tokens
+        else:  # of a file of its own, those of the part's rows and the one that follows them
+            own = 1 - shared
+            train, validation, test = (rows * self.context + min(rows, own) for rows in self.counts)
         ends = train, train + validation, train + validation + test
         return (0, ends[0] + shared), (ends[0], ends[1] + shared), (ends[1], ends[2] + shared)
 
@@ -91,15 +102,35 @@ class Text(LanguageBase, UploadedBase):
         """Whether tokens have to be counted in the text."""
         return not isinstance(self.tokens, Characters)
 
-    def characters_of_parts(self, report: Report) -> tuple[int, int, int]:
-        """Return the characters of each part of a text with this report."""
-        validation, test = round(report.rows * self.validation), round(report.rows * self.test)
-        return report.rows - validation - test, validation, test
+    @property
+    def reserved_validation_rows(self) -> int:
+        """The rows of the file to validate on."""
+        return self.found.validation
+
+    @property
+    def reserved_test_rows(self) -> int:
+        """The rows of the file to test on."""
+        return self.found.test
+
+    def characters_of_parts(self, reports: Sequence[Report]) -> tuple[int, int, int]:
+        """Return the characters of each part of a text with these reports, the training file first."""
+        first, *others = (report.rows for report in reports)
+        if others:
+            return first, others[0], sum(others[1:])
+        validation, test = round(first * self.validation), round(first * self.test)
+        return first - validation - test, validation, test
 
     def inferred_defaults(self, counts: bool) -> Iterator[Default]:
-        """Yield none for tokens, which were counted for the parts that the spec has."""
-        if not self.tokenized:
+        """Yield none for tokens, which were counted for the parts that the spec has, unless these are files."""
+        if not self.tokenized or self.part_uploads:
             yield from super().inferred_defaults(counts)
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield also what contradicts files of their own for the parts."""
+        yield from super().problems()
+        if self.part_uploads:
+            yield from file_problems(self.upload, self.part_uploads, None)
+            yield from self._share_problems("the files of /split are the parts")
 
     def resolve(self, report: Report, sha256: str) -> tuple[Resolved | None, list[Problem]]:
         """Return the vocabulary and the number of rows of characters, or why they cannot be trained on."""
@@ -111,25 +142,53 @@ class Text(LanguageBase, UploadedBase):
         if rows < MIN_ROWS:
             return None, [_too_few(f"{report.rows} characters make {max(rows, 0)} rows", self.context)]
         if not report.characters and not self.tokenized:
-            detail = (
-                f"the text has more than {MAX_VOCABULARY} different characters: take bpe, or a tokenizer of a file."
-            )
-            return None, [Problem("/tokens", "too_many_classes", detail, MAX_VOCABULARY)]
+            return None, [_too_many_characters("the text has")]
         if len(report.characters) == 1:
             return None, [Problem("/upload", "too_few_classes", "has one character only: nothing to tell apart.")]
         found = report.characters
         return Resolved(sha256=sha256, format="text", rows=rows, shape=(self.context,), characters=found), []
+
+    def resolve_files(self, reports: Sequence[Report], hashes: Sequence[str]) -> tuple[Resolved | None, list[Problem]]:
+        """Return what the spec stores about its files, the training file first, or why they cannot be trained on."""
+        found, problems = self.resolve(reports[0], hashes[0])
+        if found is None or not self.part_uploads:
+            return found, problems
+        pairs = zip(self.part_uploads, reports[1:], strict=True)
+        if problems := [problem for part, report in pairs for problem in self._part_problems(part, report)]:
+            return None, problems
+        characters = "".join(sorted({*"".join(report.characters or "" for report in reports)}))
+        if not self.tokenized and (len(characters) > MAX_VOCABULARY or not all(each.characters for each in reports)):
+            return None, [_too_many_characters("the files have")]
+        train, *others = rows_of(self.characters_of_parts(reports), self.context)
+        named = zip(hashes[1:], others, strict=False)
+        files = tuple(PartFile(sha256=sha256, format="text", rows=rows) for sha256, rows in named)
+        counts = {"rows": train + sum(others), "validation": others[0], "test": others[1]}
+        return found.model_copy(update={**counts, "characters": characters, "files": files}), []
+
+    def _part_problems(self, part: str, report: Report) -> Iterator[Problem]:
+        """Yield why the file of this part does not fit a text; pointers start at the dataset."""
+        pointer = f"/split/{part}"
+        if report.characters is None:
+            yield Problem(pointer, "wrong_format", f"is {report.format}, and the training file a text.")
+        elif report.rows <= self.context:
+            yield _no_row(pointer, "file", f"{report.rows} characters", self.context)
 
     def resolve_tokens(self, found: Resolved, tokenized: Tokenized) -> tuple[Resolved | None, list[Problem]]:
         """Return the number of rows of tokens, or why they cannot be trained on."""
         rows = rows_of(tokenized.tokens, self.context)
         if sum(rows) < MIN_ROWS or rows[0] < 2:
             return None, [_too_few(f"{sum(tokenized.tokens)} tokens make {sum(rows)} rows", self.context)]
+        own = self.part_uploads
         for name, count, tokens in zip(("validation", "test"), rows[1:], tokenized.tokens[1:], strict=True):
-            if getattr(self, name) and not count:
-                detail = f"this share has {tokens} tokens, too few for a row of {self.context} and the next one."
-                return None, [Problem(f"/{name}", "split_too_small", detail)]
+            if not count and name in own:
+                return None, [_no_row(f"/split/{name}", "file", f"{tokens} tokens", self.context)]
+            if not count and not own and getattr(self, name):
+                return None, [_no_row(f"/{name}", "share", f"{tokens} tokens", self.context)]
         filled = {"rows": sum(rows), "characters": "", "tokenized": tokenized}
+        if own:
+            named = zip(found.files, rows[1:], strict=False)
+            files = tuple(file.model_copy(update={"rows": count}) for file, count in named)
+            filled |= {"validation": rows[1], "test": rows[2], "files": files}
         return found.model_copy(update=filled), []
 
     def warnings(self) -> Iterator[Problem]:
@@ -206,6 +265,16 @@ def rows_of(tokens: tuple[int, int, int], context: int) -> tuple[int, int, int]:
     """Return the rows of each part: windows that do not overlap, each with the token that follows."""
     train, validation, test = (max(count - 1, 0) // context for count in tokens)
     return train, validation, test
+
+
+def _no_row(pointer: str, what: str, has: str, context: int) -> Problem:
+    detail = f"this {what} has {has}, too few for a row of {context} and the next one."
+    return Problem(pointer, "split_too_small", detail)
+
+
+def _too_many_characters(who: str) -> Problem:
+    detail = f"{who} more than {MAX_VOCABULARY} different characters: take bpe, or a tokenizer of a file."
+    return Problem("/tokens", "too_many_classes", detail, MAX_VOCABULARY)
 
 
 def _too_few(what: str, context: int) -> Problem:

@@ -66,9 +66,21 @@ class UploadedBase(DatasetBase):
         """Return the loader's arguments, without the id: it finds the file by its hash."""
         return {name: value for name, value in super().kwargs().items() if name != "upload"}
 
+    @property
+    def part_uploads(self) -> dict[str, str]:
+        """The uploads of parts that have a file of their own."""
+        split = getattr(self, "split", None)
+        return split.uploads if isinstance(split, FileSplit) else {}
+
     def resolve(self, report: Report, sha256: str) -> tuple[Resolved | None, list[Problem]]:
         """Return what the spec stores about a file with this report, or why it cannot be trained on."""
         raise NotImplementedError
+
+    def _share_problems(self, why: str) -> Iterator[Problem]:
+        """Yield shares of a split that names the rows of each part and takes no notice of them."""
+        for name in ("validation", "test"):
+            if getattr(self, name):
+                yield Problem(f"/{name}", "contradiction", f"{why}: leave this at 0.", 0)
 
 
 class Upload(RegressionBase, UploadedBase):
@@ -140,11 +152,6 @@ class Upload(RegressionBase, UploadedBase):
         return None if isinstance(self.split, RandomSplit | FileSplit) else self.split.column
 
     @property
-    def part_uploads(self) -> dict[str, str]:
-        """The uploads of parts that have a file of their own."""
-        return self.split.uploads if isinstance(self.split, FileSplit) else {}
-
-    @property
     def counts(self) -> tuple[int, int, int]:
         """Rows for training, validation and test: counted in the file where a column decides."""
         found = self.found.split
@@ -170,7 +177,8 @@ class Upload(RegressionBase, UploadedBase):
     def problems(self) -> Iterator[Problem]:
         """Yield problems of the parts."""
         if isinstance(self.split, FileSplit):
-            yield from self._contradictions("the files of /split are the parts")
+            yield from self._share_problems("the files of /split are the parts")
+            yield from self._seed_problems()
             return
         if self.split_column is None:
             yield from super().problems()
@@ -183,7 +191,8 @@ class Upload(RegressionBase, UploadedBase):
         if self.folds is not None:
             yield from self._fold_problems(self.folds)
         if isinstance(self.split, ColumnSplit):
-            yield from self._contradictions("the column of /split names the rows of each part")
+            yield from self._share_problems("the column of /split names the rows of each part")
+            yield from self._seed_problems()
             return
         for name, at in (("validation", 1), ("test", 2)):
             if getattr(self, name) and not self.counts[at]:
@@ -191,13 +200,6 @@ class Upload(RegressionBase, UploadedBase):
                 yield Problem(f"/{name}", "split_too_small", detail)
         if not isinstance(self.split, GroupSplit):
             yield from self._seed_problems()
-
-    def _contradictions(self, why: str) -> Iterator[Problem]:
-        """Yield shares, which a split that names the rows of each part takes no notice of, and a seed."""
-        for name in ("validation", "test"):
-            if getattr(self, name):
-                yield Problem(f"/{name}", "contradiction", f"{why}: leave this at 0.", 0)
-        yield from self._seed_problems()
 
     def _seed_problems(self) -> Iterator[Problem]:
         if self.split_seed:

@@ -7,8 +7,9 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -47,15 +48,17 @@ def uploaded(
 ) -> TokenArrays:
     """The tokens of an uploaded text."""
     assert resolved is not None, "the server resolves an upload before it is queued"
-    content = verify_upload(files, resolved.sha256)
+    contents = [verify_upload(files, file.sha256) for file in resolved.every_file]
     if not isinstance(tokens, Characters):
-        assert resolved.tokenized is not None, "the server counts tokens before a run is queued"
         file = verify_upload(files, tokens.found.sha256) if isinstance(tokens, TokenizerFile) else None
-        return _tokens(content, tokens, resolved.tokenized, file)
-    used = resolved.rows * context + 1
-    key = json.dumps(["text", used, resolved.characters])
-    blocks = _characters(content, resolved.characters, used)
-    found, _ = collect_blocks(files, content, key, blocks, ((used,), (0,)))
+        return _tokens(contents, tokens, resolved, file)
+    train = resolved.rows - resolved.validation - resolved.test  # of the first file, all rows where it is the only one
+    used = [rows * context + 1 for rows in (train, *(file.rows for file in resolved.files))]
+    others = [file.sha256 for file in resolved.files]
+    key = json.dumps(["text", sum(used), resolved.characters, *([used, others] if others else [])])
+    pairs = zip(contents, used, strict=True)
+    blocks = chain.from_iterable(_characters(content, resolved.characters, count) for content, count in pairs)
+    found, _ = collect_blocks(files, contents[0], key, blocks, ((sum(used),), (0,)))
     lengths = np.array([len(character.encode()) for character in resolved.characters])
     return TokenArrays((found,), lengths, CharacterCodec(resolved.characters))
 
@@ -107,27 +110,32 @@ def _bytes_of(tokenizer: Any) -> BytesOf:
     return partial(decoded_bytes, tokenizer) if lengths is None else lengths
 
 
-def _tokens(content: Path, wanted: BytePairs | TokenizerFile, resolved: Tokenized, file: Path | None) -> TokenArrays:
+def _tokens(
+    contents: Sequence[Path], wanted: BytePairs | TokenizerFile, resolved: Resolved, file: Path | None
+) -> TokenArrays:
     """Return the tokens of an earlier training, or train or read the tokenizer and encode the text."""
     from service.ingest.tokenizer_files.read import read_tokenizer  # noqa: PLC0415  the other datasets do without
 
-    key = json.dumps(["tokens", wanted.model_dump(exclude={"upload"}), resolved.model_dump(exclude={"lossless"})])
-    folder = content.parent / f"rows-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    tokenized = resolved.tokenized
+    assert tokenized is not None, "the server counts tokens before a run is queued"
+    others = [part.sha256 for part in resolved.files]
+    known = ["tokens", wanted.model_dump(exclude={"upload"}), tokenized.model_dump(exclude={"lossless"}), *others]
+    folder = contents[0].parent / f"rows-{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]}"
     if not folder.exists():
-        _encode(folder, content, wanted, resolved, file)
+        _encode(folder, contents, wanted, tokenized, file)
     found = np.load(folder / TOKENS, mmap_mode="r", allow_pickle=False)
     tokenizer = read_tokenizer(folder / TOKENIZER)
     return TokenArrays((found,), _bytes_of(tokenizer), TokenizerCodec(tokenizer))
 
 
 def _encode(
-    folder: Path, content: Path, wanted: BytePairs | TokenizerFile, resolved: Tokenized, file: Path | None
+    folder: Path, contents: Sequence[Path], wanted: BytePairs | TokenizerFile, resolved: Tokenized, file: Path | None
 ) -> None:
     """Write the tokens and the tokenizer; if another worker does so at the same time, one of the two stays."""
     from service.ingest.text.pieces import part_pieces  # noqa: PLC0415
     from service.ingest.text.tokenizer import encode, identity, make_tokenizer  # noqa: PLC0415
 
-    tokenizer = make_tokenizer(wanted, part_pieces(content, resolved.characters, 0), file)
+    tokenizer = make_tokenizer(wanted, part_pieces(contents, resolved.characters, 0), file)
     if identity(tokenizer, wanted) != resolved.sha256:
         detail = "the tokenizer that this worker learns from the text differs from the server's"
         raise RunFailure("dataset_changed", f"{detail}: install the same version of the package tokenizers")
@@ -137,7 +145,7 @@ def _encode(
         tokens = np.lib.format.open_memmap(partial / TOKENS, "w+", np.uint16, (sum(resolved.tokens),))
         at = 0
         for part in range(3):
-            for ids in encode(tokenizer, part_pieces(content, resolved.characters, part)):
+            for ids in encode(tokenizer, part_pieces(contents, resolved.characters, part)):
                 tokens[at : at + len(ids)] = ids
                 at += len(ids)
         if at != len(tokens):

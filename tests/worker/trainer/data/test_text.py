@@ -150,7 +150,7 @@ def test_few_tokens_are_refused_by_the_field_that_would_help(tmp_path: Path) -> 
     refusals = []
     for changes in ({"context": 500}, {"context": 100, "validation": 0.02}, {"context": 100, "test": 0.01}):
         made = Text.model_validate(BYTE_PAIRS | {"tokens": {"kind": "bpe", "vocabulary": 256}, "upload": ID} | changes)
-        resolved, problems = resolve_tokens(path, report, "0" * 64, made)
+        resolved, problems = resolve_tokens([path], [report], ["0" * 64], made)
         assert resolved is None
         refusals += [problem.pointer for problem in problems]
     assert refusals == ["/context", "/validation", "/test"]
@@ -195,7 +195,7 @@ def test_the_reader_and_a_worker_count_the_same(keep: Keep, tmp_path: Path) -> N
     dataset = keep(VERSE, BYTE_PAIRS)
     tokenized = tokens_of(dataset)
     (path := tmp_path / "content").write_text(VERSE)
-    assert count_tokens(path, dataset.tokens.model_dump(), tokenized.characters) == tokenized
+    assert count_tokens([path], dataset.tokens.model_dump(), tokenized.characters) == tokenized
 
 
 def test_a_token_out_of_range_is_refused_in_memory_and_on_disk(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_a_text_without_a_token_is_refused_by_the_field(files: DatasetFolders) -
     text, report, sha256 = store_file(files, POEM, "text")
     made = Text.model_validate({"kind": "text", "upload": ID, "tokens": tokens.model_dump()})
     with pytest.raises(Invalid) as refused:
-        resolve_tokens(text, report, sha256, made, path)
+        resolve_tokens([text], [report], [sha256], made, path)
     (problem,) = refused.value.problems
     assert (problem.pointer, problem.code) == ("/dataset/tokens", "not_encoded")
 
