@@ -1,5 +1,7 @@
 """What fresh trainings beside a run say about it: which of the optimizer, the model and the data keeps it back."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -247,3 +249,18 @@ def test_a_simple_model_starts_near_the_best_constant_answer_whatever_the_target
     assert other < constant
     first = data["other"]["legs"][0][1]
     assert first < constant + 0.5 * abs(constant), "not thrown far off by its start"
+
+
+def test_trainings_beside_a_run_import_no_compiler() -> None:
+    code = """
+import sys, torch
+from tests.worker.trainer.probes.trained import spec_of
+from worker.trainer.loop import prepare
+from worker.trainer.probes.learnability.instrument import Learnability
+from service.spec.probes.on_demand import Learnability as Component
+training = prepare(spec_of(steps=20), 0, torch.device("cpu"))
+assert Learnability(Component(seconds=60)).measure(training).data["trained_steps"] > 20
+print(*sorted({"torch._dynamo", "sympy"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

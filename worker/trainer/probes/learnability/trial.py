@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from worker.trainer.optim.fast_step import fast_step
 from worker.trainer.probes.learnability.rows import MAX_COMPARED, Rows, group_losses, mean
 from worker.trainer.probes.measurement import rounded
 
@@ -61,6 +62,7 @@ class Trial:
         self.parts = rows.parts | {"train": (x, y)}  # of a control with its own targets
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(self.parameters, rate)
+        self.optimizer_step = fast_step(self.optimizer)
         self.step, self.legs, self.ratios = 0, list[tuple[int, float, float]](), list[float]()
         self.best: Levels = {}
         self.broken = False
@@ -80,7 +82,7 @@ class Trial:
         torch.autograd.backward(loss / self.unit)
         measured = self.step % UPDATES == UPDATES - 1
         before = [p.detach().clone() for p in self.parameters] if measured else []
-        self.optimizer.step()
+        self.optimizer_step()
         self.step += 1
         if measured:
             moved = torch._foreach_norm(torch._foreach_sub([p.detach() for p in self.parameters], before))

@@ -10,6 +10,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from service.spec.experiment import Experiment
 from service.spec.probes import on_demand
 from worker.trainer.data.batches import Batch
+from worker.trainer.optim.fast_step import fast_step
 from worker.trainer.probes.fresh_model import fresh_model
 from worker.trainer.probes.measurement import (
     Instrument,
@@ -73,6 +74,7 @@ class OverfitBatch(Instrument[on_demand.OverfitBatch]):
         disable_dropout(model)
         model.train()
         optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], rate)
+        update = fast_step(optimizer)
         for _ in range(self.component.steps):
             optimizer.zero_grad(set_to_none=True)
             loss = criterion(model(rows[0]), rows[1])
@@ -80,7 +82,7 @@ class OverfitBatch(Instrument[on_demand.OverfitBatch]):
             if not math.isfinite(losses[-1]) or losses[-1] - floor <= FINISHED * abs(losses[0] - floor):
                 break
             torch.autograd.backward(loss)
-            optimizer.step()
+            update()
         return losses
 
 
