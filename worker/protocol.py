@@ -70,6 +70,7 @@ class TrainRequest(Frame):
     autopsy_s: float = 0.0  # time to look for the cause of a divergence; 0: do not look
     task: dict[str, Any] | None = None  # of a probe job
     other_states: dict[str, list[CheckpointFiles]] = field(default_factory=dict)  # that probes compare with
+    run: str = ""  # its id, by which readings of other runs of its pack name it
 
 
 @dataclass(frozen=True, kw_only=True)

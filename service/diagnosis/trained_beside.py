@@ -35,6 +35,11 @@ class Compared:
         found = np.array([math.inf if isinstance(each, str) else each for each in given], dtype=np.float64)
         return np.where(np.isfinite(found), found, math.inf)
 
+    def taken_over(self, who: str) -> dict[str, Any]:
+        """Return the `run` of the same pack beside which other or same was trained, and its `seed` if it differs."""
+        found: dict[str, Any] = self.reading.data.get("measured_beside", {}).get(who, {})
+        return found
+
     def loss(self, who: str, part: str | None = None) -> float:
         """Return a mean loss; infinite where it is unknown or not finite."""
         found = self.groups(who, part or self.judged)

@@ -22,7 +22,7 @@ from service.spec.probes import DEFAULT_PROBES
 from tests.benchmarks.recording import spec_of
 from worker.trainer.loop import prepare, train
 from worker.trainer.probes import runner
-from worker.trainer.probes.learnability.at_end import learnability_at_end, learned_little
+from worker.trainer.probes.learnability.at_end import Took, learnability_at_end, learned_little
 from worker.trainer.recorder import make_recorder
 
 STEPS = {"mlp": 6000, "cnn": 600}
@@ -108,7 +108,7 @@ def beside() -> None:
         learned_little(training)
         asked = time.thread_time() - begun
         begun = time.thread_time()
-        found = learnability_at_end(training, run, lambda: False)
+        found = learnability_at_end(training, Took(run), lambda: False)
         beside = time.thread_time() - begun if found else 0.0
         name = f"{subject}, {steps} steps, rate {spec.optimizer.lr:g}"
         print(f"{name:30} run {run:6.2f} s, asked {asked / run:6.2%}, beside {beside:5.2f} s = {beside / run:6.1%}")

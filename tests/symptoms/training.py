@@ -37,7 +37,7 @@ def recorded(spec: Experiment, seed: int) -> Record:
     import torch
 
     from worker.trainer.loop import prepare, train
-    from worker.trainer.probes.learnability.at_end import learnability_at_end
+    from worker.trainer.probes.learnability.at_end import Took, learnability_at_end
     from worker.trainer.probes.runner import Reading as ProbeReading
 
     began = time.monotonic()
@@ -51,7 +51,7 @@ def recorded(spec: Experiment, seed: int) -> Record:
         if not np.isfinite(loss) and spec.nonfinite == "fail":
             failure = {"code": "diverged", "step": step.step}
             break
-    if failure is None and (found := learnability_at_end(training, time.monotonic() - began, lambda: False)):
+    if failure is None and (found := learnability_at_end(training, Took(time.monotonic() - began), lambda: False)):
         training.probes.readings.append(ProbeReading(training.step, *found))
     told = [(each.step, each.kind, dict(each.data)) for each in training.probes.readings]
     return Record(dict(points), told, "failed" if failure else "succeeded", training.step, failure)

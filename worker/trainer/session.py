@@ -42,6 +42,7 @@ from worker.trainer.loop import Training, evaluate_start, train
 from worker.trainer.metrics import Metrics
 from worker.trainer.numerics import numerics, report_nondeterminism
 from worker.trainer.optim.schedule_free import eval_weights
+from worker.trainer.probes.learnability.shared import Shared
 from worker.trainer.probes.runner import MAX_READING_BYTES
 from worker.trainer.probes.runner import Reading as ProbeReading
 from worker.trainer.recorder import Points, Recorder, make_recorder
@@ -134,11 +135,13 @@ class Session:
             self._checkpoint(reason, goes_on=False, predictions=predictions)
         self.writer.wait()
 
-    def conclude(self, outcome: Outcome, may_diagnose: bool = True) -> Ended:
-        """Look for the reason of a run that learned little; return the end, to be sent as the last frame."""
-        whole = outcome == "succeeded" and self.total == self.training.spec.total_steps  # a replay may end before
-        if whole and may_diagnose:
-            self._diagnose()
+    def conclude(self, outcome: Outcome, shared: Shared | None = None) -> Ended:
+        """Look for the reason of a run that learned little; return the end, to be sent as the last frame.
+
+        The runs of a pack share what is trained beside them.
+        """
+        if outcome == "succeeded" and self.total == self.training.spec.total_steps:  # a replay may end before
+            self._diagnose(shared)
         note = describe_stop(self.training.ended) if self.training.ended and outcome == "succeeded" else None
         memory = self.peak.against_estimate(self.training.spec)
         return Ended(outcome=outcome, step=self.training.step, note=note, memory=memory)
@@ -240,9 +243,9 @@ class Session:
         self._send_readings()
         return path
 
-    def _diagnose(self) -> None:
+    def _diagnose(self, shared: Shared | None) -> None:
         """Find out why the run learned little, if it did; everything else is saved, so nothing can be lost."""
-        from worker.trainer.probes.learnability.at_end import learnability_at_end  # noqa: PLC0415  rarely needed
+        from worker.trainer.probes.learnability.at_end import Took, learnability_at_end  # noqa: PLC0415  rarely needed
 
         sent = time.monotonic()
 
@@ -254,7 +257,8 @@ class Session:
                 self.supervisor.send(Alive())
             return self.supervisor.stop is not None
 
-        found = learnability_at_end(self.training, (time.monotonic() - self.began_at) / self.runs, stopped)
+        took = Took(time.monotonic() - self.began_at, self.runs)
+        found = learnability_at_end(self.training, took, stopped, shared, self.request.run)
         if found is not None:
             self.training.probes.readings.append(ProbeReading(self.training.step, *found))
             self._send_readings()

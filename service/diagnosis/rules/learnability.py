@@ -1,6 +1,7 @@
 """R29: what the same model, a simple one and a control reach beside the run, from the probe learnability."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from service.diagnosis import remedies
@@ -25,6 +26,24 @@ def less_than_possible(record: RunRecord) -> Outcome:
     if found is None:
         why = "nothing was trained beside the run: the probe learnability says what the model and the data allow."
         return Inconclusive(why, ("learnability",))
+    outcome = _judge(record, found)
+    if isinstance(outcome, Finding):
+        return replace(outcome, text=outcome.text + _other_seed(found))
+    return replace(outcome, why=outcome.why + _other_seed(found))
+
+
+def _other_seed(found: Compared) -> str:
+    """Return a sentence about weights that were not the run's own; empty if they were."""
+    beside = found.taken_over("same")
+    if "seed" not in beside:
+        return ""
+    return (
+        f" The same model began at the first weights of seed {beside['seed']}, beside the run {beside['run']} of the "
+        "same pack, which differs in its seed: this run's own first weights were not tried."
+    )
+
+
+def _judge(record: RunRecord, found: Compared) -> Outcome:
     simpler = found.more("other") and found.more("other", "same")
     if found.more("same") and not (simpler and _model_matters_more(found)):
         return _settings(record, found)
@@ -50,7 +69,9 @@ def _model_matters_more(found: Compared) -> bool:
 
 def _cost(found: Compared) -> str:
     data = found.reading.data
-    return f"{data.get('trained_steps', 0)} updates beside the run, in {data.get('seconds', 0):.1f} s"
+    own = f"{data.get('trained_steps', 0)} updates beside the run, in {data.get('seconds', 0):.1f} s"
+    runs = dict.fromkeys(f"the run {beside['run']}" for who in ("same", "other") if (beside := found.taken_over(who)))
+    return f"{own}; others beside {' and '.join(runs)} of the same pack" if runs else own
 
 
 def _seen(found: Compared, *who: str) -> list[Evidence]:

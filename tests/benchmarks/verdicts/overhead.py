@@ -18,7 +18,7 @@ from service.spec.parse.experiment import parse_experiment
 from tests.benchmarks.probes import within
 from tests.symptoms.training import facts_of, recorded
 from worker.trainer.loop import prepare, train
-from worker.trainer.probes.learnability.at_end import learnability_at_end
+from worker.trainer.probes.learnability.at_end import Took, learnability_at_end
 from worker.trainer.recorder import make_recorder
 
 DOCUMENT = {
@@ -48,7 +48,7 @@ def whole(spec: Experiment, seed: int) -> Cost:
     for step in train(training):
         recorder.record(step)
     recorder.drain()
-    learnability_at_end(training, _since(begun)[1], lambda: False)
+    learnability_at_end(training, Took(_since(begun)[1]), lambda: False)
     return _since(begun)
 
 

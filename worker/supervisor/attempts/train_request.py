@@ -47,6 +47,7 @@ def train_request(claim: Claim, settings: Settings, transfer: FileTransfer) -> T
         autopsy_s=settings.autopsy_s,
         task=claim.task,
         other_states=others,
+        run=claim.run_id,
     )
 
 

@@ -13,6 +13,7 @@ from worker.trainer.loop import Training, begin_training, evaluate, make_step
 from worker.trainer.metrics import Metrics
 from worker.trainer.pack.randomness import MemberRandom
 from worker.trainer.pack.steps import Block
+from worker.trainer.probes.learnability.shared import Shared
 from worker.trainer.recorder import HostRecorder, Readings
 from worker.trainer.session import End, Session
 
@@ -101,10 +102,10 @@ class Member:
         assert self.end is not None
         self.session.save_end(*self.end)
 
-    def finish(self, may_diagnose: bool) -> None:
-        """Report the end, which is saved."""
+    def finish(self, shared: Shared) -> None:
+        """Report the end, which is saved; `shared` is what was trained beside runs of the pack."""
         assert self.end is not None
-        self.link.send(self.session.conclude(self.end[0], may_diagnose))
+        self.link.send(self.session.conclude(self.end[0], shared))
         self.ended = True
 
     def guard(self, act: Callable[[], None]) -> None:

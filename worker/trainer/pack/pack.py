@@ -11,27 +11,26 @@ from worker.trainer.pack.member import Member
 from worker.trainer.pack.packable import cannot_pack, pays
 from worker.trainer.pack.probes import PackedProbes
 from worker.trainer.pack.steps import PackedSteps
+from worker.trainer.probes.learnability.shared import Shared
 from worker.trainer.session import USAGE_PERIOD_S
 
 BLOCK_S = 0.25  # seconds of a block at most, after which stop requests are looked at
 FIRST_BLOCK = 8  # steps, which are timed
 SLOWEST_FLUSH_S = 1.0
 FLUSHED_AT_ONCE = 16  # members; more are flushed less often
-DIAGNOSIS_SHARE, DIAGNOSIS_S = 0.1, 40.0  # of the time of the pack, and at least: as many as eight runs alone take
 
 
 class Pack:
     """Trains members that are at the same step until each has ended; members that end free their slots."""
 
-    def __init__(self, members: Sequence[Member]) -> None:
-        self.members = list(members)
+    def __init__(self, members: Sequence[Member], shared: Shared) -> None:
+        self.members, self.shared = list(members), shared  # with what is trained beside runs of all packs
         self.steps: PackedSteps | None = None
         self.probes: PackedProbes | None = None
         trainings = [each.training for each in members]
         self.packable = pays(trainings) and not any(cannot_pack(each) for each in trainings)
         self._step_s = 0.0
-        self._began = self._flushed = self._used = time.monotonic()
-        self._diagnosed_s = 0.0
+        self._flushed = self._used = time.monotonic()
 
     def begin(self) -> None:
         """Record what is known before the first step."""
@@ -81,20 +80,12 @@ class Pack:
             member.guard(member.save)
         for member in last:
             if not member.ended:
-                self._finish(member)
+                member.guard(partial(member.finish, self.shared))
         left = [slot for slot, each in enumerate(self.members) if not each.ended]
         if self.steps and self.probes and 0 < len(left) < len(self.members):
             self.steps.keep(left)
             self.probes.keep(left)
         self.members = [self.members[slot] for slot in left]
-
-    def _finish(self, member: Member) -> None:
-        """Finish a member; what is trained beside those that learned little has a limit for the whole pack."""
-        began = time.monotonic()
-        limit = max(DIAGNOSIS_S, DIAGNOSIS_SHARE * (began - self._began))
-        member.guard(partial(member.finish, self._diagnosed_s < limit))
-        spent = time.monotonic() - began
-        self._diagnosed_s += spent if spent > 1.0 else 0.0
 
     def _flush(self) -> None:
         """Send the members' points now and then."""

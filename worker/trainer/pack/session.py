@@ -17,6 +17,7 @@ from worker.trainer.numerics import report_nondeterminism, set_numerics
 from worker.trainer.pack.member import Member, report
 from worker.trainer.pack.pack import Pack
 from worker.trainer.pack.packable import cannot_pack, common_part
+from worker.trainer.probes.learnability.shared import Shared
 from worker.trainer.requests import folders_of, prepare_request
 from worker.trainer.session import Session
 
@@ -50,7 +51,8 @@ def _cohorts(members: Sequence[Member]) -> list[Pack]:
     for member in members:
         training = member.training
         found.setdefault((training.step, cannot_pack(training), common_part(training.spec)), []).append(member)
-    return [Pack(cohort) for cohort in found.values()]
+    shared = Shared()
+    return [Pack(cohort, shared) for cohort in found.values()]
 
 
 class _Builder:

@@ -8,9 +8,9 @@ from worker.trainer.probes.measurement import ProbedTraining
 from worker.trainer.start_weights import load_start
 
 
-def fresh_model(training: ProbedTraining) -> nn.Module:
-    """Return the run's model at the first weights of its spec and seed, in which everything learns."""
-    torch.manual_seed(training.seed)
+def fresh_model(training: ProbedTraining, seed: int) -> nn.Module:
+    """Return the run's model at the first weights of its spec and this seed, in which everything learns."""
+    torch.manual_seed(seed)
     model = build_model(training.spec)
     load_start(model, training.spec, training.files)
     for module in model.modules():

@@ -16,7 +16,7 @@ from service.diagnosis.run_record import RunRecord
 from service.spec.probes.on_demand import Learnability as Component
 from service.spec.training import Resources
 from worker.trainer.loop import Training, train
-from worker.trainer.probes.learnability.at_end import learnability_at_end, learned_little
+from worker.trainer.probes.learnability.at_end import Took, learnability_at_end, learned_little
 from worker.trainer.probes.learnability.instrument import Learnability
 from worker.trainer.probes.learnability.reference_models import BagOfTokens, Bigrams
 from worker.trainer.probes.learnability.rows import choose_rows
@@ -101,7 +101,7 @@ def test_a_likelihood_without_a_known_minimum_is_compared_too(ended: Any) -> Non
 def test_a_run_that_learned_well_is_left_alone(ended: Any) -> None:
     training = ended(steps=300)
     assert not learned_little(training)
-    assert learnability_at_end(training, 1.0, lambda: False) is None
+    assert learnability_at_end(training, Took(1.0), lambda: False) is None
 
 
 def test_parts_are_disjoint_and_the_control_permutes_the_same_targets(ended: Any) -> None:
@@ -169,17 +169,17 @@ def test_too_few_updates_beside_the_run_say_nothing_about_what_cannot_be_learned
 )
 def test_it_is_not_done_where_the_spec_does_not_allow_it(ended: Any, changes: dict[str, Any]) -> None:
     training = ended(**{"optimizer": {"kind": "sgd", "lr": 1e-5}, "steps": 30, **changes})
-    assert learnability_at_end(training, 0.5, lambda: False) is None
+    assert learnability_at_end(training, Took(0.5), lambda: False) is None
 
 
 def test_a_run_whose_steps_are_slow_is_left_alone(ended: Any) -> None:
     training = ended(optimizer={"kind": "sgd", "lr": 1e-5}, steps=30)
-    assert learnability_at_end(training, 30 * 0.05, lambda: False) is None
+    assert learnability_at_end(training, Took(30 * 0.05), lambda: False) is None
 
 
 def test_it_is_done_at_the_end_and_says_what_it_cost(ended: Any) -> None:
     training = ended(optimizer={"kind": "sgd", "lr": 1e-5}, steps=40)
-    found = learnability_at_end(training, 0.5, lambda: False)
+    found = learnability_at_end(training, Took(0.5), lambda: False)
     assert found is not None
     kind, data = found
     assert kind == "learnability"
@@ -195,7 +195,7 @@ def test_a_failure_is_the_reading_and_not_the_run_s(ended: Any, monkeypatch: pyt
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr("worker.trainer.probes.learnability.instrument.choose_rows", fail)
-    found = learnability_at_end(training, 0.5, lambda: False)
+    found = learnability_at_end(training, Took(0.5), lambda: False)
     assert found is not None
     assert "out of memory" in str(found[1]["error"])
 
@@ -208,7 +208,7 @@ def test_the_weights_and_the_random_states_are_the_run_s_own_afterwards(ended: A
     )
     before = {name: value.clone() for name, value in training.model.state_dict().items()}
     drawn = torch.get_rng_state()
-    assert learnability_at_end(training, 0.5, lambda: False) is not None
+    assert learnability_at_end(training, Took(0.5), lambda: False) is not None
     assert torch.equal(torch.get_rng_state(), drawn)
     assert all(torch.equal(value, before[name]) for name, value in training.model.state_dict().items())
     assert training.model.training
@@ -217,7 +217,7 @@ def test_the_weights_and_the_random_states_are_the_run_s_own_afterwards(ended: A
 def test_several_devices_are_left_alone(ended: Any) -> None:
     training = ended(optimizer={"kind": "sgd", "lr": 1e-5}, steps=30)
     training.spec = training.spec.model_copy(update={"resources": Resources(devices=2)})
-    assert learnability_at_end(training, 0.5, lambda: False) is None
+    assert learnability_at_end(training, Took(0.5), lambda: False) is None
 
 
 def test_bigrams_are_shares_of_what_follows_each_token() -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -14,6 +14,7 @@ from worker.trainer.optim.schedule_free import eval_weights
 from worker.trainer.probes.inline.sanity_checks import best_constant
 from worker.trainer.probes.inline.side_effect_free import HasRows, sample_rows, side_effect_free_forward
 from worker.trainer.probes.learnability.instrument import LITTLE, Learnability, least_possible
+from worker.trainer.probes.learnability.shared import Shared, family_of
 from worker.trainer.probes.learnability.trial import BUSY
 from worker.trainer.probes.measurement import ProbedTraining, side_effect_free
 
@@ -23,21 +24,40 @@ MIN_STEPS = 20  # of a run; shorter ones are not diagnosed
 MIN_UPDATES = 150  # beside the run, of its own speed: fewer tell nothing
 MAX_PARAMETERS = 20_000_000  # three more models of this size are kept at a time
 LOOKED_AT = 256  # rows that say whether it learned
-SHARE, LEAST_S, MOST_S = 0.1, 5.0, 60.0  # of the time that the run took, and bounds in seconds
+
+
+class Took(NamedTuple):
+    """The time of a run, or of the runs of a pack together."""
+
+    seconds: float
+    runs: int = 1
+
+    @property
+    def of_run(self) -> float:
+        """Seconds of the device for one run."""
+        return self.seconds / self.runs
 
 
 def learnability_at_end(
-    training: ProbedTraining, trained_s: float, stopped: Callable[[], bool]
+    training: ProbedTraining,
+    took: Took,
+    stopped: Callable[[], bool],
+    shared: Shared | None = None,
+    run: str = "",
 ) -> tuple[str, dict[str, Any]] | None:
     """Return the kind and the data of the reading; None if none is wanted. A failure is the reading.
 
-    It takes a tenth of the `trained_s` seconds that the run took, but at least 5 seconds, and at most a minute.
+    The runs of a pack pass what they have `shared` so far, which limits what is trained beside all of them.
     """
-    if not _wanted(training, trained_s):
+    if not _wanted(training):
         return None
-    seconds = _seconds(trained_s)
-    instrument = Learnability(Component(seconds=seconds))
-    instrument.stopped = stopped
+    shared = shared or Shared()
+    instrument = Learnability(Component(), shared)
+    instrument.stopped, instrument.run = stopped, run
+    family = family_of(training, instrument.steps_of(training))
+    instrument.seconds = seconds = _seconds(training, took, shared.left_s(family, *took))
+    if not seconds and not shared.has(family):
+        return None
     try:
         if not learned_little(training):
             return None
@@ -46,22 +66,23 @@ def learnability_at_end(
         if loses_device(error):
             raise
         return KIND, {"error": describe_error(error)}
-    return KIND, {"asked": {"by": "diagnose", "seconds": seconds}, **data, "of_seconds": round(trained_s, 2)}
+    asked = {"by": "diagnose", "seconds": round(seconds, 2)}
+    return KIND, {"asked": asked, **data, "of_seconds": round(took.of_run, 2)}
 
 
-def _seconds(trained_s: float) -> float:
-    return min(MOST_S, max(LEAST_S, SHARE * trained_s))
+def _seconds(training: ProbedTraining, took: Took, left: float) -> float:
+    """Return the seconds for trainings of the run's own; 0 where they would say too little, or take too long."""
+    limit = training.spec.max_seconds
+    slow = MIN_UPDATES * took.of_run / training.step > left
+    late = limit is not None and took.of_run + BUSY * left > limit
+    return 0.0 if slow or late else left
 
 
-def _wanted(training: ProbedTraining, trained_s: float) -> bool:
+def _wanted(training: ProbedTraining) -> bool:
     spec = training.spec
     if spec.diagnose == "never" or spec.dataset.facts.task == "objective" or spec.resources.devices > 1:
         return False
     if training.step < MIN_STEPS or any(probe.kind == KIND for probe in spec.probes):
-        return False
-    if MIN_UPDATES * trained_s / training.step > _seconds(trained_s):
-        return False
-    if spec.max_seconds is not None and trained_s + BUSY * _seconds(trained_s) > spec.max_seconds:
         return False
     return sum(p.numel() for p in training.model.parameters()) <= MAX_PARAMETERS
 

@@ -17,7 +17,8 @@ from worker.trainer.probes.inline.sanity_checks import constant_answer
 from worker.trainer.probes.inline.side_effect_free import side_effect_free_forward
 from worker.trainer.probes.learnability.reference_models import Reference, reference_models
 from worker.trainer.probes.learnability.rows import Rows, batch_size, choose_rows, group_losses, mean
-from worker.trainer.probes.learnability.trial import Clock, Levels, Trial, levels_as_json, search_rate
+from worker.trainer.probes.learnability.shared import Family, FreshWeights, Origin, Shared, family_of
+from worker.trainer.probes.learnability.trial import BUSY, Clock, Levels, Trial, levels_as_json, search_rate
 from worker.trainer.probes.measurement import (
     Instrument,
     Measurement,
@@ -56,44 +57,116 @@ class Learnability(Instrument[on_demand.Learnability]):
         other      the better one of a linear model and an MLP of standardised rows; of a language, bigrams
         control    like `same`, its targets permuted among the rows; only where none of the others learned
 
+    What runs of a pack have in common is trained once: a reading says what was `measured_beside` another.
     Each has `loss` by part (train, held_out: training rows that nothing was fitted to, validation) and `groups`, the
     same by groups of rows. Everything is in fp32, in evaluation mode.
     """
 
     stopped: Callable[[], bool] = staticmethod(lambda: False)  # whether the run is to end now
+    run = ""  # its id
+
+    def __init__(self, component: on_demand.Learnability, shared: Shared | None = None) -> None:
+        super().__init__(component)
+        self.seconds = component.seconds
+        self.shared = shared  # None: nothing, also with what the same run measures later
 
     def measure(self, training: ProbedTraining) -> Measurement:
         """Return the losses of each, the rates that were tried, and the cost."""
         if training.spec.dataset.facts.task == "objective":
             return not_applicable("an objective has no rows")
-        began = time.monotonic()
-        with side_effect_free(training.device):
-            found = self._compare(training, Clock(self.component.seconds, self.stopped))
-        return Measurement({}, as_json(**found, seconds=round(time.monotonic() - began, 2)))
+        began, worked = time.monotonic(), time.thread_time()
+        shared, key = self.shared or Shared(), family_of(training, self.steps_of(training, self.component.steps))
+        try:
+            with side_effect_free(training.device):
+                found = self._compare(training, shared, key)
+        finally:
+            took = time.monotonic() - began
+            shared.spend(key, max(time.thread_time() - worked, took / BUSY))
+        return Measurement({}, as_json(**found, seconds=round(took, 2)))
 
-    def _compare(self, training: ProbedTraining, clock: Clock) -> dict[str, Any]:
-        total, batch = training.spec.total_steps, batch_size(training)
-        seen = -(-total * training.spec.rows_per_step // batch)  # as many rows as the run saw
-        steps = self.component.steps or max(1, min(total, seen, max(MAX_STEPS, total // SHARE)))
-        rows = choose_rows(training, steps)
+    @staticmethod
+    def steps_of(training: ProbedTraining, asked: int | None = None) -> int:
+        """Return the updates of a training at the best rate."""
+        total = training.spec.total_steps
+        seen = -(-total * training.spec.rows_per_step // batch_size(training))  # as many rows as the run saw
+        return asked or max(1, min(total, seen, max(MAX_STEPS, total // SHARE)))
+
+    def _compare(self, training: ProbedTraining, shared: Shared, key: str) -> dict[str, Any]:
+        clock, steps, own = (
+            Clock(self.seconds, self.stopped),
+            self.steps_of(training, self.component.steps),
+            Origin(self.run, training.seed),
+        )
+        rows = _rows(training, shared, steps)
+        reached = _of_run(training, rows)
+        family, spent = self._family(training, shared, key, rows, clock)
+        fresh = family.fresh.get(training.seed)
+        if fresh is None and family.affords(clock.left):
+            fresh, taken = _search(training, own, rows, steps, clock.part(SEARCH_TIME))
+            fresh.reached, spent = mean(reached[rows.judged]), spent + taken
+            if not self.stopped():  # what was cut off is nobody else's
+                family.fresh[training.seed] = fresh
+        fresh = fresh or family.nearest(mean(reached[rows.judged]))
         found: dict[str, Any] = {"rows": len(rows.fitted[0]), "batch": rows.batch, "judged": rows.judged}
-        answer, own = _constant(training, rows), _of_run(training, rows)
-        found |= {"constant": levels_as_json(answer[1]), "run": levels_as_json(own)}
-        other, spent = _best_reference(training, rows, answer, steps, clock.part(REFERENCE_TIME))
-        found["other"] = other
-
-        def fresh(rate: float, control: bool = False) -> Trial:
-            return Trial(fresh_model(training), training.criterion, rows, rate, control)
-
-        best, trials, complete = search_rate(fresh, steps, clock.part(SEARCH_TIME))
-        found["same"] = best.as_json() | {"optimizer": "adam", "complete": complete}
-        found["rates"] = [[trial.rate, trial.step, trial.train_loss] for trial in trials]
-        spent += sum(trial.step for trial in trials)
+        found |= {"constant": levels_as_json(family.constant[1]), "run": levels_as_json(reached)}
+        found |= {"other": family.other, "same": fresh.best, "rates": fresh.rates}
         if not _any_learned(training, found, rows.judged):  # else it would tell nothing
-            control = fresh(best.rate, control=True)
-            found["control"] = {"complete": control.advance(best.step, clock)} | control.as_json()
-            spent += control.step
-        return found | {"trained_steps": spent, "share_of_run": spent / max(1, total)}
+            found["control"], taken = self._control(training, fresh, rows, clock)
+            spent += taken
+        origins = {"other": family.origin, "same": fresh.origin}
+        if taken_over := {who: each.as_json(own.seed) for who, each in origins.items() if each != own}:
+            found["measured_beside"] = taken_over
+        return found | {"trained_steps": spent, "share_of_run": spent / max(1, training.spec.total_steps)}
+
+    def _family(
+        self, training: ProbedTraining, shared: Shared, key: str, rows: Rows, clock: Clock
+    ) -> tuple[Family, int]:
+        """Return the run's family, and the steps that its simple models took now."""
+        if (known := shared.families.get(key)) is not None:
+            return known, 0
+        answer = _constant(training, rows)
+        other, spent = _best_reference(
+            training, rows, answer, self.steps_of(training, self.component.steps), clock.part(REFERENCE_TIME)
+        )
+        family = Family(Origin(self.run, training.seed), answer, other)
+        if not self.stopped():
+            shared.families[key] = family
+        return family, spent
+
+    def _control(
+        self, training: ProbedTraining, fresh: FreshWeights, rows: Rows, clock: Clock
+    ) -> tuple[dict[str, Any], int]:
+        """Return what the same weights reach on shuffled targets, and the steps that it took now."""
+        if fresh.control is not None:
+            return fresh.control, 0
+        rate, steps = fresh.best["rate"], fresh.best["steps"]
+        control = Trial(fresh_model(training, fresh.origin.seed), training.criterion, rows, rate, control=True)
+        found = {"complete": control.advance(steps, clock)} | control.as_json()
+        if not self.stopped():
+            fresh.control = found
+        return found, control.step
+
+
+def _rows(training: ProbedTraining, shared: Shared, steps: int) -> Rows:
+    """Return the rows of all runs beside which so many steps are made."""
+    key = steps, batch_size(training), training.spec.fold(training.seed)
+    if key not in shared.rows:
+        shared.rows[key] = choose_rows(training, steps)
+    return shared.rows[key]
+
+
+def _search(training: ProbedTraining, own: Origin, rows: Rows, steps: int, clock: Clock) -> tuple[FreshWeights, int]:
+    """Return the model on fresh weights at its best rate, and the steps of all rates."""
+    worked = time.thread_time()
+
+    def fresh(rate: float) -> Trial:
+        return Trial(fresh_model(training, own.seed), training.criterion, rows, rate)
+
+    best, trials, complete = search_rate(fresh, steps, clock)
+    document = best.as_json() | {"optimizer": "adam", "complete": complete}
+    rates = [[trial.rate, trial.step, trial.train_loss] for trial in trials]
+    found = FreshWeights(own, math.nan, document, rates, time.thread_time() - worked)
+    return found, sum(trial.step for trial in trials)
 
 
 def _any_learned(training: ProbedTraining, found: dict[str, Any], judged: str) -> bool:

@@ -70,7 +70,7 @@ class OverfitBatch(Instrument[on_demand.OverfitBatch]):
 
     def _train(self, training: ProbedTraining, rows: Batch, rate: float, floor: float) -> list[float]:
         """Return the losses of fresh weights on these rows."""
-        model, criterion, losses = fresh_model(training), deepcopy(training.criterion), list[float]()
+        model, criterion, losses = fresh_model(training, training.seed), deepcopy(training.criterion), list[float]()
         disable_dropout(model)
         model.train()
         optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], rate)
