@@ -16,7 +16,7 @@ ROUGH = ("R6", "R12", "R19")  # the loss rises, gradients explode, the start is 
 RATES = ("R16", "R17", "R25")  # what adaptive rates and tiny updates show
 HELD = ("R21", "R27")  # the validation part: overfitting, equal rows
 EARLY = ("R33",)  # the run ended while its loss fell
-BESIDE = ("R29",)  # less than other trainings reached
+BESIDE = ("R29", "R36")  # less than other trainings reached, or than its settings allow
 OVERFLOW = ("nonfinite:overflow", "nonfinite:log0", "nonfinite:input")  # half precision overflows by itself
 ALL = (*STUCK, *UNITS, *ROUGH, *RATES, "R21", "R23")
 
@@ -36,7 +36,7 @@ CAUSES = {
     "leakage": Cause(("R3", "R4", *HELD, "R26", *BESIDE)),
     "labels_unrelated": Cause((*STUCK, *UNITS, "R2", "R6", "R12", "R17", *HELD), "labels"),
     "ill_conditioned_inputs": Cause((*OVERFLOW, "R2", "R3", "R7", "R9", *UNITS, *ROUGH, "R21", "R26", *BESIDE)),
-    "rows_not_shuffled": Cause(("R3", "R6", "R7", "R12", "R21", *BESIDE, *EARLY)),
+    "rows_not_shuffled": Cause(("R3", "R6", "R7", "R12", "R13", "R21", *BESIDE, *EARLY)),
     "equal_rows": Cause(),
     # the model, its start and its loss
     "bad_init_or_scale": Cause((*OVERFLOW, *ALL, *EARLY)),

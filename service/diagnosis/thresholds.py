@@ -169,13 +169,16 @@ TABLE = (
     _t("R32.enough", 0.85, "share of the way", "on validation rows: above, dropout does no harm"),
     _t("R32.hidden", 0.1, "share of the trivial loss", "training loss with dropout above the validation loss without"),
     _t("R33.fallen", 0.15, "of what was left", "fall of the loss from the second to the last quarter of the run"),
-    _t("R33.little", 0.35, "share of the way", "above, an early end is a note: the next steps give less and less"),
+    _t("R33.little", 0.75, "share of the way", "above, an early end is a note: the next steps give less and less"),
     _t(
         "R33.last", 0.25, "of what was left", "fall of the loss in the last quarter: above, the next steps give as much"
     ),
     _t("R33.open", 0.8, "share of the way", "above, what an early end left is not worth more training"),
+    _t("R33.more", 0.15, "of what was left", "that trainings beside the run took away: below, it is as good as done"),
     _t("R33.epochs", 1, "epochs", "fewer: most rows were never seen", "arithmetic"),
     _t("R35.held", 0.75, "share of the way", "below, a setting far from usual is to blame"),
+    _t("R36.held", 0.9, "share of the way", "below, a setting far from usual takes away what is missing"),
+    _t("R36.narrow", 4, "units", "or channels, of a hidden layer: so few bound what it can tell apart", THUMB),
     _t("R34.spread", 0.1, "share of the trivial loss", "standard deviation of the losses of one epoch's batches"),
     _t("R28.share", 0.1, "share of the time", "that updates wait for their batches", THUMB),
     _t("R28.points", 3, "points", "of a second each: fewer say nothing about a whole run", THUMB),

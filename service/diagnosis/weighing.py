@@ -99,8 +99,7 @@ def _with_trained_beside(outcomes: dict[str, Outcome]) -> dict[str, Outcome]:
     findings = {name: each for name, each in outcomes.items() if isinstance(each, Finding) and name != TRIED}
     if isinstance(tried, NoFinding) and tried.enough:  # the run learned what it can: guesses at causes are wrong
         refuted = {name: NoFinding(f"refuted: {tried.why}") for name, each in findings.items() if each.guess}
-        notes = {name: replace(each, level="info") for name, each in findings.items() if name == ENDED_EARLY}
-        return outcomes | refuted | notes
+        return outcomes | refuted
     if not isinstance(tried, Finding):
         return outcomes
     replaced = tuple(n for n, each in findings.items() if each.guess and not _adds(each, tried))

@@ -33,18 +33,18 @@ class Blame(NamedTuple):
 def blamed_setting(record: RunRecord, same: Mapping[str, Any]) -> Blame:
     """Return the setting that differs most from what worked: `same` is the reading's entry of it."""
     return (
-        _frozen(record)
-        or _schedule(record)
+        frozen_blame(record)
+        or schedule_blame(record)
         or decay_blame(record)
         or momentum_blame(record)
-        or _clip(record)
-        or _delta(record)
+        or clip_blame(record)
+        or delta_blame(record)
         or _eps(record)
-        or _layers(record)
+        or layer_decay_blame(record)
         or _batch(record, same)
-        or _normed(record)
+        or norm_blame(record)
         or _own_init(record)
-        or _squashed(record)
+        or sigmoids_blame(record)
         or _length(record, same)
         or _accumulator(record)
         or Blame(
@@ -56,7 +56,7 @@ def blamed_setting(record: RunRecord, same: Mapping[str, Any]) -> Blame:
     )
 
 
-def _frozen(record: RunRecord) -> Blame | None:
+def frozen_blame(record: RunRecord) -> Blame | None:
     """Parameters that the run left as they were, and the training beside it did not."""
     layout = record.plan.spec.layout
     groups = [group for group in assign_groups(record.plan.spec) if group.optimizer is None] if layout else []
@@ -70,7 +70,7 @@ def _frozen(record: RunRecord) -> Blame | None:
     return Blame("setting_had_no_effect", why, 0.8, [seen], patch, "Unfreeze the layers that should train.")
 
 
-def _schedule(record: RunRecord) -> Blame | None:
+def schedule_blame(record: RunRecord) -> Blame | None:
     """A mean rate far below the largest; half of it is usual."""
     rates = record.get("lr")
     if rates is None or float(rates.values.mean()) >= limit("R29.schedule") * float(rates.high.max()):
@@ -146,7 +146,8 @@ def clipped_share(record: RunRecord) -> float | None:
     return share if share < limit("R9.clipped") else None
 
 
-def _clip(record: RunRecord) -> Blame | None:
+def clip_blame(record: RunRecord) -> Blame | None:
+    """A clipping norm far below the gradients', for an optimizer whose updates shrink with them."""
     share = clipped_share(record)
     if share is None or record.plan.spec.optimizer.rate_scaling != "shared":  # what divides by gradients undoes it
         return None
@@ -157,7 +158,7 @@ def _clip(record: RunRecord) -> Blame | None:
     )
 
 
-def _delta(record: RunRecord) -> Blame | None:
+def delta_blame(record: RunRecord) -> Blame | None:
     """Huber's loss, whose gradient is at most delta: of nearly all rows, where that is far below their deviation."""
     delta, start = getattr(record.plan.spec.loss, "delta", None), record.reading("start")
     variance = None if start is None else start.number("target_variance")
@@ -169,7 +170,7 @@ def _delta(record: RunRecord) -> Blame | None:
     return Blame("lr_too_small", why, 0.8, [seen], patch, "Use a delta near the targets' deviation.")
 
 
-def _layers(record: RunRecord) -> Blame | None:
+def layer_decay_blame(record: RunRecord) -> Blame | None:
     """Layer-wise decay of the rate, which leaves the first layers next to none."""
     decay, layers = record.plan.spec.layer_decay, len(record.plan.weighted)
     left = 1.0 if decay is None else float(decay) ** max(layers - 1, 0)
@@ -190,7 +191,7 @@ def _batch(record: RunRecord, same: Mapping[str, Any]) -> Blame | None:
     return Blame("too_few_updates", why, 0.8, [seen], [], "Use smaller batches, or train for more epochs.")
 
 
-def _normed(record: RunRecord) -> Blame | None:
+def norm_blame(record: RunRecord) -> Blame | None:
     """Batch normalisation over so few rows that each batch gives a row other values."""
     spec = record.plan.spec
     rows = spec.rows_per_step // spec.accumulate
@@ -226,7 +227,7 @@ def _accumulator(record: RunRecord) -> Blame | None:
 
 def blamed_part(record: RunRecord, sufficient: Mapping[str, Any] | None) -> Blame:
     """Return the part of the model that keeps it from learning; `sufficient` is a model of a spec that learned."""
-    return _own_init(record) or _dropout(record) or _squashed(record) or _capacity(record, sufficient)
+    return _own_init(record) or _dropout(record) or sigmoids_blame(record) or _capacity(record, sufficient)
 
 
 def _own_init(record: RunRecord) -> Blame | None:
@@ -252,7 +253,7 @@ def _dropout(record: RunRecord) -> Blame | None:
     return Blame("dropout_too_strong", why, 0.8, [seen], [remedies.replace(place, 0.1)], "Use a dropout of 0.1.")
 
 
-def _squashed(record: RunRecord) -> Blame | None:
+def sigmoids_blame(record: RunRecord) -> Blame | None:
     """Many bounded units one after the other, each of which passes a quarter of the gradient or less."""
     layers = sum(leaf.module in ("Sigmoid", "Hardsigmoid") for leaf in record.plan.leaves)
     if layers < limit("R29.squashed"):
@@ -266,16 +267,17 @@ def _squashed(record: RunRecord) -> Blame | None:
 
 
 def _capacity(record: RunRecord, sufficient: Mapping[str, Any] | None) -> Blame:
-    widths = {
-        leaf.name: leaf.out[0] for leaf in record.plan.leaves if leaf.name in record.plan.weighted[:-1] and leaf.out
-    }
-    narrow = min(widths, key=lambda name: widths[name], default="")
-    at = (
-        f" Its narrowest layer, {narrow}, has {widths[narrow]} unit{'s' if widths[narrow] != 1 else ''}."
-        if narrow
-        else ""
-    )
+    narrow, units = narrowest(record)
+    at = f" Its narrowest layer, {narrow}, has {units} unit{'s' if units != 1 else ''}." if narrow else ""
     patch = [remedies.replace("/model", dict(sufficient))] if sufficient else []
     remedy = "Use a larger model, or one of another kind; look at the narrowest layer and at what pooling discards."
     why = f"the model is too small, or of the wrong kind, for these data.{at}"
     return Blame("pipeline_or_capacity", why, 0.85, [], patch, remedy)
+
+
+def narrowest(record: RunRecord) -> tuple[str, int]:
+    """Return the hidden layer with the fewest units, or channels, and their number; an empty name: there is none."""
+    plan = record.plan
+    widths = {leaf.name: leaf.out[0] for leaf in plan.leaves if leaf.name in plan.weighted[:-1] and leaf.out}
+    name = min(widths, key=lambda each: widths[each], default="")
+    return name, widths.get(name, 0)

@@ -9,6 +9,7 @@ from service.diagnosis.rules import (
     data,
     data_wait,
     equal_rows,
+    far_settings,
     gradients,
     learnability,
     model_settings,
@@ -80,4 +81,5 @@ RULES = (
     Rule("R34", "rows in the order of the file", ("rows_not_shuffled",), row_order.unshuffled_rows,
          "Bengio 2012, arXiv:1206.5533"),
     Rule("R35", "momentum", ("lr_above_stability",), steps_too_long.long_memory, "Sutskever et al. 2013, ICML"),
+    Rule("R36", "settings far from usual", far_settings.VERDICTS, far_settings.far_settings, PLAYBOOK),
 )  # fmt: skip

@@ -7,6 +7,7 @@ from service.diagnosis.finding import Expect, Finding, NoFinding, Outcome, evide
 from service.diagnosis.progress import share_learned
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
+from service.diagnosis.trained_beside import compared
 from service.diagnosis.trend import Mean, mean
 
 FACTOR = 3  # times as many updates, to try
@@ -40,7 +41,7 @@ def still_falling(record: RunRecord) -> Outcome:
         return NoFinding("the loss had stopped falling when the run ended.")
     length = "steps" if record.plan.document["steps"] is not None else "epochs"
     return Finding(
-        level="warning" if falls and (came < limit("R33.little") or steep) else "info",
+        level="warning" if falls and (came < limit("R33.little") or steep) and not _refuted(record) else "info",
         verdict="too_few_updates",
         text=(
             f"The run ended while its loss still fell: from {early.value:.4g} to {late.value:.4g} in its second half"
@@ -62,6 +63,16 @@ def still_falling(record: RunRecord) -> Outcome:
         expect=Expect("the loss ends clearly lower", "it ends where it did"),
         rank=2,
     )
+
+
+def _refuted(record: RunRecord) -> bool:
+    """Whether nothing trained beside the run took away much of what it left: then more updates hardly would."""
+    tried = compared(record)
+    if tried is None:
+        return False
+    left = limit("R33.more") * (tried.scale - tried.gain("run"))
+    better = (who for who in ("same", "other") if tried.significant(who, "run"))
+    return not any(tried.gain(who) - tried.gain("run") > left for who in better)
 
 
 def _quarters(steps: int) -> tuple[tuple[int, int], ...]:
