@@ -219,3 +219,20 @@ def test_the_best_point_against_a_field_is_named_and_a_click_opens_it(see: See, 
     page.mouse.down()
     page.mouse.up()
     expect(page).to_have_url(re.compile(f"#/experiment/{trained['fast']['id']}"))
+
+
+INK = """node => node.getContext("2d").getImageData(0, 0, node.width, node.height).data
+    .reduce((sum, value, at) => (at % 4 === 3 ? sum + value : sum), 0)"""
+
+
+def test_the_others_fade_while_a_line_is_pointed_at_in_a_legend(see: See, trained: Trained) -> None:
+    page = see(f"compare?experiments={trained['fast']['id']},{trained['slow']['id']}&series=val/loss,loss")
+    pictures = page.locator(".chart canvas")
+    pictures.first.wait_for()
+    before = [pictures.nth(at).evaluate(INK) for at in range(2)]
+    assert min(before) > 0
+    page.locator(".legend li", has_text="fast").first.hover()
+    during = [pictures.nth(at).evaluate(INK) for at in range(2)]
+    page.mouse.move(1, 1)
+    assert all(faded < whole for faded, whole in zip(during, before, strict=True)), "in all charts of the page"
+    assert [pictures.nth(at).evaluate(INK) for at in range(2)] == before

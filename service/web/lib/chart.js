@@ -1,7 +1,7 @@
 // A line chart over a shared x: values on hover, one cursor for all charts of a page, zoom, robust range, marks, a menu of files.
 import { hoverBox, titleOf, valuesAt } from "./chart/hover.js";
 import { chartData, chartOptions } from "./chart/options.js";
-import { emphasise } from "./chart/palette.js";
+import { POINTED, emphasise } from "./chart/palette.js";
 import { steady, valueRange } from "./chart/ranges.js";
 import { copyText } from "./components.js";
 import { html, useEffect, useMemo, useRef, useState } from "./html.js";
@@ -65,9 +65,12 @@ export function Chart(props) {
     box.current = hoverBox(node);
     const made = new window.uPlot(chartOptions({ ...props, lines, height }, node, latest, hooks), chartData(x, lines, logY), node);
     chart.current = made;
+    const point = ({ detail: label }) => letOthersFade(made, label);
+    window.addEventListener(POINTED, point);
     const fit = new ResizeObserver(() => node.clientWidth && made.setSize({ width: node.clientWidth, height }));
     fit.observe(node);
     return () => {
+      window.removeEventListener(POINTED, point);
       fit.disconnect();
       made.destroy();
       node.replaceChildren();
@@ -89,6 +92,19 @@ export function Chart(props) {
       ${yRange.cut || whole ? html`<button type="button" aria-pressed=${whole} title=${t("chart.all.hint")} onClick=${() => setWhole(!whole)}>${t("chart.all")}</button>` : null}
       ${range && (!onZoom || props.onReset) ? html`<button type="button" onClick=${reset}>${t("chart.reset")}</button>` : null}<${ChartExport} name=${props.label} read=${() => ({ chart: chart.current, ...latest.current })}/></div>
     <div class="chart" ref=${container} role="img" aria-label=${props.label} onDblClick=${reset} onClick=${pick}></div></div>`;
+}
+
+const FADED = 0.12;
+
+// All lines but that of the label, whose band has its name too; null: none of them.
+function letOthersFade(chart, label) {
+  if (label !== null && !chart.series.some((each) => each.label === label)) return;
+  chart.pointed = label;
+  for (const each of chart.series.slice(1)) {
+    each.own ??= each.alpha ?? 1;
+    each.alpha = each.own * (label === null || [label, `${label} min`, `${label} max`].includes(each.label) ? 1 : FADED);
+  }
+  chart.redraw(false);
 }
 
 // The module that draws files is loaded when somebody asks for one.

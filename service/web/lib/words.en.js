@@ -758,7 +758,7 @@ export const en = {
   "stop": "Stop",
   "stretch": "“last” is the mean over steps {first} to {last}",
   "studies.none": "No studies yet",
-  "studies.none.text": "A study searches the values of a spec's fields within a budget, stops what will not win, and confirms the winner on fresh seeds. Post one to /v1/studies, or on the command line:",
+  "studies.none.text": "A study searches the values of a spec's fields within a budget, stops what will not win, and confirms the winner on fresh seeds. Type a range such as 1e-4..1e-1 into a field of a new experiment, or on the command line:",
   "study.base": "The base",
   "study.best": "Best so far: trial {n}",
   "study.best.flattered": "It was chosen as the best of {n}, so this value is optimistic: fresh seeds tell what it is worth.",

@@ -747,7 +747,7 @@ export const zh = {
   "stop": "停止",
   "stretch": "“最新”是第 {first} 至 {last} 步的均值",
   "studies.none": "还没有研究",
-  "studies.none.text": "研究在预算内搜索配置字段的取值，提前停止无望的试验，并用新种子确认优胜者。可提交到 /v1/studies，或使用命令行：",
+  "studies.none.text": "研究在预算内搜索配置字段的取值，提前停止无望的试验，并用新种子确认优胜者。在新实验的字段中输入区间（如 1e-4..1e-1），或使用命令行：",
   "study.base": "基础规格",
   "study.best": "目前最佳：试验 {n}",
   "study.best.flattered": "它因此值从 {n} 个中选出，所以此值偏乐观：新种子会说明它的真实水平。",

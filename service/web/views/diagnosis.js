@@ -3,11 +3,11 @@ import { Chart, Legend, look } from "../lib/chart.js";
 import { getColumns, toCurves } from "../lib/columns.js";
 import { arePositive, linesOn } from "../lib/curves.js";
 import { listChanges } from "../lib/json_patch.js";
-import { ActionButton, currentLanguage, escapeInvisible, findText, formatCount, formatNumber, href, html, List, post, Problems, queryString, Said, StateLabel, t, useEffect, useGet, useInterval, useMemo, useRef, useState } from "../lib/page.js";
+import { ActionButton, currentLanguage, escapeInvisible, findText, formatCount, formatNumber, get, href, html, List, post, Problems, queryString, Said, StateLabel, t, useEffect, useGet, useInterval, useMemo, useRef, useRequest, useState } from "../lib/page.js";
 import { TERMINAL_STATES } from "../lib/run.js";
 import { translate } from "../lib/words.js";
 import { Evidence } from "./evidence.js";
-import { Instruments, useReadings } from "./instruments.js";
+import { Reading } from "./reading.js";
 
 const LOOK_MS = 4000;
 const SIGNS = { fault: "✕", warning: "!", info: "i", healthy: "✓", unknown: "?" };
@@ -97,7 +97,7 @@ function Checked({ items }) {
 }
 
 // A remedy: what it changes of the spec, and the experiment that tells whether it helps.
-const TRIED_LOOK_MS = 2000;
+const BESIDE_LOOK_MS = 2000; // at what is trained or probed beside the run
 
 export function Remedy({ finding, run, experiment }) {
   const [tries, look] = useTries(run.id, finding.id);
@@ -123,7 +123,7 @@ function useTries(id, finding) {
   const open = items.some((each) => each.outcome === null);
   useEffect(() => {
     if (!open) return undefined;
-    const timer = setTimeout(again, TRIED_LOOK_MS);
+    const timer = setTimeout(again, BESIDE_LOOK_MS);
     return () => clearTimeout(timer);
   }, [open, value]);
   return [items, again];
@@ -146,3 +146,71 @@ function both(message, { control, patched }) {
   return linesOn([["control", control.id], ["patched", patched.id]].flatMap(([which, id]) => found.filter((each) => each.run_id === id).map(({ curve: { x, y } }) => ({ curve: { x, y }, label: t(`try.${which}`) })))
     .map((part, index) => ({ ...part, ...look(index) })));
 }
+
+// Instruments that look at a run on demand: which one, at which kept state; and everything they have read.
+const NEWEST = 12; // readings drawn at first
+const PAGES = 5;
+
+// The newest readings of the run and of its probe jobs; nothing where the server knows of none.
+async function allReadings(id, signal) {
+  let items = [];
+  let cursor;
+  for (let page = 0; page < PAGES; page += 1) {
+    const answer = await get(`/v1/runs/${id}/readings${queryString({ cursor })}`, { signal });
+    items = [...items, ...answer.items];
+    cursor = answer.next_cursor;
+    if (!cursor) break;
+  }
+  return items;
+}
+
+export function useReadings(run, look) {
+  const { value, again } = useRequest((signal) => (run ? Promise.all([
+    allReadings(run.id, signal), get(`/v1/runs/${run.id}/probes`, { signal }).then((found) => found.items),
+  ]) : Promise.resolve(null)), [run?.id, run?.state, look]);
+  const [items, jobs] = value || [[], []];
+  const open = jobs.some((job) => !TERMINAL_STATES.has(job.state));
+  useEffect(() => { // an ended run's jobs are followed by asking: its own stream is over
+    if (!open) return undefined;
+    const timer = setTimeout(again, BESIDE_LOOK_MS);
+    return () => clearTimeout(timer);
+  }, [open, value]);
+  return { items, jobs, again };
+}
+
+function Kinds({ name }) {
+  const { value } = useGet("/v1/catalog/probes");
+  return html`<select name=${name} aria-label=${t("instrument")}>${(value?.items || []).map((each) => html`<option value=${each.kind} title=${escapeInvisible(each.summary)}>${each.kind}</option>`)}</select>`;
+}
+
+export function Instruments({ run, readings }) {
+  const [most, more] = useState(NEWEST);
+  const { value } = useGet(`/v1/runs/${run.id}/checkpoints`, [run.checkpoint_step]);
+  const kept = (value?.items || []).filter((each) => !each.removed_at && !each.damaged);
+  const [error, setError] = useState(null);
+  const ask = async (event) => {
+    event.preventDefault();
+    const form = new FormData(event.target);
+    try {
+      setError(null);
+      await post(`/v1/runs/${run.id}/probes`, { probes: [{ kind: form.get("kind") }], step: form.get("step") === "" ? null : Number(form.get("step")) });
+      readings.again();
+    } catch (refusal) {
+      setError(refusal);
+    }
+  };
+  const open = readings.jobs.filter((job) => !TERMINAL_STATES.has(job.state));
+  return html`<details class="instruments"><summary>${t("instruments")} <small>${t("readings", { n: readings.items.length })}</small></summary>
+    <form class="bar" onSubmit=${ask}><${Kinds} name="kind"/><label>${t("instrument.at")} <select name="step"><option value="">${t("latest")}</option><option value="0">${t("beginning")}</option>
+      ${kept.map((each) => html`<option value=${each.step}>${t("axis.step")} ${formatCount(each.step)}</option>`)}</select></label><button>${t("measure")}</button></form>
+    <${Problems} error=${error}/>
+    ${open.map((job) => html`<p key=${job.id}><${StateLabel} state=${job.displayed || job.state}/> ${t("measuring", { step: formatCount(job.origin_step) })}</p>`)}
+    <div class="readings">${readings.items.slice(-most).reverse().map((each) => html`<${Reading} key=${each.id} reading=${each}/>`)}</div>
+    ${readings.items.length > most ? html`<button type="button" onClick=${() => more(most + 50)}>${t("more")}</button>` : null}</details>`;
+}
+
+// What a finding asks for to be surer.
+Instruments.Suggested = function Suggested({ probes, run, done }) {
+  return html`<p class="suggested">${t("surer")} ${probes.map((probe) => html`<${ActionButton} key=${JSON.stringify(probe)} label=${escapeInvisible(probe.kind)}
+    act=${async () => { await post(`/v1/runs/${run.id}/probes`, { probes: [probe], step: null }); done(); }}/> `)}</p>`;
+};

@@ -21,7 +21,7 @@ export function Studies({ search }) {
   const { value, error, again } = useGet(`/v1/studies${queryString({ limit: 50, cursor })}`);
   useInterval(LIST_LOOK_MS, again);
   if (!value) return html`<${Pending} error=${error}/>`;
-  if (!value.items.length && !cursor) return html`<h1>${t("place.studies")}</h1><${EmptyState} title=${t("studies.none")}><p>${t("studies.none.text")}</p><pre class="code">saddle sweep tune-lr --help</pre></${EmptyState}>`;
+  if (!value.items.length && !cursor) return html`<h1>${t("place.studies")}</h1><${EmptyState} title=${t("studies.none")}><p>${t("studies.none.text")}</p><pre class="code">saddle sweep tune-lr --help</pre><a class="button" href=${href(["new"])}>${t("place.new")}</a></${EmptyState}>`;
   return html`<h1>${t("place.studies")}</h1><${List} name=${t("place.studies")} columns=${["name", "state", "trials", "owner", "#age"]} items=${value.items} row=${({ id }) => ({ "data-row": `study/${id}`, tabindex: 0 })} cells=${(each) => [
     html`<a href=${href(["study", each.id])}>${escapeInvisible(each.name)}</a>`, html`<${StateLabel} state=${each.state}/>${each.why ? html` <small><${Prose} text=${each.why}/></small>` : null}`, outcomesOf(each.trials),
     escapeInvisible(each.owner), formatAge(each.created_at)]}/>

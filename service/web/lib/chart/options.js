@@ -206,7 +206,7 @@ export function drawMarks(chart, { marks = [], lines, logY }) {
   drawEvents(chart, marks);
   const shaped = lines.filter((line) => line.shape && !line.faint && !line.aside);
   if (shaped.some((line) => line.dots) || (shaped.length > 1 && shaped.length <= MOST_WITH_SHAPES)) {
-    shaped.forEach((line, place) => drawShapesOf(chart, line, place, height));
+    shaped.forEach((line, place) => (chart.pointed ?? line.label) === line.label && drawShapesOf(chart, line, place, height));
   }
   for (const line of lines) {
     if (line.bars) drawErrorBars(chart, line, height);

@@ -49,10 +49,14 @@ export function Swatch({ line }) {
     stroke-width="2" stroke-dasharray=${(line.dash || []).join(" ")}/>${line.shape ? html`<path d=${shapePath(line.shape, 13, 5, 4)} fill=${line.colour} stroke=${line.colour} stroke-width="1.5"/>` : null}</svg>`;
 }
 
+// Its name while somebody points at a line in a legend; every chart that has the line lets the others fade.
+export const POINTED = "pointed";
+const point = (label) => () => window.dispatchEvent(new CustomEvent(POINTED, { detail: label }));
+
 // Without `onToggle` it only tells. What is beyond the coloured ones is folded.
 export function Legend({ lines, onToggle, hidden = new Set() }) {
   const own = lines.filter((line) => !line.faint);
-  const item = (line) => html`<li key=${line.label}>
+  const item = (line) => html`<li key=${line.label} onMouseEnter=${point(line.label)} onMouseLeave=${point(null)} onfocusin=${point(line.label)} onfocusout=${point(null)}>
     ${onToggle ? html`<button type="button" class=${hidden.has(line.label) ? "off" : ""} aria-pressed=${!hidden.has(line.label)}
       onClick=${() => onToggle(line.label)}><${Swatch} line=${line}/>${line.label}</button>` : html`<span class="key"><${Swatch} line=${line}/>${line.label}</span>`}</li>`;
   const rest = own.slice(MOST_COLOURED);
