@@ -14,7 +14,7 @@ from service.spec.experiment import Experiment
 from service.spec.probes import OnDemandProbe, ProbeBase
 from worker.trainer.build import resolve
 from worker.trainer.metrics import Metrics
-from worker.trainer.probes.inline.base import InlineProbe, StepProbe
+from worker.trainer.probes.inline.base import InlineProbe, StepProbe, does
 from worker.trainer.probes.inline.layers import Layers
 from worker.trainer.probes.measurement import Instrument, ProbedTraining
 
@@ -57,6 +57,7 @@ class ProbeRunner:
     def __init__(self, spec: Experiment) -> None:
         self.readings: list[Reading] = []  # not yet sent
         self._probes = [probe for component in spec.probes if (probe := self._build(spec, component)) is not None]
+        self._evaluated = [probe for probe in self._probes if does(probe, "after_evaluation")]
         self._due: list[InlineProbe] = []  # at the step under way
         self._schedule: dict[InlineProbe, int] = {}
         self.next_step = 0
@@ -88,18 +89,23 @@ class ProbeRunner:
         for probe in self._probes:
             probe.layers = self._layers
 
+    @torch.no_grad()
     def before_forward(self, training: ProbedTraining, step: int) -> None:
         """Begin step `next_step`."""
         self._due = [probe for probe, due in self._schedule.items() if due == step]
         for probe in self._due:
-            self._call(probe, step, lambda p: p.before_forward(training, step))
+            if does(probe, "before_forward"):
+                self._call(probe, step, lambda p: p.before_forward(training, step))
 
+    @torch.no_grad()
     def after_backward(self, training: ProbedTraining, step: int) -> None:
         """Pass the step's gradients on; an optimizer that searches comes here once, with the first of them."""
         for probe in self._due:
             probe.remove_hooks()
-            self._call(probe, step, lambda p: p.after_backward(training, step))
+            if does(probe, "after_backward"):
+                self._call(probe, step, lambda p: p.after_backward(training, step))
 
+    @torch.no_grad()
     def after_update(self, training: ProbedTraining, step: int, updated: bool) -> Metrics:
         """Return the step's values; without an update, because gradients overflowed, nothing is measured."""
         found: Metrics = {}
@@ -145,7 +151,7 @@ class ProbeRunner:
     def after_evaluation(self, training: ProbedTraining, step: int) -> Metrics:
         """Return the values to add to those of an evaluation."""
         found: Metrics = {}
-        for probe in list(self._probes):
+        for probe in self._evaluated:
             self._call(probe, step, lambda p: found.update(p.after_evaluation(training, step)))
         return found
 
@@ -167,7 +173,10 @@ class ProbeRunner:
 def call_probe(probe: P, call: Callable[[P], None]) -> str:
     """Call a probe; return why it cannot work with this model, which is empty where it can."""
     try:
-        with torch.no_grad():
+        if torch.is_grad_enabled():
+            with torch.no_grad():
+                call(probe)
+        else:  # entering it once for all probes of a step takes less time
             call(probe)
     except torch.AcceleratorError:
         raise  # the device is broken, not the probe

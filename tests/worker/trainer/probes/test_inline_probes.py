@@ -15,7 +15,8 @@ from torch import nn
 from service.spec.experiment import Experiment
 from worker.trainer.loop import Training, prepare, train
 from worker.trainer.probes.inline.activations import Activations, Sums, measured_modules
-from worker.trainer.probes.inline.gradient_cosines import cosine
+from worker.trainer.probes.inline.effective_rates import ordered
+from worker.trainer.probes.inline.gradient_cosines import cosines
 from worker.trainer.probes.inline.layers import spread_evenly
 from worker.trainer.probes.inline.sanity_checks import best_constant, feature_statistics
 from worker.trainer.probes.inline.update_ratios import ratio
@@ -151,7 +152,26 @@ def between(one: Array, other: Array) -> float:
 
 
 def test_the_cosine_with_nothing_is_0() -> None:
-    assert float(cosine([torch.zeros(3)], [torch.ones(3)])) == 0.0
+    assert cosines([torch.zeros(3)], [[torch.ones(3)]]) == [0.0]
+
+
+def test_cosines_of_vectors_in_pieces_are_those_of_whole_vectors_and_of_each_run_of_a_pack() -> None:
+    one, other, third = torch.randn(3, 2, 12, generator=torch.Generator().manual_seed(0))
+    expected = [torch.nn.functional.cosine_similarity(one, each) for each in (other, third)]
+    stacked = cosines([one], [[other], [third]])
+    for run in range(2):
+        whole = cosines([one[run]], [[other[run]], [third[run]]])
+        pieces = cosines([*one[run].split([5, 7])], [[*each[run].split([5, 7])] for each in (other, third)])
+        for found in (whole, pieces, [torch.as_tensor(each)[run] for each in stacked]):
+            assert [float(each) for each in found] == pytest.approx([float(each[run]) for each in expected], abs=1e-6)
+
+
+@pytest.mark.parametrize("last", [0.5, math.inf, math.nan])
+def test_numbers_at_places_of_the_order_are_those_of_a_sort(last: float) -> None:
+    sample = torch.cat([torch.rand(100, generator=torch.Generator().manual_seed(0)), torch.tensor([last, -1.0])])
+    places = [1, 25, 50, 75, 101]
+    assert ordered(sample, places) == pytest.approx(sample.sort().values[places].tolist(), nan_ok=True)
+    assert torch.stack([torch.as_tensor(each) for each in ordered(sample[None], places)]).shape == (5, 1)
 
 
 # Second versions of the effective rates: from the gradients alone, in float64, one step after the other.

@@ -69,6 +69,12 @@ class InlineProbe:
         return {}
 
 
+def does(probe: InlineProbe, call: str) -> bool:
+    """Whether a probe overrides a call; one that does nothing would still cost some microseconds."""
+    own = getattr(type(probe), call)
+    return own is not getattr(InlineProbe, call) and own is not getattr(StepProbe, call)
+
+
 class OptimizerState(Protocol):
     """The state of an optimizer; torch's optimizers have it."""
 

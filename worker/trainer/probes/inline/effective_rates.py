@@ -15,19 +15,21 @@ belongs to the mean of gradients. The formulas:
 SGD and its variants have one rate; Adafactor, Rprop and optimizers of other packages have no such rate here.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from worker.trainer.metrics import Metrics
 from worker.trainer.optim.adabound import rate_bounds
 from worker.trainer.probes.inline.base import OptimizerState, ProbedStep, StepProbe
-from worker.trainer.probes.inline.layers import Layers
+from worker.trainer.probes.inline.layers import Layers, count_true
 
 SAMPLE = 1024  # evenly spread parameters whose rates are sorted; minimum, maximum and unused are over all
-QUANTILES = {"q01": 0.01, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q99": 0.99}
+QUANTILES = {"rate/q01": 0.01, "rate/q25": 0.25, "rate/q50": 0.5, "rate/q75": 0.75, "rate/q99": 0.99}
 Group = Mapping[str, Any]
 State = Mapping[str, Any]  # of one parameter
 Moments = Mapping[str, Tensor]  # of several, flat
@@ -59,7 +61,7 @@ def beta2_of(group: Group) -> Number:
 def adam(group: Group, state: Moments, t: Count) -> Tensor:
     """1 / torch's denominator."""
     v = state["max_exp_avg_sq"] if group.get("amsgrad") else state["exp_avg_sq"]
-    return 1 / ((v / (1 - beta2_of(group) ** t)).sqrt() + eps_of(group))
+    return ((v / (1 - beta2_of(group) ** t)).sqrt() + eps_of(group)).reciprocal()
 
 
 def radam(group: Group, state: Moments, t: Count) -> Tensor:
@@ -155,13 +157,24 @@ class EffectiveRates(StepProbe):
             return {}
         whole = sum(rate.shape[-1] for rate, _ in parts)
         every = -(-whole // SAMPLE)
-        sample = torch.cat([rate[..., ::every] for rate, _ in parts], -1).sort(-1).values
-        found: Metrics = {"rate/q00": torch.stack([rate.amin(-1) for rate, _ in parts]).amin(0)}
+        sampled = [rate[..., ::every] for rate, _ in parts]
+        sample = torch.cat(sampled, -1) if len(parts) > 1 else sampled[0]
+        found: Metrics = {"rate/q00": reduce(torch.minimum, [rate.amin(-1) for rate, _ in parts])}
         last = sample.shape[-1] - 1
-        found |= {f"rate/{name}": sample[..., round(q * last)] for name, q in QUANTILES.items()}
-        found["rate/q100"] = torch.stack([rate.amax(-1) for rate, _ in parts]).amax(0)
-        found["rate/unused"] = torch.stack([unused for _, unused in parts]).sum(0) / whole
+        found |= zip(QUANTILES, ordered(sample, [round(q * last) for q in QUANTILES.values()]), strict=True)
+        found["rate/q100"] = reduce(torch.maximum, [rate.amax(-1) for rate, _ in parts])
+        found["rate/unused"] = reduce(torch.add, [unused for _, unused in parts]) / whole
         return found
+
+
+def ordered(sample: Tensor, places: Sequence[int]) -> Sequence[float | Tensor]:
+    """Return the numbers that lie at these places of the sorted sample (..., n)."""
+    if sample.device.type == "cpu" and sample.dim() == 1 and sample.dtype in (torch.float32, torch.float64):
+        chosen = list(places)  # partitioning takes half as long as sorting
+        values: list[float] = np.partition(sample.numpy(), chosen)[chosen].tolist()
+        return values
+    found = sample.sort(-1).values
+    return [found[..., at] for at in places]
 
 
 def rates_of(optimizer: OptimizerState, layers: Layers) -> Iterator[tuple[Tensor, Tensor]]:
@@ -177,7 +190,7 @@ def rates_of(optimizer: OptimizerState, layers: Layers) -> Iterator[tuple[Tensor
         for t, state in joined(group, [each for each in states if mark in each], names, layers):
             unused = state[mark] <= of_type(floor, state[mark])
             found = rate(group, state, t)
-            yield of_type(lr, found) * found, unused.sum(-1)
+            yield of_type(lr, found) * found, count_true(unused)
 
 
 def joined(

@@ -14,7 +14,7 @@ class GradientNorms(StepProbe):
 
     def after_backward(self, training: ProbedStep, step: int) -> None:
         """Compute one norm per gradient."""
-        whole, layers = self.layers.norms(self.layers.gradient())
+        ((whole, layers),) = self.layers.norms(self.layers.gradient())
         self._found = {"grad_norm": whole} | {f"grad_norm/{name}": norm for name, norm in layers.items()}
 
     def after_update(self, training: ProbedStep, step: int) -> Metrics:

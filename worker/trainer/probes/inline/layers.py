@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch._C._nn import flatten_dense_tensors
 
 from worker.trainer.metrics import Metrics
 
@@ -52,8 +53,11 @@ class Layers:
 
     def flats(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return the same numbers in as few tensors (n,) as is cheap."""
+        runs = len(tensors[0]) if self.lead and tensors else 1
+        small = len(tensors) > 1 and sum(each.numel() for each in tensors) <= MAX_FLAT * runs
+        if small and not self.lead:  # one call instead of two for each tensor
+            return [flatten_dense_tensors(list(tensors)).detach()]
         flat = [tensor.detach().reshape(*tensor.shape[: self.lead], -1) for tensor in tensors]
-        small = len(flat) > 1 and sum(each.shape[-1] for each in flat) <= MAX_FLAT
         return [torch.cat(flat, -1)] if small else flat
 
     def copied(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -65,20 +69,25 @@ class Layers:
         """Return the piece of each parameter of what `flats` returned."""
         return torch.split(flat[0], self.sizes, -1) if len(flat) < len(self.sizes) else flat
 
-    def norms(self, flat: Sequence[Tensor]) -> tuple[float | Tensor, Metrics]:
-        """Return norms of a flat vector as large as the parameters: in total, and by layer."""
-        return self.by_layer(torch.stack(self.piece_norms(list(self.pieces(flat)))).double().square())
+    def norms(self, *flats: Sequence[Tensor]) -> list[tuple[float | Tensor, Metrics]]:
+        """Return norms of flat vectors as large as the parameters: of each in total, and by layer."""
+        pieces = [piece for flat in flats for piece in self.pieces(flat)]
+        found = torch.stack(self.piece_norms(pieces))
+        on_cpu = found.device.type == "cpu" and found.dim() == 1
+        norms: Sequence[float] | Tensor = found.tolist() if on_cpu else found.double()
+        return [self.by_layer(norms[at : at + len(self.sizes)]) for at in range(0, len(pieces), len(self.sizes))]
 
     def piece_norms(self, pieces: list[Tensor]) -> list[Tensor]:
         """Return the norm of each piece."""
         return list(torch._foreach_norm(pieces))
 
-    def by_layer(self, squares: Tensor) -> tuple[float | Tensor, Metrics]:
-        """Return the total norm, and each layer's, from the squared norm of each parameter (n,)."""
-        if squares.device.type == "cpu" and squares.dim() == 1:
-            values: list[float] = squares.tolist()
+    def by_layer(self, norms: Sequence[float] | Tensor) -> tuple[float | Tensor, Metrics]:
+        """Return the total norm, and each layer's, from the norm of each parameter (n, ...)."""
+        if not isinstance(norms, Tensor):
+            values = [norm * norm for norm in norms]
             layers = {name: math.sqrt(sum(values[a:b])) for name, a, b in self.spans}
             return math.sqrt(sum(values)), dict(layers)
+        squares = norms.square()
         return squares.sum(0).sqrt(), {name: squares[a:b].sum(0).sqrt() for name, a, b in self.spans}
 
 
@@ -92,3 +101,8 @@ def spread_evenly(n: int) -> list[int]:
 def dense(tensor: Tensor) -> Tensor:
     """Return a sparse gradient as a dense one."""
     return tensor.to_dense() if tensor.is_sparse else tensor
+
+
+def count_true(mask: Tensor) -> Tensor:
+    """Return how many entries (..., n) are true."""
+    return torch.count_nonzero(mask) if mask.dim() == 1 else mask.sum(-1)  # the first takes half the time

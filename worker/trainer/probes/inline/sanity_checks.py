@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from service.spec.memory import evaluation_rows, output_numbers
 from worker.trainer.data.equal_rows import count_equal_rows
 from worker.trainer.probes.inline.base import InlineProbe
-from worker.trainer.probes.inline.part_differences import part_differences
+from worker.trainer.probes.inline.part_differences import part_differences, variance
 from worker.trainer.probes.inline.side_effect_free import has_batch_norm, sample_rows, side_effect_free_forward
 from worker.trainer.probes.measurement import ProbedTraining
 from worker.trainer.step.evaluation import to_device
@@ -181,19 +181,22 @@ def feature_statistics(x: Tensor, y: Tensor) -> dict[str, Any]:
     found: dict[str, Any] = {"features": flat.shape[1]} | count_duplicates(flat, y.reshape(len(y), -1))
     if not x.is_floating_point():
         return found
-    found["nonfinite_features"] = int((~flat.isfinite()).sum())
+    found["nonfinite_features"] = int(torch.count_nonzero(~flat.isfinite()))
     flat = torch.nan_to_num(flat, 0.0, 0.0, 0.0)
-    spread = flat.std(0, correction=0)
-    changing = spread[spread > 1e-6 * flat.abs().amax(0).clamp(min=1e-30)]
+    spread, largest = variance(flat.double()).sqrt(), flat.abs().amax(0)
+    changing = spread[spread > 1e-6 * largest.clamp(min=1e-30)]
     found["constant_features"] = int(flat.shape[1] - len(changing))
     found["feature_std_ratio"] = float(changing.max() / changing.min()) if len(changing) else None
-    found["feature_largest"] = float(flat.abs().max())
+    found["feature_largest"] = float(largest.max())
     return found
 
 
 def count_duplicates(flat: Tensor, y: Tensor) -> dict[str, int]:
     """Count rows that occur more than once, and those of them with several targets."""
-    rows, targets = _row_bytes(flat), _row_bytes(y)
+    rows = _row_bytes(flat)
+    if len(set(rows)) == len(rows):
+        return {"duplicate_rows": 0, "contradicting_rows": 0}
+    targets = _row_bytes(y)
     repeated = {row: n for row, n in Counter(rows).items() if n > 1}
     answers: dict[bytes, set[bytes]] = {row: set() for row in repeated}
     for row, target in zip(rows, targets, strict=True):

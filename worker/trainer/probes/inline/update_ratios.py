@@ -1,6 +1,7 @@
 """The size of an update relative to the weights: 1e-3 is usual, 1e-6 barely moves, 1 starts over."""
 
 import math
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from service.spec.probes import ProbeBase
 from worker.trainer.metrics import Metrics
 from worker.trainer.probes.inline.base import ProbedStep, StepProbe
+from worker.trainer.probes.inline.layers import count_true
 
 
 class UpdateRatios(StepProbe):
@@ -25,9 +27,8 @@ class UpdateRatios(StepProbe):
     def after_update(self, training: ProbedStep, step: int) -> Metrics:
         """Return norms of the differences over norms of the weights."""
         kept, self._kept = self._kept, []
-        weights, weight = self.layers.norms(kept)
         moved = [now - was for now, was in zip(self.layers.flats(self.layers.parameters), kept, strict=True)]
-        changes, change = self.layers.norms(moved)
+        (weights, weight), (changes, change) = self.layers.norms(kept, moved)
         found: Metrics = {"update_ratio": ratio(changes, weights)}
         found |= {f"update_ratio/{name}": ratio(change[name], weight[name]) for name in change}
         return found | {"underflow_share": underflow_share(moved, self.layers.gradient())}
@@ -52,7 +53,5 @@ def ratio(change: float | Tensor, weight: float | Tensor) -> float | Tensor:
 def underflow_share(moved: list[Tensor], gradients: list[Tensor]) -> Tensor:
     """Return the share of entries with a gradient that the update left unchanged by rounding."""
     given = [g != 0 for g in gradients]
-    pairs = zip(moved, given, strict=True)
-    counts = [torch.stack(((has & (d == 0)).sum(-1), has.sum(-1))) for d, has in pairs]
-    unchanged, all_given = torch.stack(counts).sum(0).unbind()
-    return unchanged / all_given.clamp(min=1)
+    unchanged = [count_true(has & (d == 0)) for d, has in zip(moved, given, strict=True)]
+    return reduce(torch.add, unchanged) / reduce(torch.add, map(count_true, given)).clamp(min=1)
