@@ -9,7 +9,6 @@ from service.db.studies import studies, trials
 from service.db.studies.studies import StoredStudy
 from service.errors import Conflict, Invalid, Problem
 from service.experiments.context import Context, Made
-from service.experiments.pool_warnings import pool_warnings
 from service.nonfinite import dumps
 from service.schemas.studies.answers import StudyView, TrialView
 from service.schemas.studies.requests import CloneRequest, ExtendRequest, TrialRequest
@@ -22,7 +21,7 @@ from service.spec.studies.study import Budget
 from service.studies import budget
 from service.studies.answers import NOTHING, study_view, trial_view
 from service.studies.documents import expand
-from service.studies.estimate import room_warnings
+from service.studies.estimate import study_warnings
 from service.studies.stored import study_of
 from service.studies.submission import first_pause, spec_at, submit_trial
 
@@ -34,17 +33,14 @@ def post_study(
 ) -> Made[StudyView]:
     """Store a study, whose first trials follow within a second; raise `Invalid` with every problem of the document."""
     parsed = parse_study(expand(document), context.resolve)
-    waits = pool_warnings(context.connection, parsed.spec, context.settings.pool)
-    normalised = parsed.study.normalised()
+    warnings, normalised = study_warnings(context, parsed), parsed.study.normalised()
     request_hash = hashlib.sha256(dumps(normalised).encode()).hexdigest()
     stored, new = studies.add(
         context.connection, context.principal, parsed.study.name, normalised, cloned_from, key, request_hash
     )
     if new:
         audit.record(context.connection, context.principal, "study.submit", stored.id, name=stored.name)
-    view = study_view(
-        context.connection, context.principal, stored, [*parsed.warnings, *waits, *room_warnings(context, parsed)]
-    )
+    view = study_view(context.connection, context.principal, stored, warnings)
     return Made(view, f"/v1/studies/{stored.id}", new)
 
 

@@ -5,7 +5,9 @@ from service.errors import Invalid, Problem, QuotaExceeded
 from service.experiments.answers import duration_view
 from service.experiments.context import Context
 from service.experiments.pool_warnings import pool_warnings
+from service.experiments.rate_warnings import rate_warnings
 from service.experiments.variants import reseeded
+from service.nonfinite import dumps
 from service.schemas.problems import ProblemItem
 from service.schemas.studies.answers import StudyPreview
 from service.spec.experiment import Experiment
@@ -23,7 +25,6 @@ def preview_study(context: Context, document: object) -> StudyPreview:
     """Check a document and say what it would do; raise `Invalid` with every problem."""
     parsed = parse_study(expand(document), context.resolve)
     study, spec = parsed.study, parsed.spec
-    waits = pool_warnings(context.connection, spec, context.settings.pool)
     steps, reach = len(study.seeds or (0,)) * spec.total_steps, trials_within(study, spec)
     pace = duration_estimate.step_duration(context.connection, context.principal, spec)
     return StudyPreview(
@@ -33,10 +34,20 @@ def preview_study(context: Context, document: object) -> StudyPreview:
         steps_per_trial=steps,
         rung_steps=list(rung_steps(study, spec.total_steps)),
         duration=duration_view(pace, steps * (reach or 1)),
-        warnings=[
-            ProblemItem(**problem.as_json()) for problem in [*parsed.warnings, *waits, *room_warnings(context, parsed)]
-        ],
+        warnings=[ProblemItem(**problem.as_json()) for problem in study_warnings(context, parsed)],
     )
+
+
+def study_warnings(context: Context, parsed: ParsedStudy) -> list[Problem]:
+    """Return what is allowed and probably not meant, what will keep trials waiting, and what runs say of the rate."""
+    searched = "/optimizer" in dumps(parsed.study.normalised()["space"])
+    tried = [] if searched else rate_warnings(context.connection, context.principal, parsed.spec)
+    return [
+        *parsed.warnings,
+        *pool_warnings(context.connection, parsed.spec, context.settings.pool),
+        *(each.under("/base") for each in tried),
+        *room_warnings(context, parsed),
+    ]
 
 
 def room_warnings(context: Context, parsed: ParsedStudy) -> list[Problem]:

@@ -152,6 +152,7 @@ export const said = {
   "probably_reversed": "方向可能反了：",
   "quota_exceeded": "配额已用完：",
   "rate_diverged_before": "类似的运行曾在此学习率附近发散：",
+  "rate_slow_before": "类似的运行在此学习率附近学得远少于其他运行：",
   "rate_limited": "请求过于频繁。",
   "read_only": "只读：",
   "repeated": "重复：",
@@ -260,4 +261,5 @@ export const said = {
   "R33": "结束得太早",
   "R34": "行的顺序与文件相同",
   "R35": "动量",
+  "R36": "远离常用值的设置",
 };
