@@ -35,7 +35,7 @@ def table_parts(y: npt.NDArray[Any], dataset: TableBase, fold: int) -> tuple[Ind
     if folds is not None:
         held_out = draw_folds(y[train], folds, dataset.split_seed, dataset.strata) == fold
         train, validation = train[~held_out], train[held_out]
-    reserved = np.split(np.arange(drawn, len(y)), [own[0]])
+    reserved = np.split(np.arange(drawn, len(y), dtype=np.int32), [own[0]])
     return train, np.concatenate((validation, reserved[0])), np.concatenate((test, reserved[1]))
 
 

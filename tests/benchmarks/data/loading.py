@@ -1,8 +1,9 @@
 """Peak memory of loading, over the size of the data: `python -m tests.benchmarks.data.loading`.
 
 Each case is loaded in a process of its own, as a run's first step needs it, after everything is imported. The peak is
-the kernel's (VmHWM) above what was resident before. It is compared with the rows as they are read (8 bytes a number of
-a CSV file or of doubles) and as the CPU trains on them: 4 bytes a number, or a byte a value of an image to augment.
+the kernel's (VmHWM) above what was resident before. It is compared with rows and targets as they are read (8 bytes a
+number of a CSV file or of doubles) and as the CPU trains on them: 4 bytes a number, or a byte a value of an image to
+augment. A target has 8 bytes, but for those of float32.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.loop import prepare, train
 
 AS_READ = {"CSV": 8, "NPZ, doubles": 8}  # bytes of a number
+TARGETS = {"NPZ, float32": (4, 4), "NPZ, bytes": (8, 8)}  # bytes of one as read and as trained on; of others below
 UPLOAD = "dat_" + "0" * 26
 REST: dict[str, Any] = {"optimizer": {"kind": "sgd", "lr": 0.1}, "batch_size": 64, "steps": 1, "probes": ()}
 REGRESSION = {"kind": "upload", "predict": "y", "task": "regression"}
@@ -100,7 +102,7 @@ def load(path: Path, dataset: dict[str, Any], rest: dict[str, Any], store: Path,
 
 
 def peak(document: dict[str, Any], store: Path, answer: Any) -> None:
-    """Train one step; send the number of values, the bytes of one that is trained on, and the peak."""
+    """Train one step; send the numbers of values and rows, the bytes of a value that is trained on, and the peak."""
     torch.set_num_threads(1)
     warm = {"dataset": {"kind": "iris"}, "model": {"kind": "linear"}, "loss": {"kind": "cross_entropy"}, **REST}
     list(train(prepare(Experiment.model_validate(warm), 0, torch.device("cpu"))))
@@ -117,7 +119,7 @@ def peak(document: dict[str, Any], store: Path, answer: Any) -> None:
     list(train(training))
     facts = spec.dataset.facts
     values = facts.rows * int(np.prod(facts.shape))
-    answer.send((values, 1 if spec.augment else 4, status("VmHWM") - before))
+    answer.send((values, facts.rows, 1 if spec.augment else 4, status("VmHWM") - before))
 
 
 def status(name: str) -> int:
@@ -147,8 +149,10 @@ def main() -> None:
         folder = Path(temporary)
         for name, (path, dataset, rest) in cases(folder, arguments.scale).items():
             document = in_process(load, path, dataset, rest, folder / "store")
-            values, width, most = in_process(peak, document, folder / "store")
-            read, trained = values * max(width, AS_READ.get(name, width)), values * width
+            values, rows, width, most = in_process(peak, document, folder / "store")
+            target = TARGETS.get(name, (8, 4 if dataset["kind"] == "upload" else 8))
+            read, trained = values * max(width, AS_READ.get(name, width)) + rows * target[0], values * width
+            trained += rows * target[1]
             sizes = f"read {read / 1e6:6.1f} MB, trained on {trained / 1e6:6.1f} MB, peak {most / 1e6:6.1f} MB"
             print(f"{name:18} {sizes}: {most / read:4.2f} and {most / trained:4.2f}", flush=True)
 

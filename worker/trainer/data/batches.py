@@ -36,7 +36,12 @@ def epoch_order(seed: int, epoch: int, n: int) -> Tensor:
     """Return the order of `n` rows in an epoch (from 0), the same on every machine and independent of earlier draws."""
     digest = hashlib.sha256(f"order:{seed}:{epoch}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-    return torch.randperm(n, generator=generator)
+    return torch.randperm(n, generator=generator, dtype=number_type(n))
+
+
+def number_type(n: int) -> torch.dtype:
+    """Return the smallest type that row numbers of `n` rows have: half the memory for all but the largest tables."""
+    return torch.int32 if n <= 2**31 else torch.int64
 
 
 def draw_rows(seed: int, epoch: int, shares: Tensor) -> Tensor:
@@ -210,7 +215,8 @@ class Batches:
         if self.shares is not None:
             return draw_rows(self.seed, epoch, self.shares)[: self.rows_per_epoch]
         n = len(self.x)
-        return (epoch_order(self.seed, epoch, n) if self.shuffle else torch.arange(n))[: self.rows_per_epoch]
+        order = epoch_order(self.seed, epoch, n) if self.shuffle else torch.arange(n, dtype=number_type(n))
+        return order[: self.rows_per_epoch]
 
     def _fetch(self, step: int) -> Batch:
         """Read an update's rows on the host, or their numbers where the rows are on the device; augment images."""

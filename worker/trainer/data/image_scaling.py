@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from service.spec.datasets.images import ImagesBase
-from worker.trainer.data.scaling import ReadBlock, Scale
+from worker.trainer.data.scaling import ReadBlock, Scale, pieces
 
 WHITE = 255.0
-BLOCK = 1_024  # images summed at once
 
 
 def fit_channels(dataset: ImagesBase, take: ReadBlock, rows: int) -> Scale | None:
@@ -28,8 +27,8 @@ def fit_channels(dataset: ImagesBase, take: ReadBlock, rows: int) -> Scale | Non
 
 def _mean_and_deviation(take: ReadBlock, rows: int, channels: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     counts = np.zeros((channels, 256), np.int64)
-    for start in range(0, rows, BLOCK):
-        block = take(slice(start, min(start + BLOCK, rows)))
+    for piece in pieces(take(slice(0, 1)).shape, 0, rows):  # counting makes eight bytes of each
+        block = take(piece)
         for channel in range(channels):
             counts[channel] += np.bincount(block[:, channel].ravel(), minlength=256)
     values, total = np.arange(256.0), counts.sum(axis=1)

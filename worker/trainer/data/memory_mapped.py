@@ -93,7 +93,7 @@ class MappedRows:
     def unconverted(self, device: torch.device, on_host: bool) -> "RowTensor":
         """Return the same bytes for `device`, which are augmented before they are converted."""
         if on_host or isinstance(self.source, np.memmap):
-            return MappedRows(self.source, self.rows, self.scale, device)
+            return MappedRows(self.source, self.rows, self.scale, device, self.preparation)
         return self.to(device)
 
     def fetch(self, chosen: slice | Indices) -> Tensor:

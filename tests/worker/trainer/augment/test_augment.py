@@ -21,9 +21,11 @@ from tests.ingest.mounted_files import cifar
 from worker.trainer.augment.augment import Augment
 from worker.trainer.augment.preview import augmented_samples
 from worker.trainer.data.dataset_folders import DatasetFolders
+from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.split import split_dataset
 from worker.trainer.loop import Training, prepare, train
 from worker.trainer.optional_imports import import_optional
+from worker.trainer.probes.inline import sanity_checks
 
 CPU = torch.device("cpu")
 IMAGES = torch.from_numpy(np.random.RandomState(0).randint(0, 256, (32, 3, 12, 12)).astype(np.uint8))
@@ -130,6 +132,30 @@ def test_the_trainings_own_random_numbers_and_its_bytes_are_untouched(files: Dat
     raw = split_dataset(training.spec.dataset, files).train.x
     stored, _ = training.batches.stored(torch.arange(len(raw)))
     assert (stored.numpy() == raw.raw(slice(None))).all()  # type: ignore[union-attr]
+
+
+def test_images_to_validate_on_stay_bytes_beside_augmented_ones_and_measure_the_same(files: DatasetFolders) -> None:
+    assert files.mounted is not None
+    plain, augmented = (prepare(spec_of(files.mounted, *each), 0, CPU, files) for each in ((), (FLIP,)))
+    assert plain.validation is not None
+    assert augmented.validation is not None
+    assert isinstance(augmented.validation.x, MappedRows)
+    assert augmented.validation.x.source.dtype == np.uint8
+    found, expected = (each.validation.measure(each.model, each.criterion) for each in (augmented, plain))  # type: ignore[union-attr]
+    assert {name: float(value) for name, value in found.items()} == {n: float(value) for n, value in expected.items()}
+
+
+def test_images_in_two_parts_are_counted_where_they_are_augmented_too(files: DatasetFolders) -> None:
+    assert files.mounted is not None
+    for path in files.mounted.rglob("*.bin"):  # one image of each class
+        rows = np.frombuffer(path.read_bytes(), np.uint8).reshape(-1, 1 + 3 * 32 * 32).copy()
+        rows[:, 1:] = rows[:, :1]
+        path.write_bytes(rows.tobytes())
+    for augment in ((), (FLIP,)):
+        training = prepare(spec_of(files.mounted, *augment), 0, CPU, files)
+        counted = sanity_checks.equal_rows(training)
+        assert counted["equal_validation_rows"] == counted["validation_rows"] > 0
+        assert counted["equal_test_rows"] == counted["test_rows"] > 0
 
 
 def losses(training: Training, last: int) -> list[float]:

@@ -82,7 +82,9 @@ def measure(training: ProbedTraining) -> dict[str, Any]:
 def equal_rows(training: ProbedTraining) -> dict[str, Any]:
     """Return how many rows of the held-out parts the training part has too."""
     train = training.batches.x, training.batches.y
-    held_out = {"test": to_device(training.test, training.spec.loss, torch.device("cpu"))}
+    as_bytes = not isinstance(train[0], Tensor)  # as the training rows are stored
+    test = to_device(training.test, training.spec.loss, torch.device("cpu"), as_bytes=as_bytes)
+    held_out = {"test": test}
     if training.validation is not None:
         held_out["validation"] = training.validation.x, training.validation.y
     found: dict[str, Any] = {}
