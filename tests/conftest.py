@@ -5,6 +5,7 @@ import pytest
 pytest_plugins = [
     "tests.harness.bytecode",  # first: everything after it is compiled once
     "tests.harness.garbage",
+    "tests.harness.routes",
     "tests.fixtures.database",
     "tests.fixtures.api",
     "tests.fixtures.people",
