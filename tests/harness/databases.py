@@ -4,6 +4,8 @@ import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import psycopg
 from alembic import command
@@ -17,6 +19,7 @@ from service.settings import Settings
 
 TEMPLATE = "migrated"
 _numbers = itertools.count()
+_kept: dict[Path, "psycopg.Connection[Any]"] = {}  # by the folder of a server
 
 
 def url_of(server: EmbeddedPostgres, database: str) -> str:
@@ -38,15 +41,32 @@ def create_template(server: EmbeddedPostgres) -> str:
 
 
 @contextmanager
+def keep_session(server: EmbeddedPostgres) -> Iterator[None]:
+    """Make and drop the copies on this server over one session: two new ones cost a third of what a copy does."""
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as session:
+        _kept[server.home] = session
+        try:
+            yield
+        finally:
+            del _kept[server.home]
+
+
+@contextmanager
 def copy_database(server: EmbeddedPostgres, template: str) -> Iterator[str]:
     """Yield the URL of a new copy; drop it afterwards, even if the server restarted meanwhile."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(server.dsn("postgres"), autocommit=True) as session:
-        copy = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
-        session.execute(copy.format(sql.Identifier(name), sql.Identifier(template)))
+    copy = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+    _administer(server, copy.format(sql.Identifier(name), sql.Identifier(template)))
     yield url_of(server, name)
+    _administer(server, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _administer(server: EmbeddedPostgres, statement: sql.Composed) -> None:
+    if server.home in _kept:
+        _kept[server.home].execute(statement)
+        return
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as session:
-        session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        session.execute(statement)
 
 
 def create_key(url: str, project: str) -> str:
