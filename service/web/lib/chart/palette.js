@@ -51,12 +51,14 @@ export function Swatch({ line }) {
 
 // Its name while somebody points at a line in a legend; every chart that has the line lets the others fade.
 export const POINTED = "pointed";
-const point = (label) => () => window.dispatchEvent(new CustomEvent(POINTED, { detail: label }));
+const point = (label) => ({ type, pointerType, target }) => { // a finger, which never leaves, points at nothing
+  if (label === null || (type === "pointerenter" ? pointerType === "mouse" : target.matches(":focus-visible"))) window.dispatchEvent(new CustomEvent(POINTED, { detail: label }));
+};
 
 // Without `onToggle` it only tells. What is beyond the coloured ones is folded.
 export function Legend({ lines, onToggle, hidden = new Set() }) {
   const own = lines.filter((line) => !line.faint);
-  const item = (line) => html`<li key=${line.label} onMouseEnter=${point(line.label)} onMouseLeave=${point(null)} onfocusin=${point(line.label)} onfocusout=${point(null)}>
+  const item = (line) => html`<li key=${line.label} onPointerEnter=${point(line.label)} onPointerLeave=${point(null)} onfocusin=${point(line.label)} onfocusout=${point(null)}>
     ${onToggle ? html`<button type="button" class=${hidden.has(line.label) ? "off" : ""} aria-pressed=${!hidden.has(line.label)}
       onClick=${() => onToggle(line.label)}><${Swatch} line=${line}/>${line.label}</button>` : html`<span class="key"><${Swatch} line=${line}/>${line.label}</span>`}</li>`;
   const rest = own.slice(MOST_COLOURED);
