@@ -1,11 +1,13 @@
 """Files with odd names, pipes in the place of files, and keys as they are pasted."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from service.client import Client, address
@@ -50,6 +52,22 @@ def test_a_file_is_uploaded_whatever_its_name_and_so_is_a_pipe(
     assert (newest.name, newest.rows) == ("standard input", 2)
     monkeypatch.setattr(sys, "stdin", None)
     assert saddle("upload", "-") == saddle("submit", "-") == 2
+
+
+def test_an_upload_of_weights_tells_shapes_and_not_every_tensor(
+    tmp_path: Path, saddle: Saddle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.numpy import save_file
+
+    save_file(
+        {f"layer.{at:02}.weight": np.ones((at + 1, 3), np.float32) for at in range(30)}, tmp_path / "a.safetensors"
+    )
+    capsys.readouterr()
+    assert saddle("upload", tmp_path / "a.safetensors") == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^layer\.04\.weight +F32 +\[5, 3\]$", told, re.M)
+    assert "10 more" in told
+    assert "layer.29" not in told
 
 
 def test_an_export_to_a_hyphen_is_standard_output(

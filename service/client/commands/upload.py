@@ -1,6 +1,7 @@
 """`saddle upload`: store a file to train on."""
 
 import argparse
+from typing import Any
 
 from service.client import answers
 from service.client.commands.context import Commands, Context, command
@@ -9,6 +10,8 @@ NAMED = {  # files that are no rows, and where a spec names one
     "safetensors": '"start": {{"upload": "{id}"}}',
     "tokenizer": '"tokens": {{"kind": "file", "upload": "{id}"}} in its dataset (text or token_files)',
 }
+COLUMNS = ["name", "type", "missing", "min", "max", "mean"]
+SHOWN = 20  # columns of a table, or tensors of weights
 
 
 def add(commands: Commands) -> None:
@@ -38,8 +41,10 @@ def do(arguments: argparse.Namespace, context: Context) -> None:
     report = answers.raw(made)["report"]
     columns = report.get("columns") or []
     if columns:
-        keys = ["name", "type", "missing", "min", "max", "mean"]
-        context.table(keys, [["-" if each.get(key) is None else str(each[key]) for key in keys] for each in columns])
+        keys = ["name", "type", "shape"] if made.format == "safetensors" else COLUMNS
+        context.table(keys, [[_cell(each, key) for key in keys] for each in columns[:SHOWN]])
+    if len(columns) > SHOWN:
+        context.say(f"{len(columns) - SHOWN} more: saddle upload --json lists all.", "dim")
     for note in report.get("notes") or ():
         context.say(note)
     of_images = made.format == "images" or any(each.get("holds") == "image" for each in columns)
@@ -50,3 +55,9 @@ def do(arguments: argparse.Namespace, context: Context) -> None:
     if of_images or made.format == "text":
         kind = '"kind": "images"' if of_images else '"kind": "text"'
     context.say(f'train on it with: "dataset": {{"upload": "{made.id}", {kind}}}', "dim")
+
+
+def _cell(column: dict[str, Any], key: str) -> str:
+    """Return a figure of a column; what is neither numbers nor texts is called by what it holds."""
+    value = column.get("holds") if key == "type" and column.get("type") == "other" else column.get(key)
+    return "-" if value is None else str(value)
