@@ -15,6 +15,7 @@ from service.spec.component import Json
 from service.spec.experiment import Experiment
 from service.spec.models import ModelBase, library, model_kwargs
 from service.spec.models.sequential import Sequential
+from worker.trainer.optional_imports import OPERATORS
 
 OWN = ("worker.", "service.")
 REPLACED = {"worker.trainer.models.recurrent_cells": "torch.nn"}  # equal but for where dropout's masks are drawn
@@ -27,6 +28,17 @@ SEQUENTIAL = """
 
 def sequential_model(shape, outputs, layers):
     return nn.Sequential(*(activation_class(name)(**arguments) for name, arguments in layers))
+"""
+IMPORT = """import torch
+
+try:
+    import {0}
+except RuntimeError:  # a torchvision for CUDA beside a torch without it lacks two operators, which no classifier calls
+    for module in [each for each in sys.modules if each.partition(".")[0] in ("torchvision", "timm")]:
+        del sys.modules[module]
+    for operator in {1}:
+        torch.library.define("torchvision::" + operator.partition("(")[0], "(" + operator.partition("(")[2])
+    import {0}
 """
 LIBRARY = """
 
@@ -60,7 +72,8 @@ def _source(model: ModelBase, shape: tuple[int, ...]) -> SourceText:
         text = bundle(("worker.trainer.models.activations", "activation_class"), PREDICTIONS) + SEQUENTIAL
         return SourceText(text, "sequential_model", _layers(model, shape))
     if isinstance(model, library.LibraryBase) and model.kind in LIBRARY_CALLS:
-        text = f"import {model.kind}\n{bundle(PREDICTIONS)}{LIBRARY.format(LIBRARY_CALLS[model.kind])}"
+        imported = IMPORT.format(model.kind, OPERATORS)
+        text = f"{imported}\n{bundle(PREDICTIONS)}{LIBRARY.format(LIBRARY_CALLS[model.kind])}"
         return SourceText(text, "library_model", arguments, model.needs)
     module, _, name = model.target.partition(":")
     if not module.startswith(OWN):

@@ -163,6 +163,17 @@ def test_a_process_without_saddle_predicts(experiment: Any, tmp_path: Path) -> N
     assert json.loads(run_without_saddle(home, tmp_path / "rows.json"))[0]["class"] == "0"
 
 
+def test_a_librarys_model_predicts_beside_a_torchvision_whose_compiled_part_is_for_another_torch(
+    tmp_path: Path,
+) -> None:
+    training = trained(experiment({"kind": "timm", "name": "resnet10t"}, DIGITS, steps=1, probes=()))
+    home = taken_home(training, tmp_path)
+    assert "import timm" in (home / "load.py").read_text()
+    rows = training.batches.batch(1)[0][:2]
+    (tmp_path / "rows.json").write_text(json.dumps(rows.tolist()))
+    assert len(json.loads(run_without_saddle(home, tmp_path / "rows.json"))) == 2
+
+
 def test_an_option_that_is_not_known_is_answered_with_how_it_is_used(
     experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
