@@ -137,6 +137,16 @@ def test_a_search_starts_from_an_experiment_and_ends_as_a_duel(see: See, stack: 
         expect(row.locator("td").nth(1)).to_have_text("3")
         steps = [each[at] for each in analysis["steps_to_target"]]
         expect(row.locator("td").last).to_have_text(" | ".join("–" if each is None else str(each) for each in steps))
+    profile = page.locator("section", has_text="Which is better when each is tuned").get_by_role(
+        "img", name="Performance profile"
+    )
+    expect(profile).to_have_count(0)  # without rungs all took the same steps: there is nothing to draw
+    steps = [{"ratio": 1.0, "shares": [0.25, 0.75]}, {"ratio": 3.0, "shares": [1.0, 0.75]}]
+    page.route("**/analysis", lambda route: route.fulfill(json=analysis | {"profile": steps}))
+    page.reload()
+    expect(profile).to_be_visible()
+    profile.hover()
+    expect(page.locator(".hover:visible")).to_contain_text("0.75")
 
 
 def test_the_range_of_a_question_is_changed_before_it_is_searched(see: See, stack: Product) -> None:

@@ -1,7 +1,7 @@
 // A line chart over a shared x: values on hover, one cursor for all charts of a page, zoom, robust range, marks, a menu of files.
 import { hoverBox, titleOf, valuesAt } from "./chart/hover.js";
 import { chartData, chartOptions } from "./chart/options.js";
-import { POINTED, emphasise } from "./chart/palette.js";
+import { emphasise, Legend, look, POINTED } from "./chart/palette.js";
 import { steady, valueRange } from "./chart/ranges.js";
 import { copyText } from "./components.js";
 import { html, useEffect, useMemo, useRef, useState } from "./html.js";
@@ -114,4 +114,10 @@ function ChartExport({ name, read }) {
     SVG: file("svg", "image/svg+xml", ({ chartSvg }, drawn) => chartSvg(drawn.chart, drawn)), PNG: file("png", "image/png", ({ chartPng }, drawn) => chartPng(drawn.chart, drawn)),
     CSV: file("csv", "text/csv", ({ chartCsv }, drawn) => chartCsv(drawn)), [t("export.link")]: () => copyText(window.location.href),
   }}/>`;
+}
+
+// A performance profile (Dolan & Moré): the share of the targets that each of several has reached within x times what the fastest took.
+export function Profile({ x, shares, of }) {
+  const lines = shares.map((y, at) => ({ label: of[at].label, y, stepped: true, ...look(at) }));
+  return x.length > 1 ? html`<h3>${t("profile")}</h3><${Chart} x=${x} lines=${lines} xLabel=${t("profile.x")} height=${200} label=${t("profile")}/><${Legend} lines=${lines}/>` : null;
 }

@@ -1,5 +1,5 @@
 // Experiments over one another: curves with their spread, who is better and how surely, and in what they differ.
-import { Chart, Legend, look } from "../lib/chart.js";
+import { Chart, Legend, look, Profile } from "../lib/chart.js";
 import { MOST_COLOURED } from "../lib/chart/palette.js";
 import { MOST_COMPARED } from "../lib/comparison.js";
 import { TextInput } from "../lib/form.js";
@@ -144,11 +144,10 @@ export function Parallel({ difference, groups, series, figure: which, looks }) {
 export function Target({ target, groups, axis }) {
   if (!target) return null;
   const infinite = (value, open) => (Number.isFinite(value) ? formatNumber(value, 3) : t(open ? "not.yet" : "never")); // an open run may reach it later
-  const profile = target.profiles.map((y, index) => ({ label: groups[index].label, y, stepped: true, ...look(index) }));
   return html`<section class="panel"><h2>${t("target", { axis: t(`choice.${axis}`) })}</h2>
     <${List} name=${t("target", { axis: t(`choice.${axis}`) })} columns=${["name", ...target.workloads.map((each) => ({ kind: "number", text: `${escapeInvisible(each.label)} ≤ ${formatNumber(parseNumber(each.target))}` })), "#score"]} items=${groups} cells=${(group) => {
       const row = groups.indexOf(group);
       return [escapeInvisible(group.label), ...target.times[row].map((value, at) => infinite(parseNumber(value), target.open[row][at])), formatNumber(target.scores[row], 3)];
     }}/>
-    ${target.tau.length > 1 ? html`<${Chart} x=${target.tau} lines=${profile} xLabel=${t("profile.tau")} height=${200} label=${t("profile")}/><${Legend} lines=${profile}/>` : null}</section>`;
+    <${Profile} x=${target.tau} shares=${target.profiles} of=${groups}/></section>`;
 }

@@ -1,5 +1,6 @@
 // The project's studies, and one of them: the best so far and how sure, what it cost, its trials in pictures and as a table.
 import { ActionButton, CopyButton, DialogButton, EmptyState, escapeInvisible, formatAge, formatCount, formatNumber, formatSeconds, get, href, html, List, navigate, Pending, post, Problems, Prose, queryString, remove, StateLabel, t, useEffect, useGet, useInterval, useMemo, useRef, useRequest, useState, useTitle } from "../lib/page.js";
+import { Profile } from "../lib/chart.js";
 import { wordOf } from "../lib/scatter.js";
 import { offerUndo } from "../lib/undo.js";
 import { AnyTime } from "./confirmation.js";
@@ -161,7 +162,7 @@ export function Duel({ found, series }) {
     <${List} name=${t("duel")} columns=${["rival", "#trials", number(`${t("column.best")} ${escapeInvisible(series)}`), "#median", "#quartiles", "#sensitivity", number(`${t("column.steps")} → ${found.targets.map(say).join(" | ")}`)]} items=${rivals} row=${({ label }) => ({ key: label })} cells=${(each) => [
       escapeInvisible(each.label), html`${formatCount(each.trials)}${each.diverged ? html` <small>${t("duel.diverged", { n: each.diverged })}</small>` : null}`, around(each.best_value, each.interval), say(each.median), each.quartiles.map(say).join(" – "), say(each.sensitivity),
       found.steps_to_target.map((steps) => say(steps[rivals.indexOf(each)])).join(" | ")]}/>
-    <p class="hint">${t("duel.how")}</p></section>` : null}
+    <p class="hint">${t("duel.how")}</p><${Profile} x=${found.profile.map(({ ratio }) => ratio)} shares=${rivals.map((_, at) => found.profile.map(({ shares }) => shares[at]))} of=${rivals}/></section>` : null}
     ${borders.length ? html`<ul class="warnings">${borders.map((each) => html`<li key=${`${each.label} ${each.pointer}`}>${t("border", { label: escapeInvisible(each.label), name: nameOf(each.pointer), value: formatNumber(each.value), bound: formatNumber(each.bound) })} <${CopyButton} text=${JSON.stringify([each.patch])} label=${t("border.patch")}/></li>`)}</ul>` : null}`;
 }
 
