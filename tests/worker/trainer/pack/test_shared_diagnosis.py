@@ -14,7 +14,15 @@ from worker.trainer.loop import Training, prepare, train
 from worker.trainer.pack.session import run_pack
 from worker.trainer.probes.learnability.at_end import Took, learnability_at_end
 from worker.trainer.probes.learnability.instrument import Learnability
-from worker.trainer.probes.learnability.shared import LEAST_S, MOST_S, Shared, family_of
+from worker.trainer.probes.learnability.shared import (
+    LEAST_S,
+    MOST_S,
+    Family,
+    FreshWeights,
+    Origin,
+    Shared,
+    family_of,
+)
 from worker.trainer.probes.learnability.trial import Trial
 from worker.trainer.probes.runner import MAX_READING_BYTES
 
@@ -97,20 +105,28 @@ def test_other_seeds_train_their_own_weights_while_time_is_left(experiment: Make
     assert 0 < second["trained_steps"] < first["trained_steps"]
 
 
-def test_later_seeds_take_over_the_run_that_ended_as_they_did(experiment: Make) -> None:
+def test_later_seeds_take_over_weights_once_the_time_is_spent(experiment: Make) -> None:
     shared = Shared()
-    good = {"optimizer": {"kind": "sgd", "lr": 0.02}}
-    at_end(ended(experiment, 0), TOOK, shared, "r0")
-    at_end(ended(experiment, 1, **good), TOOK, shared, "r1")
-    (family,) = shared.families.values()
-    assert list(family.fresh) == [0, 1]
+    first = at_end(ended(experiment, 0), TOOK, shared, "r0")
     shared.spend(*shared.spent_s, 60.0)
-    third, fourth = (at_end(ended(experiment, seed, **own), TOOK, shared, "r2") for seed, own in ((2, {}), (3, good)))
-    assert third["measured_beside"]["same"] == {"run": "r0", "seed": 0}
-    assert fourth["measured_beside"]["same"] == {"run": "r1", "seed": 1}
-    assert third["trained_steps"] == fourth["trained_steps"] == 0
-    assert third["seconds"] < 1
-    assert third["asked"]["seconds"] == 0
+    second = at_end(ended(experiment, 1), TOOK, shared, "r1")
+    assert second["measured_beside"]["same"] == {"run": "r0", "seed": 0}
+    assert second["same"] == first["same"]
+    assert second["run"] != first["run"]
+    assert second["trained_steps"] == 0
+    assert second["seconds"] < 1
+    assert second["asked"]["seconds"] == 0
+
+
+@pytest.mark.parametrize(
+    ("reached", "seed"),
+    [(0.9, 0), (0.91, 0), (0.2, 3), (float("nan"), 0), (float("inf"), 0)],
+)
+def test_a_start_is_held_against_the_middle_of_those_that_ended_alike(reached: float, seed: int) -> None:
+    pairs = [(0.9, 0.5), (0.95, 0.9), (0.92, 0.01), (0.2, 0.2), (0.25, 0.3), (0.3, 0.1)]  # run and fresh weights
+    fresh = {at: FreshWeights(Origin("", at), *losses, {}, [], 0.0) for at, losses in enumerate(pairs)}
+    family = Family(Origin("", 0), (torch.zeros(1), {}), None, fresh)
+    assert family.instead(reached).origin.seed == seed
 
 
 def test_a_run_that_learned_nothing_has_a_control_though_the_first_one_needed_none(experiment: Make) -> None:

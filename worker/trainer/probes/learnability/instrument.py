@@ -102,11 +102,11 @@ class Learnability(Instrument[on_demand.Learnability]):
         family, spent = self._family(training, shared, key, rows, clock)
         fresh = family.fresh.get(training.seed)
         if fresh is None and family.affords(clock.left):
-            fresh, taken = _search(training, own, rows, steps, clock.part(SEARCH_TIME))
-            fresh.reached, spent = mean(reached[rows.judged]), spent + taken
+            fresh, taken = _search(training, own, rows, mean(reached[rows.judged]), steps, clock.part(SEARCH_TIME))
+            spent += taken
             if not self.stopped():  # what was cut off is nobody else's
                 family.fresh[training.seed] = fresh
-        fresh = fresh or family.nearest(mean(reached[rows.judged]))
+        fresh = fresh or family.instead(mean(reached[rows.judged]))
         found: dict[str, Any] = {"rows": len(rows.fitted[0]), "batch": rows.batch, "judged": rows.judged}
         found |= {"constant": levels_as_json(family.constant[1]), "run": levels_as_json(reached)}
         found |= {"other": family.other, "same": fresh.best, "rates": fresh.rates}
@@ -155,8 +155,10 @@ def _rows(training: ProbedTraining, shared: Shared, steps: int) -> Rows:
     return shared.rows[key]
 
 
-def _search(training: ProbedTraining, own: Origin, rows: Rows, steps: int, clock: Clock) -> tuple[FreshWeights, int]:
-    """Return the model on fresh weights at its best rate, and the steps of all rates."""
+def _search(
+    training: ProbedTraining, own: Origin, rows: Rows, reached: float, steps: int, clock: Clock
+) -> tuple[FreshWeights, int]:
+    """Return the model on fresh weights at its best rate, beside a run with this loss, and the steps of all rates."""
     worked = time.thread_time()
 
     def fresh(rate: float) -> Trial:
@@ -165,7 +167,7 @@ def _search(training: ProbedTraining, own: Origin, rows: Rows, steps: int, clock
     best, trials, complete = search_rate(fresh, steps, clock)
     document = best.as_json() | {"optimizer": "adam", "complete": complete}
     rates = [[trial.rate, trial.step, trial.train_loss] for trial in trials]
-    found = FreshWeights(own, math.nan, document, rates, time.thread_time() - worked)
+    found = FreshWeights(own, reached, mean(best.best[rows.judged]), document, rates, time.thread_time() - worked)
     return found, sum(trial.step for trial in trials)
 
 

@@ -18,6 +18,7 @@ from worker.trainer.probes.measurement import ProbedTraining
 
 SHARE, LEAST_S, MOST_S = 0.1, 5.0, 60.0  # of the device time that runs took, and bounds in seconds
 FAMILIES = 8  # of a pack: their trainings take at most as many times the least
+NEAREST = 3  # runs of other seeds that one is compared with
 NOT_READ = (OWN - {"inits"}) | {"optimizer", "schedule", "schedule_unit", "clip", "stop"}  # parts of a spec
 
 
@@ -39,6 +40,7 @@ class FreshWeights:
 
     origin: Origin
     reached: float  # loss of the run that it was trained for, on the rows to judge by
+    loss: float  # its own there
     best: dict[str, Any]
     rates: list[list[float]]
     seconds: float
@@ -58,14 +60,19 @@ class Family:
         """Whether one more search takes no longer than this; the first one takes what there is."""
         return seconds >= max((each.seconds for each in self.fresh.values()), default=0.0)
 
-    def nearest(self, reached: float) -> FreshWeights:
-        """Return those beside the run that came closest to this loss: of bad starts, one as bad."""
+    def instead(self, reached: float) -> FreshWeights:
+        """Return another seed's weights for a run with this loss.
+
+        Of the three whose runs ended nearest to it, so that a bad start is held against bad starts, those that reached
+        the middle: one lucky start would blame the settings of all others.
+        """
 
         def distance(each: FreshWeights) -> float:
             apart = abs(each.reached - reached)
             return apart if math.isfinite(apart) else math.inf
 
-        return min(self.fresh.values(), key=distance)
+        near = sorted(self.fresh.values(), key=distance)[:NEAREST]
+        return sorted(near, key=lambda each: each.loss)[len(near) // 2]
 
 
 class Shared:
