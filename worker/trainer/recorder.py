@@ -278,7 +278,7 @@ def _group_by_series(readings: Readings) -> list[Points]:
 def _to_points(name: str, pairs: list[tuple[int, float]]) -> Points:
     steps = np.array([step for step, _ in pairs], np.int64)
     values = np.array([value for _, value in pairs], np.float64)
-    gaps = np.diff(steps)
+    gaps = steps[1:] - steps[:-1]
     if not len(gaps):
         return Points(name, int(steps[0]), 1, 1, None, values)
     if (gaps == gaps[0]).all():

@@ -72,7 +72,8 @@ class Member:
         first = step - count + 1
         losses, rates = block.losses[:, slot], block.rates[:, slot]
         readings = self._readings(block, slot, first)
-        self.recorder.record_block(first, losses[:-1], rates[:-1], readings[:-1])
+        if count > 1:
+            self.recorder.record_block(first, losses[:-1], rates[:-1], readings[:-1])
         metrics: Metrics = {}
         if step == training.probes.next_step and block.measured is not None:
             metrics = training.probes.after_packed_update(training, step, block.measured[slot], self.random.active)

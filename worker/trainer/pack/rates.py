@@ -29,6 +29,8 @@ class RateTables:
         return self._table(updates, [rates.groups[at].lr for rates in self.rates])
 
     def _table(self, updates: range, bases: Sequence[float]) -> Table:
+        if self._keys[0] and len(set(self._keys)) == 1 and all(rates.plateau is None for rates in self.rates):
+            return np.outer([self.specs[0].rate(update, 1.0) for update in updates], bases)
         scales: dict[str, Table] = {}
         columns = [self._column(slot, updates, base, scales) for slot, base in enumerate(bases)]
         return np.stack(columns, 1)

@@ -36,6 +36,11 @@ class StackedGroup:
         self.stacks = {name: stack for name, stack in states.items() if stack is not None}
         self.states = [name for name in self.rule.states if name in self.stacks]
         self.tensors = self.parameters.parts()  # (R, ...) of each parameter
+        self.made = np.array([self._first_state(slot) for slot in range(len(self.optimizers))], np.float64)
+        self._counted = [  # states with a count of ours
+            [state for p in group["params"] if "seen" in (state := optimizer.state[p])]
+            for optimizer, group in zip(self.optimizers, self.groups, strict=True)
+        ]
 
     @property
     def groups(self) -> list[dict[str, Any]]:
@@ -59,6 +64,8 @@ class StackedGroup:
     def keep(self, slots: Sequence[int]) -> None:
         """Keep the members in these slots."""
         self.optimizers = [self.optimizers[slot] for slot in slots]
+        self.made = self.made[list(slots)]  # updates (R,) of the first parameter; 0 where nobody counts
+        self._counted = [self._counted[slot] for slot in slots]
         for stack in (self.parameters, *self.stacks.values()):
             stack.keep(slots)
         self.tensors = self.parameters.parts()
@@ -67,7 +74,7 @@ class StackedGroup:
         """Return what probes read of it."""
         like = self.parameters.flat
         numbers = {name: _in_common([group[name] for group in self.groups], like) for name in self.groups[0]}
-        made = _in_common([self._first_state(slot) for slot in range(len(self.optimizers))], like)
+        made = _in_common(self.made.tolist(), like)
         parts = {name: self.stacks[name].parts() for name in self.states}
         state = {
             p: {"step": made} | {name: parts[name][at] for name in self.states} for at, p in enumerate(self.tensors)
@@ -77,8 +84,7 @@ class StackedGroup:
 
     def plan(self, lr: Table, cycled: Table | None) -> list[Coefficients]:
         """Return the numbers of the next updates, one for each row of `lr`."""
-        made = np.array([self._first_state(slot) for slot in range(len(self.optimizers))], np.float64)
-        t = made + np.arange(1, len(lr) + 1)[:, None]
+        t = self.made + np.arange(1, len(lr) + 1)[:, None]
         groups = self.groups
         if product := self.stacks.get("mu_product"):
             products = product.flat[:, 0].tolist()
@@ -102,10 +108,10 @@ class StackedGroup:
         """Count the updates that were made."""
         if "step" in self.stacks:
             self.stacks["step"].flat.add_(updates)
-        for optimizer, group in zip(self.optimizers, self.groups, strict=True):
-            for state in (optimizer.state[p] for p in group["params"]):
-                if "seen" in state:
-                    state["seen"] += updates
+        for state in (each for own in self._counted for each in own):
+            state["seen"] += updates
+        if "step" in self.stacks or any(self._counted):
+            self.made += updates
 
 
 def _in_common(values: Sequence[Any], like: Tensor) -> Any:
