@@ -3,8 +3,8 @@
 The 20 restarts of |x| (preset `fit-abs-2`), and a sweep of 64 rates over an MLP on diabetes, from far too low to far
 too high, so that some diverge. Of the packed sweep one run is cancelled on the way. Printed are the seconds from the
 first claim to the last row, how the runs ended, and how far their losses are from those of the same runs alone, as a
-share of the largest loss of each: real processes, a real Postgres, the default probes. No run is diagnosed by trainings
-beside it, which take the same time packed and alone.
+share of the largest loss of each: real processes, a real Postgres, the default probes. `--diagnose auto`
+trains beside the runs that learned little, as the default of a spec does.
 """
 
 import argparse
@@ -43,11 +43,13 @@ def sweep(steps: int) -> list[dict[str, Any]]:
     return [spec | {"optimizer": {"kind": "sgd", "lr": float(rate), "momentum": 0.9}} for rate in RATES]
 
 
-def train(product: Product, specs: list[dict[str, Any]], pack: str, cancelled: int | None = None) -> list[str]:
+def train(
+    product: Product, specs: list[dict[str, Any]], how: dict[str, str], cancelled: int | None = None
+) -> list[str]:
     """Post the specs, cancel one run after a tenth of its steps, wait for all, and return the runs in order."""
-    posted = [product.post("/v1/experiments", spec | {"pack": pack, "diagnose": "never"}) for spec in specs]
+    posted = [product.post("/v1/experiments", spec | how) for spec in specs]
     ids = [run["id"] for each in posted for run in each["runs"]]
-    product.start_worker(SADDLE_PACK_RUNS="64" if pack == "auto" else "1")
+    product.start_worker(SADDLE_PACK_RUNS="64" if how["pack"] == "auto" else "1")
     if cancelled is not None:
         product.wait_for_step(ids[cancelled], specs[0]["steps"] // 10, 600)
         product.post(f"/v1/runs/{ids[cancelled]}/cancel", {}, 202)
@@ -86,6 +88,7 @@ def main() -> None:
     """Train both demonstrations in both ways and print what was seen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--diagnose", choices=["auto", "never"], default="never")
     given = parser.parse_args()
     with install_product(SADDLE_SPARES="0") as product:
         product.start_api()
@@ -93,8 +96,8 @@ def main() -> None:
             ("20 restarts", restarts(given.steps), None),
             ("64 rates", sweep(given.steps), CANCELLED),
         ):
-            packed = train(product, specs, "auto", one)
-            tell(product, name, packed, train(product, specs, "never"))
+            packed = train(product, specs, {"pack": "auto", "diagnose": given.diagnose}, one)
+            tell(product, name, packed, train(product, specs, {"pack": "never", "diagnose": given.diagnose}))
 
 
 if __name__ == "__main__":

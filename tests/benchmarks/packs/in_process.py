@@ -3,7 +3,10 @@
 Steps of a pack against steps of one run alone, which take turns in one process: wall and processor time of a run's step
 alone over that of a run's step in the pack, and the products alone (batched, of the sizes of the affine layers) as the
 limit. Rates differ from run to run. Probes are off but for `probed_cpu_s`: the processor time of a packed step at which
-all default probes measure. `difference` is of the losses of both, over the largest loss.
+all default probes measure. `vmap_cpu` is of steps by `torch.func.vmap` and autograd alone, as `times_less_cpu`.
+`recording` is the processor time of recording a block for each run and packing its points, over that of the block.
+`kb_a_run` is what weights, gradients and the optimizer's state of a run take. `difference` is of the losses of both,
+over the largest loss.
 """
 
 import argparse
@@ -23,7 +26,9 @@ from service.spec.probes.base import DENSE
 from tests.worker.trainer.pack.together import stacked
 from worker.trainer.loop import prepare, train
 from worker.trainer.pack.probes import PackedProbes
-from worker.trainer.pack.steps import PackedSteps
+from worker.trainer.pack.steps import Block, PackedSteps
+from worker.trainer.recorder import HostRecorder
+from worker.trainer.session import pack_points
 
 CPU = torch.device("cpu")
 DIGITS: dict[str, Any] = {
@@ -85,19 +90,40 @@ def measure(name: str, runs: int, steps: int, rounds: int) -> dict[str, float]:
     block = packed.run(5)
     difference = abs(block.losses[:, 0] - first[1:]).max() / max(first)
     limit = products(packed, specs[0].rows_per_step)
-    found, probed = [], []
+    found, probed, recorded, by_vmap = [], [], [], []
     for _ in range(rounds):
         while packed.trainings[0].step < DENSE:
             probed.append(timed(lambda: probed_step(packed, probes), 1)[1])
         wall, processor = timed(lambda: packed.run(steps), steps)
         one_wall, one = timed(lambda: [step.loss.item() for step in islice(alone, 4 * steps)], 4 * steps)
+        block = packed.run(steps)
+        recorded.append(timed(lambda made=block: record(made), steps)[1] / processor)
+        chain, packed.chain = packed.chain, None
+        by_vmap.append(runs * one / timed(lambda: packed.run(steps), steps)[1])
+        packed.chain = chain
         least = timed(lambda: [limit() for _ in range(steps)], steps)[1]
         found.append(
             (wall, processor, one_wall, one, runs * one_wall / wall, runs * one / processor, runs * one / least)
         )
     names = ("packed_s", "packed_cpu_s", "alone_s", "alone_cpu_s", "times_faster", "times_less_cpu", "limit_cpu")
-    more = {"probed_cpu_s": float(np.median(probed)), "difference": float(difference)}
+    more = {"probed_cpu_s": float(np.median(probed)), "vmap_cpu": float(np.median(by_vmap))}
+    more |= {"recording": float(np.median(recorded)), "kb_a_run": bytes_of(packed) / runs / 1024}
+    more |= {"difference": float(difference)}
     return dict(zip(names, np.median(found, 0).tolist(), strict=True)) | more
+
+
+def record(block: Block) -> None:
+    """Record a block for each run, and pack its points into a frame."""
+    for slot in range(block.losses.shape[1]):
+        recorder = HostRecorder(1)
+        recorder.record_block(1, block.losses[:, slot], block.rates[:, slot], [])
+        pack_points(recorder.drain(wait=True))
+
+
+def bytes_of(packed: PackedSteps) -> int:
+    """The bytes of weights, gradients and optimizer state of all runs."""
+    stacks = [stack for group in packed.groups for stack in (group.parameters, *group.stacks.values())]
+    return sum(stack.flat.nbytes for stack in stacks) + sum(each.nbytes for each in packed.slopes.values())
 
 
 def probed_step(packed: PackedSteps, probes: PackedProbes) -> None:
