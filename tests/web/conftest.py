@@ -3,6 +3,8 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.fixtures.product import SPEC
 from tests.harness.product import Product
 
+FOLDER = Path(__file__).parent
 MISSING = "These tests need Chromium: install it (apt-get install chromium), or name one in CHROMIUM."
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 HOSTILE = [
@@ -28,6 +31,8 @@ HOSTILE = [
     "שלום עולם",
     "名" * 100,
 ]
+_browsers: list[Browser] = []  # the one that is open
+_closing = ExitStack()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,15 +42,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(240))
 
 
-@pytest.fixture(scope="module")  # while it lives its event loop is this thread's: other tests need their own
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """The browser of all tests of this folder, each of which opens a context of its own: cookies, storage and cache."""
+    if not (_browsers and _browsers[0].is_connected()):
+        _browsers[:] = [launch()]
+    yield _browsers[0]
+    for context in _browsers[0].contexts:  # that a failed test left open
+        context.close()
+
+
+def launch() -> Browser:
+    """Start a browser; `_closing` ends it."""
     program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield made
-        made.close()
+    _closing.close()
+    playwright = _closing.enter_context(sync_playwright())
+    made = playwright.chromium.launch(executable_path=program, args=FLAGS)
+    _closing.callback(made.close)
+    return made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
+    """Close the browser before a test that lies elsewhere: while it lives its event loop is this thread's."""
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or FOLDER not in nextitem.path.parents:
+            _browsers.clear()
+            _closing.close()
 
 
 @pytest.fixture(scope="session")
