@@ -169,7 +169,7 @@ TABLE = (
     _t("R32.enough", 0.85, "share of the way", "on validation rows: above, dropout does no harm"),
     _t("R32.hidden", 0.1, "share of the trivial loss", "training loss with dropout above the validation loss without"),
     _t("R33.fallen", 0.15, "of what was left", "fall of the loss from the second to the last quarter of the run"),
-    _t("R33.little", 0.5, "share of the way", "above, an early end is a note: the next steps give less and less"),
+    _t("R33.little", 0.35, "share of the way", "above, an early end is a note: the next steps give less and less"),
     _t(
         "R33.last", 0.25, "of what was left", "fall of the loss in the last quarter: above, the next steps give as much"
     ),

@@ -73,3 +73,6 @@ def test_an_early_end_is_a_note_where_nothing_beside_it_came_much_further(best: 
     found = still_falling(drawn(falling, readings=beside(run=1.4, same=best, other=best)))
     assert isinstance(found, Finding)
     assert (found.verdict, found.level) == ("too_few_updates", level)
+    untried = still_falling(drawn(falling))
+    assert isinstance(untried, Finding)
+    assert untried.level == "info"

@@ -41,7 +41,7 @@ def still_falling(record: RunRecord) -> Outcome:
         return NoFinding("the loss had stopped falling when the run ended.")
     length = "steps" if record.plan.document["steps"] is not None else "epochs"
     return Finding(
-        level="warning" if falls and (came < limit("R33.little") or steep) and not _refuted(record) else "info",
+        level="warning" if falls and _matters(record, came, steep) else "info",
         verdict="too_few_updates",
         text=(
             f"The run ended while its loss still fell: from {early.value:.4g} to {late.value:.4g} in its second half"
@@ -65,14 +65,19 @@ def still_falling(record: RunRecord) -> Outcome:
     )
 
 
-def _refuted(record: RunRecord) -> bool:
-    """Whether nothing trained beside the run took away much of what it left: then more updates hardly would."""
+def _matters(record: RunRecord, came: float, steep: bool) -> bool:
+    """Whether more updates would give much: little is done or it falls fast, and nothing beside the run refutes it.
+
+    Where a third to half of the way is done, only where a training beside the run took away much of what it left.
+    """
     tried = compared(record)
     if tried is None:
+        return came < limit("R33.little") or steep
+    if came >= limit("any.learned_poorly") and not steep:
         return False
     left = limit("R33.more") * (tried.scale - tried.gain("run"))
     better = (who for who in ("same", "other") if tried.significant(who, "run"))
-    return not any(tried.gain(who) - tried.gain("run") > left for who in better)
+    return any(tried.gain(who) - tried.gain("run") > left for who in better)
 
 
 def _quarters(steps: int) -> tuple[tuple[int, int], ...]:
