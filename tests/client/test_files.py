@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from service.client import Client, address
+from service.client.commands.predict import read_rows
 from service.client.errors import Unusable
 from service.client.files import label
 
@@ -101,3 +102,18 @@ def test_blanks_around_a_key_are_no_part_of_it(tmp_path: Path) -> None:
         (tmp_path / "empty").write_text("\n")
         with pytest.raises(Unusable, match=why):
             address.find("http://x", None, {"SADDLE_KEY_FILE": str(tmp_path / name)})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("photos.zip", b"PK\x03\x04\xff\xfe", "neither an image (.png, "),
+        ("rows.csv", b"a,b\n1,2,3\n", "more or fewer cells"),
+        ("rows.json", b'{"a": 1}', "no list of rows"),
+        ("rows.json", b"a: 1", "holds no JSON"),
+    ],
+)
+def test_what_cannot_be_predicted_says_what_can(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Unusable, match=re.escape(message)):
+        read_rows(tmp_path / name)

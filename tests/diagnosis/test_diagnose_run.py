@@ -91,6 +91,6 @@ def test_a_strangers_run_is_not_diagnosed(
 
 def test_every_rule_is_listed_with_its_thresholds_and_their_sources(shared: TestClient) -> None:
     told = shared.get("/v1/diagnosis/rules").json()
-    assert [each["id"] for each in told["items"]] == [f"R{number}" for number in range(1, 36)]
+    assert [each["id"] for each in told["items"]] == [f"R{number}" for number in range(1, 37)]
     assert all(each["source"] for rule in told["items"] for each in rule["thresholds"])
     assert {each["key"] for each in told["shared"]} >= {"any.window_steps"}

@@ -80,7 +80,7 @@ def pictures(stack: Product, page: Page, folder: Path, every: bool = False) -> N
     page.get_by_role("link", name="Saddle").wait_for()
     ids = ",".join(made[name]["id"] for name in ("sgd", "momentum", "adamw"))
     places = {
-        "experiments": "experiments?columns=optimizer.kind,optimizer.lr",
+        "experiments": "experiments",
         "run": f"run/{made['momentum']['runs'][0]['id']}?smooth=0.8",
         "diagnosis": f"run/{ill}?tab=diagnosis",
         "compare": f"compare?experiments={ids}&series=val/loss,loss&share=0.9",

@@ -97,7 +97,8 @@ def read_rows(path: Path) -> Sequence[Any]:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise Unusable(f"{path} is not UTF-8 text") from None
+        known = ", ".join(IMAGES)
+        raise Unusable(f"{path} is neither an image ({known}) nor UTF-8 text (.csv, .txt or JSON)") from None
     if path.suffix.lower() == ".txt":
         return [text]
     if path.suffix.lower() == ".csv":

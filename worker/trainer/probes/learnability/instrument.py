@@ -92,11 +92,8 @@ class Learnability(Instrument[on_demand.Learnability]):
         return asked or max(1, min(total, seen, max(MAX_STEPS, total // SHARE)))
 
     def _compare(self, training: ProbedTraining, shared: Shared, key: str) -> dict[str, Any]:
-        clock, steps, own = (
-            Clock(self.seconds, self.stopped),
-            self.steps_of(training, self.component.steps),
-            Origin(self.run, training.seed),
-        )
+        clock, own = Clock(self.seconds, self.stopped), Origin(self.run, training.seed)
+        steps = self.steps_of(training, self.component.steps)
         rows = _rows(training, shared, steps)
         reached = _of_run(training, rows)
         family, spent = self._family(training, shared, key, rows, clock)
