@@ -27,8 +27,8 @@ def test_weights_of_another_seed_are_named_in_the_text_and_cost_nothing() -> Non
     found = judged({"same": 0.3}, {"same": OTHER_SEED, "other": {"run": "r2", "seed": 2}})
     assert isinstance(found, Finding)
     assert found.text.endswith("this run's own first weights were not tried.")
-    assert "seed 7, beside the run r7" in found.text
-    others = "others beside the run r7 and the run r2 of the same pack"
+    assert "seed 7, beside run r7" in found.text
+    others = "the other trainings were made beside runs r7 and r2 of its pack"
     assert cost(found) == f"0 updates beside the run, in 0.0 s; {others}"
 
 
@@ -36,7 +36,8 @@ def test_equal_weights_are_said_in_the_evidence_alone() -> None:
     found = judged({"same": 0.3}, {"same": {"run": "r2"}, "other": {"run": "r2"}})
     assert isinstance(found, Finding)
     assert "seed" not in found.text
-    assert cost(found) == "0 updates beside the run, in 0.0 s; others beside the run r2 of the same pack"
+    told = "0 updates beside the run, in 0.0 s; the other trainings were made beside run r2 of its pack"
+    assert cost(found) == told
 
 
 @pytest.mark.parametrize("taken_over", [{}, {"other": OTHER_SEED}], ids=str)

@@ -38,7 +38,7 @@ def _other_seed(found: Compared) -> str:
     if "seed" not in beside:
         return ""
     return (
-        f" The same model began at the first weights of seed {beside['seed']}, beside the run {beside['run']} of the "
+        f" The same model began at the first weights of seed {beside['seed']}, beside run {beside['run']} of the "
         "same pack, which differs in its seed: this run's own first weights were not tried."
     )
 
@@ -70,8 +70,9 @@ def _model_matters_more(found: Compared) -> bool:
 def _cost(found: Compared) -> str:
     data = found.reading.data
     own = f"{data.get('trained_steps', 0)} updates beside the run, in {data.get('seconds', 0):.1f} s"
-    runs = dict.fromkeys(f"the run {beside['run']}" for who in ("same", "other") if (beside := found.taken_over(who)))
-    return f"{own}; others beside {' and '.join(runs)} of the same pack" if runs else own
+    runs = list(dict.fromkeys(beside["run"] for who in ("same", "other") if (beside := found.taken_over(who))))
+    named = f"run{'s' if len(runs) > 1 else ''} {' and '.join(runs)}"
+    return f"{own}; the other trainings were made beside {named} of its pack" if runs else own
 
 
 def _seen(found: Compared, *who: str) -> list[Evidence]:
