@@ -107,16 +107,6 @@ class Images(ImagesBase, UploadedBase):
         """Read from the upload's report."""
         return self._facts(self.found.rows, len(self.found.classes))
 
-    @property
-    def reserved_test_rows(self) -> int:
-        """The rows of the archive's own folder `test`."""
-        return self.found.test
-
-    @property
-    def reserved_validation_rows(self) -> int:
-        """The rows of the archive's own folder `val`."""
-        return self.found.validation
-
     def resolve(self, report: Report, sha256: str) -> tuple[Resolved | None, list[Problem]]:
         """Return the number of images and their classes, or why they cannot be trained on."""
         if report.format not in ("images", "parquet"):

@@ -102,16 +102,6 @@ class Text(LanguageBase, UploadedBase):
         """Whether tokens have to be counted in the text."""
         return not isinstance(self.tokens, Characters)
 
-    @property
-    def reserved_validation_rows(self) -> int:
-        """The rows of the file to validate on."""
-        return self.found.validation
-
-    @property
-    def reserved_test_rows(self) -> int:
-        """The rows of the file to test on."""
-        return self.found.test
-
     def characters_of_parts(self, reports: Sequence[Report]) -> tuple[int, int, int]:
         """Return the characters of each part of a text with these reports, the training file first."""
         first, *others = (report.rows for report in reports)

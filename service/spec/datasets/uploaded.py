@@ -72,6 +72,16 @@ class UploadedBase(DatasetBase):
         split = getattr(self, "split", None)
         return split.uploads if isinstance(split, FileSplit) else {}
 
+    @property
+    def reserved_validation_rows(self) -> int:
+        """The rows that come with a part of their own to validate on: its file, or a folder of an archive."""
+        return self.found.validation
+
+    @property
+    def reserved_test_rows(self) -> int:
+        """The rows that come with a part of their own to test on: its file, a folder of an archive, or arrays."""
+        return self.found.test
+
     def resolve(self, report: Report, sha256: str) -> tuple[Resolved | None, list[Problem]]:
         """Return what the spec stores about a file with this report, or why it cannot be trained on."""
         raise NotImplementedError
@@ -135,16 +145,6 @@ class Upload(RegressionBase, UploadedBase):
     def features_read(self) -> tuple[Feature, ...]:
         """The columns, or the numbers of the one array."""
         return features_of(self.found.columns, self.found.shape)
-
-    @property
-    def reserved_test_rows(self) -> int:
-        """The rows of the file's own test set, or of the file to test on."""
-        return self.found.test
-
-    @property
-    def reserved_validation_rows(self) -> int:
-        """The rows of the file to validate on."""
-        return self.found.validation
 
     @property
     def split_column(self) -> str | None:
