@@ -15,7 +15,7 @@ from service.ingest.tokenizer_files.report import report_tokenizer
 from service.ingest.validation import SizeLimits, check_rows, invalid_file
 from service.ingest.weights.report import report_weights
 from service.spec.datasets.report import RULES, Column, Format, Reading, Report
-from service.spec.datasets.uploaded import MAX_VOCABULARY
+from service.spec.datasets.upload_base import MAX_VOCABULARY
 
 READERS = {
     "csv": csv.read_batches,

@@ -9,8 +9,8 @@ from service.errors import Invalid, Problem
 from service.spec.component import Part
 from service.spec.datasets.mounted import FolderPath
 from service.spec.datasets.report import Report
+from service.spec.datasets.upload_base import READ_ONLY
 from service.spec.datasets.upload_references import UploadId
-from service.spec.datasets.uploaded import READ_ONLY
 from service.spec.layout import Parameter
 from service.spec.validation_errors import closest
 

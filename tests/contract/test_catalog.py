@@ -24,7 +24,7 @@ from service.spec import (
 from service.spec.component import Component
 from service.spec.datasets.base import RegressionBase
 from service.spec.datasets.mounted import MountedBase
-from service.spec.datasets.uploaded import UploadedBase
+from service.spec.datasets.upload_base import UploadedBase
 from service.spec.experiment import Experiment
 from service.spec.models import model_kwargs
 from service.spec.models.library import LibraryBase

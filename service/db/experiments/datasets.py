@@ -30,8 +30,9 @@ from service.spec.datasets.report import Report
 from service.spec.datasets.resolved import Resolved
 from service.spec.datasets.text import Text
 from service.spec.datasets.tokens import TokenizerFile
+from service.spec.datasets.upload_base import UploadedBase
 from service.spec.datasets.upload_references import PATHS
-from service.spec.datasets.uploaded import Upload, UploadedBase
+from service.spec.datasets.uploaded import Upload
 from service.spec.experiment import Experiment
 from service.spec.parse.defaults import fill_defaults, filled_layout
 from service.storage.uploads import UploadStore

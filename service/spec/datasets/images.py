@@ -16,7 +16,7 @@ from service.spec.datasets.part_files import unknown_classes
 from service.spec.datasets.report import Column, Report
 from service.spec.datasets.resolved import PartFile, Resolved
 from service.spec.datasets.splits import FileSplit, RandomSplit
-from service.spec.datasets.uploaded import UploadedBase
+from service.spec.datasets.upload_base import UploadedBase
 from service.spec.validation_errors import closest
 
 Side = Annotated[int, Field(ge=4, le=1024)]

@@ -9,7 +9,8 @@ from service.errors import Invalid, Problem
 from service.spec.component import Part
 from service.spec.datasets.base import DatasetBase, Facts, RegressionBase, TableBase
 from service.spec.datasets.named_columns import ColumnName
-from service.spec.datasets.uploaded import READ_ONLY, left_aside
+from service.spec.datasets.upload_base import READ_ONLY
+from service.spec.datasets.uploaded import left_aside
 from service.spec.preparation.base import Feature
 
 # Segments begin with a letter, a digit or _: no path leads up, and none to a hidden file.

@@ -14,7 +14,7 @@ from service.spec.datasets.report import Report
 from service.spec.datasets.resolved import PartFile, Resolved
 from service.spec.datasets.splits import FileSplit, ShareSplit
 from service.spec.datasets.tokens import MAX_TOKENS, BytePairs, Characters, Tokenized, TokenizerFile, Tokens
-from service.spec.datasets.uploaded import MAX_VOCABULARY, UploadedBase
+from service.spec.datasets.upload_base import MAX_VOCABULARY, UploadedBase
 
 MIN_ROWS = 10
 Span = tuple[int, int]  # first token, and the one after the last

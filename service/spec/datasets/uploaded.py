@@ -1,4 +1,4 @@
-"""Datasets from uploaded files. The server looks the upload up and writes its contents into the spec as `resolved`."""
+"""A table from an uploaded file."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from service.errors import Invalid, Problem
+from service.errors import Problem
 from service.spec.component import Default, Json
-from service.spec.datasets.base import DatasetBase, Facts, RegressionBase
+from service.spec.datasets.base import Facts, RegressionBase
 from service.spec.datasets.columns import (
     class_names,
     no_classes,
@@ -29,12 +29,11 @@ from service.spec.datasets.report import MAX_CLASSES, Column, Report
 from service.spec.datasets.resolved import Coded, PartFile, Resolved
 from service.spec.datasets.splits import ColumnSplit, FileSplit, GroupSplit, RandomSplit, Split
 from service.spec.datasets.targets import TableTask, TargetTransformKind, target_problems, transform_problems
-from service.spec.datasets.upload_references import UploadId
+from service.spec.datasets.upload_base import UploadedBase
 from service.spec.layout import CodedFeature
 from service.spec.preparation.base import Feature
 from service.spec.preparation.plan import plan_steps
 
-MAX_VOCABULARY = 4_096
 MIN_ROWS = 2
 NO_TABLES = {
     "text": "is a text: use the dataset kind text.",
@@ -43,54 +42,6 @@ NO_TABLES = {
     "tokenizer": "is a tokenizer, no rows: name it in /tokens of the dataset kind text.",
 }
 NOT_LOADED = ("split", "weights", "prepare_target")  # fields that the loader does without
-READ_ONLY = "set by the server; omit it in requests, or repeat it unchanged"
-
-
-class UploadedBase(DatasetBase):
-    """A dataset whose rows are in an uploaded file."""
-
-    stored = True
-
-    upload: UploadId
-    resolved: Resolved | None = Field(None, description=READ_ONLY, json_schema_extra={"readOnly": True})
-
-    @property
-    def found(self) -> Resolved:
-        """The contents of the upload; raises `Invalid` if it was not looked up."""
-        if self.resolved is None:
-            detail = "the upload was not looked up: only a server that has it can say what is in it."
-            raise Invalid.of([Problem("/dataset/upload", "not_resolved", detail)])
-        return self.resolved
-
-    def kwargs(self) -> Json:
-        """Return the loader's arguments, without the id: it finds the file by its hash."""
-        return {name: value for name, value in super().kwargs().items() if name != "upload"}
-
-    @property
-    def part_uploads(self) -> dict[str, str]:
-        """The uploads of parts that have a file of their own."""
-        split = getattr(self, "split", None)
-        return split.uploads if isinstance(split, FileSplit) else {}
-
-    @property
-    def reserved_validation_rows(self) -> int:
-        """The rows that come with a part of their own to validate on: its file, or a folder of an archive."""
-        return self.found.validation
-
-    @property
-    def reserved_test_rows(self) -> int:
-        """The rows that come with a part of their own to test on: its file, a folder of an archive, or arrays."""
-        return self.found.test
-
-    def resolve(self, report: Report, sha256: str) -> tuple[Resolved | None, list[Problem]]:
-        """Return what the spec stores about a file with this report, or why it cannot be trained on."""
-        raise NotImplementedError
-
-    def _share_problems(self, why: str) -> Iterator[Problem]:
-        """Yield shares of a split that names the rows of each part and takes no notice of them."""
-        for name in ("validation", "test"):
-            if getattr(self, name):
-                yield Problem(f"/{name}", "contradiction", f"{why}: leave this at 0.", 0)
 
 
 class Upload(RegressionBase, UploadedBase):
