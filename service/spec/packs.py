@@ -11,20 +11,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.spec.experiment import Experiment
+from service.spec.models.sequential import Sequential
 from service.spec.plugins import used_packages
 
 MODELS = {  # with a stacked form; LSTMs have a fused kernel that is as fast for each run alone
-    *("linear", "sum_of_units", "mlp", "cnn", "cnn1d", "transformer", "rnn", "gru"),
+    *("linear", "sum_of_units", "mlp", "cnn", "cnn1d", "transformer", "rnn", "gru", "sequential"),
     *("quadratic", "linear_objective", "absolute", "rosenbrock", "beale", "double_well", "monkey_saddle"),
     *("toy_linear_net", "rastrigin"),
 }
 OPTIMIZERS = {  # as formulas over stacked tensors
     *("sgd", "adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adagrad", "adadelta"),
     *("lecture_adagrad", "lecture_rmsprop"),
-}
-LOSSES = {  # as operations on stacked tensors
-    *("cross_entropy", "softmax_mse", "one_hot_mse", "bce_with_logits", "hinge", "soft_margin"),
-    *("mse", "mae", "huber", "smooth_l1", "gaussian_nll", "objective"),
 }
 PRECISIONS = ("fp32", "fp64")
 LARGE = 3_000_000  # parameters with which one run keeps a device busy
@@ -59,7 +56,7 @@ def _problems(spec: Experiment) -> Iterator[str]:
         yield "pack is never."
     for package in used_packages(spec):
         yield f"A part of the plug-in {package} has no form for several runs."
-    forms = (("model", spec.model, MODELS), ("optimizer", spec.optimizer, OPTIMIZERS), ("loss", spec.loss, LOSSES))
+    forms = (("model", spec.model, MODELS), ("optimizer", spec.optimizer, OPTIMIZERS))
     for name, part, known in forms:
         if part.kind not in known:
             yield f"The {name} {part.kind} has no form for several runs."
@@ -67,6 +64,10 @@ def _problems(spec: Experiment) -> Iterator[str]:
         yield f"It trains on {spec.resources.devices} devices."
     if spec.precision not in PRECISIONS:
         yield f"The precision {spec.precision} is for large models; packs train in {' or '.join(PRECISIONS)}."
+    if getattr(spec.model, "activation_checkpointing", False):
+        yield "Its model computes activations again, as large models do."
+    if isinstance(spec.model, Sequential) and any(getattr(each, "sparse", False) for each in spec.model.layers):
+        yield "Its embedding has sparse gradients."
     if spec.compile:
         yield "It compiles its steps."
     if spec.accumulate > 1:

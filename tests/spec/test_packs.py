@@ -16,6 +16,8 @@ PLAIN: dict[str, Any] = {
     "clip": {"norm": 1.0},
     "steps": 40,
 }
+LAYERS = ({"layer": "Flatten"}, {"layer": "Linear", "out_features": 10})
+EMBEDDING = {"layer": "Embedding", "num_embeddings": 16, "embedding_dim": 2, "sparse": True}
 SGD, ADAM = PLAIN["optimizer"], {"kind": "adam", "lr": 0.1}
 
 
@@ -79,7 +81,8 @@ ALONE: list[tuple[dict[str, Any], str]] = [
     ({"optimizer": {"kind": "lbfgs"}, "batch_size": "full", "clip": None}, "optimizer lbfgs"),
     ({"dataset": {"kind": "mnist1d"}, "model": {"kind": "lstm"}}, "model lstm"),
     ({"resources": {"devices": 2}}, "2 devices"),
-    ({"loss": {"kind": "kl_div"}}, "loss kl_div"),
+    ({"model": {"kind": "sequential", "layers": LAYERS, "activation_checkpointing": True}}, "again"),
+    ({"model": {"kind": "sequential", "layers": (EMBEDDING, *LAYERS)}}, "sparse"),
     ({"compile": True}, "compiles"),
     ({"precision": "bf16"}, "bf16"),
     ({"accumulate": 2}, "accumulates"),

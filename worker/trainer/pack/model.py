@@ -5,12 +5,10 @@ vmap turns an affine layer into a batched product, and a convolution into a grou
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _NormBase
 
 from service.spec.probes import ProbeBase
@@ -19,10 +17,10 @@ from worker.trainer.models.attention import Attention
 from worker.trainer.models.objectives import Objective
 from worker.trainer.pack.attention import attend
 from worker.trainer.pack.batches import PackedBatch
+from worker.trainer.pack.losses import loss_terms, losses_of_members
 from worker.trainer.pack.randomness import MemberDropout, MemberRandom
 from worker.trainer.pack.recurrent import unrolled
 from worker.trainer.pack.stack import Stack
-from worker.trainer.step.losses import NO_IGNORE_INDEX
 
 Named = Mapping[str, Tensor]
 Observed = dict[ProbeBase, Metrics]
@@ -59,8 +57,7 @@ class StackedModel:
                 rates = [rate_of(model.get_submodule(path)) for model in self.models]
                 dropout = MemberDropout(rates, self.random) if any(rates) else None
                 vars(module)["forward"] = unrolled(module, dropout)
-        smoothing = [getattr(each, "label_smoothing", 0.0) for each in self.criteria]
-        self._losses = _loss_terms(self.criteria[0], smoothing)
+        self._losses = loss_terms(self.criteria)
 
     def keep(self, slots: Sequence[int]) -> None:
         """Keep the members in these slots."""
@@ -95,7 +92,7 @@ class StackedModel:
 
     def loss_of(self, outputs: Tensor, batch: PackedBatch) -> Tensor:
         """Return each member's loss (R,) of outputs (R, B, ...)."""
-        terms = [loss_of_members(criterion, outputs, batch) * share for criterion, share in self._losses]
+        terms = [losses_of_members(criterion, outputs, batch) * share for criterion, share in self._losses]
         found: Tensor = sum(terms[1:], terms[0])
         return found
 
@@ -112,26 +109,6 @@ class StackedModel:
             if size:
                 row.copy_(torch.randn(row.shape, generator=random.generator, device=row.device) * size)
         return (noise * (x - x.detach())).sum(1)
-
-
-def loss_of_members(criterion: nn.Module, outputs: Tensor, batch: PackedBatch) -> Tensor:
-    """Return each member's mean loss (R,) of outputs (R, B, ...).
-
-    Members are rows of a plain cross entropy, for whose vmap torch would import 3 s of symbolic shapes.
-    """
-    inner = getattr(criterion, "criterion", criterion)
-    if not _is_plain(inner) or batch.y.is_floating_point():
-        found: Tensor = vmap(criterion, in_dims=(0, None if batch.shared else 0))(outputs, batch.y)
-        return found
-    y = batch.y.expand(len(outputs), *batch.y.shape) if batch.shared else batch.y
-    smoothing: Any = inner.label_smoothing
-    rows = cross_entropy(outputs.flatten(0, -2), y.flatten(), reduction="none", label_smoothing=smoothing)
-    return rows.view(len(outputs), -1).mean(1)
-
-
-def _is_plain(loss: nn.Module) -> bool:
-    """Whether a loss is a cross entropy whose mean is over all rows alike."""
-    return isinstance(loss, nn.CrossEntropyLoss) and loss.weight is None and loss.ignore_index == NO_IGNORE_INDEX
 
 
 def rate_of(module: nn.Module) -> float:
@@ -152,14 +129,3 @@ def changing_buffers(model: nn.Module) -> list[str]:
 
 def _stack_of(members: Sequence[Sequence[Tensor]], kind: torch.dtype) -> Stack:
     return Stack([[each for each in own if each.dtype == kind] for own in members])
-
-
-def _loss_terms(criterion: nn.Module, smoothing: Sequence[float]) -> list[tuple[nn.Module, Tensor | float]]:
-    """Return losses and the share (R,) of each in the members' losses, which are linear in label smoothing."""
-    if len(set(smoothing)) == 1:
-        return [(criterion, 1.0)]
-    sharp, even = copy.deepcopy(criterion), copy.deepcopy(criterion)
-    for each, smoothed in ((sharp, 0.0), (even, 1.0)):
-        vars(each)["label_smoothing"] = smoothed
-    share = torch.tensor(smoothing)
-    return [(sharp, 1 - share), (even, share)]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from torch import nn
 
 from service.spec.experiment import Experiment
-from service.spec.packs import LOSSES
 from worker.trainer.loop import Training
 from worker.trainer.pack.affine import AffineChain
 from worker.trainer.pack.optimizers import RULES
@@ -31,7 +30,7 @@ def cannot_pack(training: Training) -> str:
         "a stop rule looks at every step": pipeline.stopping.needs_norm,
         "the loss has a state": pipeline.gradients.switches_loss,
         "several devices train": spec.resources.devices > 1,
-        "the loss has no stacked form": spec.loss.kind not in LOSSES,
+        "the loss has no stacked form": not all(_is_known(each) for each in training.criterion.modules()),
         "its steps are compiled": spec.compile,
         "a module has no stacked form": not all(_is_known(each) for each in training.model.modules()),
     }

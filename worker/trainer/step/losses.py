@@ -38,6 +38,7 @@ class KLDiv(nn.Module):
     def __init__(self, log_target: bool = False, smoothing: float | None = None) -> None:
         super().__init__()
         self.log_target, self.smoothing = log_target, smoothing
+        self.reduction = "mean"  # over rows; or "none"
 
     def forward(self, logits: Tensor, y: Tensor) -> Tensor:
         """logits (B, K), y (B, K) distributions or (B,) classes."""
@@ -45,6 +46,8 @@ class KLDiv(nn.Module):
             smoothing = self.smoothing or 0.0
             y = one_hot(y, logits.shape[1]) * (1 - smoothing) + smoothing / logits.shape[1]
         found = logits.log_softmax(1)  # of log-probabilities: themselves
+        if self.reduction == "none":
+            return functional.kl_div(found, y, reduction="none", log_target=self.log_target).sum(1)
         return functional.kl_div(found, y, reduction="batchmean", log_target=self.log_target)
 
 
