@@ -31,8 +31,16 @@ def test_tensors_are_reported_with_type_and_shape(tmp_path: Path) -> None:
     report = inspect_file(written(tmp_path, {"__metadata__": {"format": "pt"}} | PLAIN), None)
     assert report.format == "safetensors"
     found = [(column.name, column.holds, column.shape) for column in report.columns]
-    assert found == [("a.weight", "F32", (2, 3)), ("a.bias", "F16", (3,)), ("count", "I64", ())]
+    assert found == [("a.bias", "F16", (3,)), ("a.weight", "F32", (2, 3)), ("count", "I64", ())]
     assert "3 tensors of 10 numbers" in report.notes[0]
+
+
+def test_tensors_are_in_the_order_of_their_names_and_numbers(tmp_path: Path) -> None:
+    names = ["head.bias", "layers.norm", "layers.0.weight", "layers.2.weight", "layers.10.bias", "layers.10.weight"]
+    places = {name: [at, at + 1] for at, name in enumerate(reversed(names))}
+    header = {name: {"dtype": "U8", "shape": [1], "data_offsets": place} for name, place in places.items()}
+    report = inspect_file(written(tmp_path, header, len(names)), None)
+    assert [column.name for column in report.columns] == names
 
 
 TWICE = json.dumps(PLAIN).replace('"a.bias"', '"a.weight"').encode()

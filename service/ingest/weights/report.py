@@ -33,7 +33,7 @@ def report_weights(path: Path) -> Report:
         header = _read_json(file.read(length))
     header.pop("__metadata__", None)
     check_names(list(header))
-    columns = [_column(name, tensor) for name, tensor in header.items()]
+    columns = [_column(name, header[name]) for name in sorted(header, key=_by_number)]
     _check_places(header, size - LENGTH - length)
     numbers = sum(math.prod(column.shape) for column in columns)
     notes = (f"{len(columns)} tensors of {numbers} numbers in all, to start a training from (/start of a spec).",)
@@ -56,6 +56,11 @@ def _read_json(text: bytes) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise _damaged("its header is no object")
     return header
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """Return the key that puts layers.10 behind layers.2; a file is sorted by type, so counters would come first."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in name.split(".")]
 
 
 def _column(name: str, tensor: Any) -> Column:

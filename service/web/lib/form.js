@@ -62,7 +62,7 @@ function ObjectField({ kind, name, hint, ...rest }) {
   const { value, set } = rest;
   const head = kind.nullable ? html`<${Head} ...${rest} name=${name} hint=${hint} options=${[null, t("form.set")]} value=${value ? t("form.set") : null} choose=${(chosen) => set(chosen && {})}/>`
     : html`<p class="field"><span>${name}</span><small class="hint">${hint ? escapeInvisible(hint) : ""}</small></p>`;
-  return html`${head}${value ? html`<${Inner} ...${rest} schema=${kind.schema}/>` : null}`;
+  return html`${head}${value || !kind.nullable ? html`<${Inner} ...${rest} value=${value || {}} schema=${kind.schema}/>` : null}`;
 }
 
 function ChoiceField({ kind, name, hint, ...rest }) {

@@ -39,6 +39,7 @@ function listType({ items, prefixItems }, defs) {
 export function inputText(value, { type }) {
   if (value === null || value === undefined) return "";
   if (type === "scalars" && value.every?.((each) => typeof each !== "string" || !/[",[\]]|^\s|\s$|^$/.test(each))) return value.join(", ");
+  if (typeof value === "string" && value && parseInput(value, { type }) === value) return value;
   return ["json", "scalars"].includes(type) ? JSON.stringify(value) : String(value);
 }
 

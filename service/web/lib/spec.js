@@ -6,9 +6,10 @@ const TOLD = new Set(["kind", "lr", "batch_size", "steps", "epochs"]); // always
 
 const isEqual = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
-// The fields of an object or of a chosen kind: {name: schema}; nothing where the schema does not say.
+// The fields of an object, of a chosen kind or of an item of a list: {name: schema}; nothing where the schema does not say.
 function fieldsOf(value, schema, defs) {
-  const found = fieldType(schema, defs);
+  const type = fieldType(schema, defs);
+  const found = type.item || type;
   const chosen = found.type === "choice" ? found.kinds[value?.kind] : found.schema; // a plug-in's kind may be gone
   return resolve(chosen, defs).properties || {};
 }
@@ -30,7 +31,12 @@ const isObject = (value) => value && typeof value === "object" && !Array.isArray
 
 function Entries({ entries, properties, defs }) {
   return html`<dl>${entries.map(([name, each]) => html`<div key=${name} class=${name === "kind" ? "given" : ""}><dt>${escapeInvisible(name)}</dt>
-    <dd>${isObject(each) ? html`<${Entries} entries=${Object.entries(each)} properties=${fieldsOf(each, properties[name], defs)} defs=${defs}/>` : html`<code>${escapeInvisible(JSON.stringify(each))}</code>`}</dd></div>`)}</dl>`;
+    <dd>${isObject(each) || each?.some?.(isObject) ? [each].flat().map((item) => html`<${Within} value=${item} properties=${fieldsOf(item, properties[name], defs)} defs=${defs}/>`) : html`<code>${escapeInvisible(JSON.stringify(each))}</code>`}</dd></div>`)}</dl>`;
+}
+
+// A part of a part: only what is not as by default.
+function Within({ value, properties, defs }) {
+  return html`<${Entries} entries=${splitByDefaults(value, properties).chosen} properties=${properties} defs=${defs}/>`;
 }
 
 function Part({ title, value, properties, defs }) {

@@ -225,6 +225,7 @@ export const en = {
   "column.seed": "Seed",
   "column.seeds": "Seeds",
   "column.sensitivity": "Sensitivity",
+  "column.shape": "Shape",
   "column.since": "Since",
   "column.size": "Size",
   "column.source": "Source",

@@ -224,6 +224,7 @@ export const zh = {
   "column.seed": "种子",
   "column.seeds": "种子数",
   "column.sensitivity": "敏感度",
+  "column.shape": "形状",
   "column.since": "加入时间",
   "column.size": "大小",
   "column.source": "来源",

@@ -147,7 +147,7 @@ function Parts({ spec, change, problems }) {
   return html`<${Section} title=${t("spec.run")} isFirst=${true} wrong=${problems.some(({ pointer }) => MAIN.some((name) => pointer.startsWith(`/${name}`)))}>${fields(pick(schema?.properties || {}, (name) => MAIN.includes(name)))}</${Section}>
     ${families.map(({ field, family, items }) => html`<${Part} key=${field} name=${field} family=${family} kinds=${items} pool=${spec.pool} value=${spec[field] || {}} problems=${problems}
       set=${(value) => set(field, value)}/>`)}
-    <${Section} title=${t("more.fields")} wrong=${wrong}><details open=${wrong}><summary>${Object.keys(more).join(", ")}</summary>${fields(more)}</details></${Section}>
+    <${Section} title=${t("more.fields")} wrong=${wrong}><details open=${wrong || Boolean(spec.start)}><summary>${Object.keys(more).join(", ")}</summary>${fields(more)}</details></${Section}>
     <${Uploads}/><${Preview} spec=${spec}/>`;
 }
 

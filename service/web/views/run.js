@@ -49,7 +49,7 @@ export function Run({ path, search, me }) {
       ${marks.length ? html`<p class="hint">${t("marks")}</p>` : null}`,
     diagnosis: () => why,
     log: () => html`<${RunLog} run=${run}/>`,
-    checkpoints: () => html`<div class="columns"><${Checkpoints} run=${run}/><${Attempts} id=${id} attempt=${run.attempt} state=${run.state}/></div>`,
+    checkpoints: () => html`<div class="columns"><${Checkpoints} run=${run} experiment=${experiment}/><${Attempts} id=${id} attempt=${run.attempt} state=${run.state}/></div>`,
     spec: () => (experiment ? html`<${AsCode} spec=${experiment.spec}/><${Spec} spec=${experiment.spec}/>` : null),
     history: () => html`<${History} items=${events}/>`,
   };

@@ -20,14 +20,14 @@ function Environment({ of }) {
     .map(([name, value]) => html`<div key=${name}><dt>${escapeInvisible(name)}</dt><dd>${escapeInvisible(String(value))}</dd></div>`)}</dl></details>`;
 }
 
-export function Checkpoints({ run }) {
+export function Checkpoints({ run, experiment }) {
   const { value } = useGet(`/v1/runs/${run.id}/checkpoints`, [run.checkpoint_step, run.state]);
   const items = (value?.items || []).filter((each) => !each.removed_at);
   return html`<section><h2>${t("tab.checkpoints")}</h2>${items.length ? html`<${List} name=${t("tab.checkpoints")} columns=${["#step", "reason", "#size", "actions"]} items=${items} row=${(each) => ({ class: each.damaged ? "superseded" : "" })} cells=${(each) => [formatCount(each.step),
       `${escapeInvisible(each.reason)}${each.value === null || each.value === undefined ? "" : ` ${formatNumber(each.value)}`}`, formatBytes(each.size_bytes),
       html`<a href=${absoluteUrl(`/v1/runs/${run.id}/checkpoints/${each.step}/tensors.safetensors`)} download>${t("download")}</a>${" "}
         <a href=${absoluteUrl(`/v1/runs/${run.id}/model?step=${each.step}`)} download>${t("model")}</a>
-        ${each.damaged ? null : html` <a href=${href(["new"], { fork: run.id, step: each.step })}>${t("fork")}</a>`}`]}/><p><a href=${absoluteUrl(`/v1/runs/${run.id}/card.md`)}>${t("card")}</a></p>`
+        ${each.damaged ? null : html` <a href=${href(["new"], { fork: run.id, step: each.step })}>${t("fork")}</a>`}`]}/><p><a href=${absoluteUrl(`/v1/runs/${run.id}/card.md`)}>${t("card")}</a>${experiment?.spec.predictions && run.state === "succeeded" ? html` <a href=${absoluteUrl(`/v1/runs/${run.id}/predictions`)} download>${t("reading.predictions")}</a>` : null}</p>`
     : html`<p class="hint">${t(TERMINAL_STATES.has(run.state) ? "checkpoints.never" : "checkpoints.none")}</p>`}</section>`;
 }
 

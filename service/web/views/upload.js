@@ -47,9 +47,11 @@ function Report({ stored, use }) {
   return html`<div class="report"><p><strong>${escapeInvisible(stored.name)}</strong> ${stored.report.rows ? t("rows", { n: formatCount(stored.report.rows) }) : escapeInvisible(stored.format)} <code>${stored.id}</code> <${CopyButton} text=${stored.id} label=${t("copy")}/></p>
     <${UseUpload} key=${stored.id} stored=${stored} use=${use}/>
     ${notes.length ? html`<ul class="warnings">${notes.map((note) => html`<li key=${note}><${Prose} text=${note}/></li>`)}</ul>` : null}
-    ${columns.length ? html`<${List} name=${stored.name} columns=${["name", "type", "#missing", "#min", "#max", "classes"]} items=${columns} cells=${({ name, type, missing, min, max, classes }) => [
-      escapeInvisible(name), escapeInvisible(type), formatCount(missing), formatNumber(min), formatNumber(max), valuesOf(classes)]}/>` : null}</div>`;
+    ${columns.length ? html`<${List} kind="tall" name=${stored.name} columns=${isWeights(stored) ? ["name", "type", "shape"] : ["name", "type", "#missing", "#min", "#max", "classes"]} items=${columns} cells=${({ name, type, holds, shape, missing, min, max, classes }) => [
+      escapeInvisible(name), ...(isWeights(stored) ? [escapeInvisible(holds), shape.join(" × ")] : [escapeInvisible(type), formatCount(missing), formatNumber(min), formatNumber(max), valuesOf(classes)])]}/>` : null}</div>`;
 }
+
+const isWeights = ({ format }) => format === "safetensors";
 
 const MOST_CLASSES = 20; // distinct whole numbers that are taken for classes
 const UNEVEN = 0.7; // share of the rows in one class, from which accuracy alone says little
@@ -71,25 +73,29 @@ function metricsOf(task, { classes }) {
   return [...(isUneven ? ["balanced_accuracy"] : []), ...(rows.length === 2 ? ["auc"] : [])];
 }
 
-// The spec with the upload as its dataset.
+// The model that takes the place of one for rows, where the file is no table.
+const MODELS = { images: "cnn", text: "transformer" };
+
+// The spec with the upload as its dataset, or as the weights to start from.
 function withUpload(spec, stored, target) {
-  const { columns } = stored.report;
-  const column = columns.find(({ name }) => name === target);
-  const task = taskOf(column);
+  const { id, format, name, report: { columns } } = stored;
+  if (isWeights(stored)) return { ...spec, start: { upload: id, head: "new" } };
+  const column = columns.find((each) => each.name === target);
+  const task = column ? taskOf(column) : "classification";
   const drops = columns.some(({ missing, aside }) => missing > 0 && !aside);
   return {
-    ...spec, name: stored.name.replace(/\.\w+$/, "").slice(0, 128) || spec.name, notes: "", tags: [],
-    dataset: { kind: "upload", upload: stored.id, predict: target, task, ...(drops ? { missing: "drop" } : {}) },
-    loss: { kind: task === "classification" ? "cross_entropy" : "mse" }, metrics: kindsOf(metricsOf(task, column)),
+    ...spec, name: name.replace(/\.\w+$/, "").slice(0, 128) || spec.name, notes: "", tags: [],
+    dataset: MODELS[format] ? { kind: format, upload: id } : { kind: "upload", upload: id, predict: target, task, ...(drops ? { missing: "drop" } : {}) },
+    ...(MODELS[format] && spec.model.kind === "mlp" ? { model: { kind: MODELS[format] } } : {}),
+    loss: { kind: task === "classification" ? "cross_entropy" : "mse" }, metrics: kindsOf(column ? metricsOf(task, column) : []),
   };
 }
 
-// What is to be predicted, and the loss and metrics that fit it.
+// What is to be predicted where there is a choice, and the loss and metrics that fit it.
 function UseUpload({ stored, use }) {
-  const columns = (stored.report.columns || []).filter((column) => taskOf(column) && !(column.shape || []).length);
+  const columns = stored.report.columns.filter((column) => taskOf(column) && !column.shape.length);
   const [target, pick] = useState(columns.at(-1)?.name);
-  if (!columns.length) return null;
-  const told = taskOf(columns.find(({ name }) => name === target));
-  return html`<p class="row"><label>${t("upload.target")} <select value=${target} onChange=${(event) => pick(event.target.value)}>${columns.map(({ name }) => html`<option value=${name}>${escapeInvisible(name)}</option>`)}</select></label>
-    <button type="button" class="primary" onClick=${() => use((spec) => withUpload(spec, stored, target))}>${t("upload.use")}</button> <small>${t(`upload.task.${told}`)}</small></p>`;
+  if (!columns.length && !isWeights(stored) && !MODELS[stored.format]) return null;
+  return html`<p class="row">${columns.length ? html`<label>${t("upload.target")} <select value=${target} onChange=${(event) => pick(event.target.value)}>${columns.map(({ name }) => html`<option value=${name}>${escapeInvisible(name)}</option>`)}</select></label>` : null}
+    <button type="button" class="primary" onClick=${() => use((spec) => withUpload(spec, stored, target))}>${t("upload.use")}</button> ${columns.length ? html`<small>${t(`upload.task.${taskOf(columns.find(({ name }) => name === target))}`)}</small>` : null}</p>`;
 }
