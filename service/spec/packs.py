@@ -15,7 +15,7 @@ from service.spec.models.sequential import Sequential
 from service.spec.plugins import used_packages
 
 MODELS = {  # with a stacked form; LSTMs have a fused kernel that is as fast for each run alone
-    *("linear", "sum_of_units", "mlp", "cnn", "cnn1d", "transformer", "rnn", "gru", "sequential"),
+    *("linear", "sum_of_units", "mlp", "cnn", "cnn1d", "transformer", "rnn", "gru", "sequential", "resnet"),
     *("quadratic", "linear_objective", "absolute", "rosenbrock", "beale", "double_well", "monkey_saddle"),
     *("toy_linear_net", "rastrigin"),
 }

@@ -1,6 +1,6 @@
 """The model and the loss of every member as one function of stacked weights, by `torch.func.vmap`.
 
-vmap turns an affine layer into a batched product, and a convolution into a grouped one.
+vmap turns an affine layer into a batched product, and a convolution into a grouped one: on a CPU by a form of our own.
 """
 
 import copy
@@ -17,6 +17,7 @@ from worker.trainer.models.attention import Attention
 from worker.trainer.models.objectives import Objective
 from worker.trainer.pack.attention import attend
 from worker.trainer.pack.batches import PackedBatch
+from worker.trainer.pack.convolution import fold_members
 from worker.trainer.pack.losses import loss_terms, losses_of_members
 from worker.trainer.pack.randomness import MemberDropout, MemberRandom
 from worker.trainer.pack.recurrent import unrolled
@@ -40,6 +41,7 @@ class StackedModel:
         self._buffers = {kind: _stack_of(stacked, kind) for kind in {b.dtype for b in stacked[0]}}
         self._fixed = {name: each for name, each in models[0].named_buffers() if name not in self._changing}
         self._noises = [each.noise if isinstance(each, Objective) else 0.0 for each in models]
+        self._on_cpu = next(models[0].parameters()).device.type == "cpu"
         self._adapt()
 
     def _adapt(self) -> None:
@@ -57,6 +59,8 @@ class StackedModel:
                 rates = [rate_of(model.get_submodule(path)) for model in self.models]
                 dropout = MemberDropout(rates, self.random) if any(rates) else None
                 vars(module)["forward"] = unrolled(module, dropout)
+            elif self._on_cpu:
+                fold_members(module)
         self._losses = loss_terms(self.criteria)
 
     def keep(self, slots: Sequence[int]) -> None:

@@ -17,6 +17,7 @@ EXACT, SINGLE = 1e-12, 2e-4  # of the largest loss of a run
 RUNS, STEPS = 3, 30
 RATES = [{"lr": 0.003 * (run + 1)} for run in range(RUNS)]
 IMAGES: dict[str, Any] = {"dataset": {"kind": "digits"}, "batch_size": 64}
+SEQUENCES: dict[str, Any] = {"dataset": {"kind": "mnist1d"}, "batch_size": 64}
 LAYERS: tuple[dict[str, Any], ...] = (
     {"layer": "Conv2d", "out_channels": 4, "kernel_size": 3},
     {"layer": "GroupNorm", "num_groups": 2},
@@ -40,6 +41,9 @@ MODELS: dict[str, dict[str, Any]] = {
     "sum of units": {"model": {"kind": "sum_of_units"}},
     "cnn": {"model": {"kind": "cnn", "channels": (4,)}, **IMAGES},
     "cnn with batch norm": {"model": {"kind": "cnn", "channels": (4,), "norm": "batch"}, **IMAGES},
+    "cnn1d with group norm": {"model": {"kind": "cnn1d", "channels": (4, 8), "norm": "group"}, **SEQUENCES},
+    "cnn1d with instance norm": {"model": {"kind": "cnn1d", "channels": (4,), "norm": "instance"}, **SEQUENCES},
+    "resnet": {"model": {"kind": "resnet", "width": 4, "stages": 2}, **IMAGES},
     "transformer": {"model": {"kind": "transformer", "width": 8, "heads": 2, "layers": 1}, **IMAGES},
     "rnn": {"model": {"kind": "rnn", "hidden": 6, "layers": 2, "dropout": 0.3}, **IMAGES},
     "rnn of relu": {"model": {"kind": "rnn", "hidden": 6, "nonlinearity": "relu"}, **IMAGES},

@@ -27,6 +27,7 @@ SERIES = {  # of each default probe with values at a step
 
 # the share of biases in front of a normalisation, or of keys, whose gradient is 0 but for rounding
 UNDERFLOW = {"mlp with batch norm": 0.1, "cnn with batch norm": 0.02, "transformer": 0.01}
+UNDERFLOW |= {"cnn1d with group norm": 0.02, "cnn1d with instance norm": 0.02}
 SAME_STATE = [name for name in DIFFERENT if name != "momentum"]  # runs without momentum share no pack with the others
 
 
