@@ -31,7 +31,7 @@ def docker(*arguments: str) -> str:
     """What `docker compose ...` prints; its own words where it fails."""
     done = subprocess.run(["docker", "compose", *arguments], capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"smoke: docker compose {' '.join(arguments)}: {done.stderr.strip()}")
+        sys.exit(f"smoke: docker compose {' '.join(arguments)}: {(done.stderr + done.stdout).strip()}")
     return done.stdout.strip()
 
 

@@ -12,7 +12,6 @@ import tempfile
 from pathlib import Path
 
 from service.errors import SaddleError
-from service.ingest import inspect_file
 from worker.trainer.plugin_check.declarations import check_declarations
 from worker.trainer.plugin_check.package import Package, find_package
 
@@ -38,30 +37,30 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         try:
             package = find_package(given.target, Path(scratch))
-            if given.data is not None:
-                inspect_file(given.data, None)
+            found = _check(package, Path(scratch), given.data, given.predict)
         except (SaddleError, OSError) as error:
             print(f"saddle: {error}", file=sys.stderr)
             return 2
-        found = _check(package, Path(scratch), _data_options(given.data, given.predict))
     _show(package, found, given.json)
     return int(any(fault for fault, _ in found.values()))
 
 
-def _data_options(data: Path | None, predict: str | None) -> list[str]:
-    """Return the options about the data for the process that trains."""
-    return [] if data is None else ["--data", str(data), *(["--predict", predict] if predict else [])]
-
-
-def _check(package: Package, scratch: Path, options: list[str]) -> Results:
+def _check(package: Package, scratch: Path, data: Path | None, predict: str | None) -> Results:
+    """Return what is found; raise SaddleError or OSError where `data` cannot be read."""
     sys.path[:0] = map(str, package.folders)
-    declared = check_declarations(package.name)
+    declared = check_declarations(package.name)  # before anything loads the families
     if any(declared.values()):  # with such a package, no process of Saddle starts
         return {name: ("; ".join(faults), "") for name, faults in declared.items()}
+    if data is not None:
+        from service.ingest import inspect_file  # noqa: PLC0415  loads the families
+
+        inspect_file(data, None)
     path = os.pathsep.join(filter(None, sys.path))
     results = scratch / "results.json"
     command = [sys.executable, "-P", "-m", str(__package__), package.name, "--results", str(results)]
-    command += ["--components", ",".join(declared), *options]
+    command += ["--components", ",".join(declared)]
+    if data is not None:
+        command += ["--data", str(data), *(["--predict", predict] if predict else [])]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, check=False, stdout=sys.stderr)
     if not results.exists():
         return dict.fromkeys(declared, (f"ended the process that trained (exit status {done.returncode})", ""))

@@ -1,12 +1,14 @@
 """`python -m worker.trainer.plugin_check`: what is wrong with a component is named, and what is right is trained."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from service.spec.plugins import GROUP
 from tests.worker.trainer.plugin_check import broken_components
 
 Found = dict[str, dict[str, str | None]]
@@ -57,9 +59,12 @@ RIGHT = {
 }
 
 
-def check(*arguments: object) -> subprocess.CompletedProcess[str]:
+def check(*arguments: object, installed: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The check; a folder `installed` lies on Python's path."""
     command = [sys.executable, "-m", "worker.trainer.plugin_check", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), installed and str(installed)]))
+    environment = os.environ | {"PYTHONPATH": path}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +109,18 @@ def test_components_are_trained_on_a_file_of_the_teams(tmp_path: Path) -> None:
     assert components["dataset.fixed"]["trained"]
     done = check(tmp_path / "ours", "--data", tmp_path / "nothing.csv")
     assert (done.returncode, "nothing.csv" in done.stderr) == (2, True)
+
+
+def test_an_installed_package_is_checked_by_its_name_and_by_its_folder(tmp_path: Path) -> None:
+    broken_components.write(tmp_path, only=("model.right",))
+    facts = tmp_path / "ours-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: ours\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(f"[{GROUP}]\nmodel.right = ours.models:Right\n")
+    for target in ("ours", tmp_path):
+        done = check(target, "--json", installed=tmp_path)
+        assert json.loads(done.stdout)["components"]["model.right"]["fault"] is None, done.stderr
+        assert done.returncode == 0
 
 
 def test_faults_of_declarations_are_all_told_before_anything_is_trained(tmp_path: Path) -> None:
