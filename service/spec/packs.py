@@ -27,9 +27,9 @@ PRECISIONS = ("fp32", "fp64")
 LARGE = 3_000_000  # parameters with which one run keeps a device busy
 OWN = {  # of each run, whatever its pack
     *("name", "tags", "notes", "priority", "pool", "max_seconds", "restarts", "seeds", "pack"),
-    *("steps", "epochs", "inits"),
+    *("steps", "epochs", "inits", "schedule"),  # any schedule is a table of rates and momenta
 }
-NUMBERS_ALONE = ("optimizer", "schedule", "model", "loss", "clip", "stop")  # parts whose numbers may differ
+NUMBERS_ALONE = ("optimizer", "model", "loss", "clip", "stop")  # parts whose numbers may differ
 NUMBER, ZERO = "number", "zero"
 
 
@@ -44,8 +44,7 @@ def pack_key(spec: Experiment) -> str | None:
         return None
     document = spec.model_dump(mode="json", exclude=OWN)
     common = {name: _without_numbers(part) if name in NUMBERS_ALONE else part for name, part in document.items()}
-    if not spec.schedule.watched_series:  # a table of rates, whatever its kind
-        common["schedule"] = spec.momentum(1) is None
+    common["momentum"] = bool(spec.momentum(1) or spec.optimizer.own_momentum)  # whether it has a state
     text = json.dumps(common, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -74,6 +73,8 @@ def _problems(spec: Experiment) -> Iterator[str]:
         yield "It accumulates gradients, as large models do."
     if spec.average is not None:
         yield "It averages weights."
+    if spec.schedule.momentum_pointer and not (spec.momentum(1) or spec.optimizer.own_momentum):
+        yield "Its schedule moves a momentum that begins at 0, without a state."
     if spec.augment:
         yield "Its rows are augmented anew at each step."
     if spec.folds > 1:

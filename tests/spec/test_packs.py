@@ -18,6 +18,8 @@ PLAIN: dict[str, Any] = {
 }
 LAYERS = ({"layer": "Flatten"}, {"layer": "Linear", "out_features": 10})
 EMBEDDING = {"layer": "Embedding", "num_embeddings": 16, "embedding_dim": 2, "sparse": True}
+CYCLED = {"kind": "one_cycle", "max_lr": 0.5, "cycle_momentum": True}
+CYCLED_LATER = {"kind": "sequential", "schedules": ({"kind": "constant"}, CYCLED), "milestones": (10,)}
 SGD, ADAM = PLAIN["optimizer"], {"kind": "adam", "lr": 0.1}
 
 
@@ -36,6 +38,9 @@ VALUES: list[dict[str, Any]] = [
     {"optimizer": SGD | {"momentum": 0.5}},
     {"schedule": {"kind": "cosine", "eta_min": 0.1}},
     {"schedule": {"kind": "constant"}},
+    {"schedule": CYCLED},
+    {"schedule": CYCLED_LATER},
+    {"schedule": {"kind": "plateau"}},
     {"model": PLAIN["model"] | {"dropout": 0.4}},
     {"loss": PLAIN["loss"] | {"label_smoothing": 0.2}},
     {"clip": {"norm": 2.0}},
@@ -48,14 +53,13 @@ OTHERS: list[dict[str, Any]] = [
     {"loss": PLAIN["loss"] | {"label_smoothing": 0.0}},
     {"optimizer": ADAM},
     {"optimizer": SGD | {"momentum": 0.0}},
+    {"optimizer": SGD | {"momentum": 0.0}, "schedule": CYCLED},
     {"optimizer": SGD | {"nesterov": True}},
     {"clip": {"value": 1.0}},
     {"clip": None},
     {"batch_size": 16},
     {"precision": "fp64"},
     {"evaluate": {"every_steps": 7}},
-    {"schedule": {"kind": "one_cycle", "max_lr": 0.5, "cycle_momentum": True}},
-    {"schedule": {"kind": "plateau"}},
 ]
 
 
@@ -87,6 +91,7 @@ ALONE: list[tuple[dict[str, Any], str]] = [
     ({"precision": "bf16"}, "bf16"),
     ({"accumulate": 2}, "accumulates"),
     ({"average": {"kind": "ema"}}, "averages"),
+    ({"optimizer": {"kind": "sgd", "lr": 0.1}, "schedule": CYCLED_LATER}, "begins at 0"),
     ({"stop": {"grad_norm_below": 1e-3}}, "stop rule"),
     ({"probes": ({"kind": "sharpness", "every_steps": 1},)}, "every step"),
     ({"groups": ({"match": {"name": "*"}, "freeze": True, "unfreeze_at": 9},)}, "frozen"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from service.spec.packs import pack_key
 from service.spec.probes import DEFAULT_PROBES
 from tests.worker.conftest import Make
 from worker.protocol import Alive, Checkpoint, Ended, Failed, Frame, Points, Started, Stop, TrainRequest
@@ -151,6 +152,28 @@ def test_runs_of_different_lengths_end_at_their_own_steps(
     links, lengths = Links(), (40, 25, 60, 41, 42, 43, 44, 45, 46, 47)
     run_pack(requests(tmp_path, experiment, [{"steps": n, "schedule": schedule} for n in lengths]), CPU, links)
     assert [links[str(at)].of(Ended)[0].step for at in range(len(lengths))] == [*lengths]
+
+
+PLATEAU: dict[str, Any] = {"kind": "plateau", "patience": 0, "threshold": 0.3}
+PLATEAUS: list[dict[str, Any]] = [
+    *(PLATEAU | {"factor": 0.2}, PLATEAU | {"patience": 1}, PLATEAU | {"factor": 0.7, "min_lr": 0.01}),
+    {"kind": "constant"},
+]
+
+
+@pytest.mark.parametrize("warmup", [False, True], ids=["", "after a warmup"])
+def test_plateaus_of_different_numbers_are_one_pack_and_lower_each_rate_for_itself(
+    tmp_path: Path, experiment: Make, warmup: bool
+) -> None:
+    schedules = [{"kind": "warmup", "steps": 5, "after": each} if warmup else each for each in PLATEAUS]
+    changes = [{"schedule": each, "evaluate": {"every_steps": 4}} for each in schedules]
+    assert len({pack_key(experiment(**each)) for each in changes}) == 1
+    links = Links()
+    run_pack(requests(tmp_path / "pack", experiment, changes), CPU, links)
+    for request in requests(tmp_path / "alone", experiment, changes):
+        check_same(links[request.lease or ""], alone(request))
+    lowered = [len({*links[str(at)].points["lr"].values()}) for at in range(len(changes))]
+    assert min(lowered[:3]) > 2 > lowered[3] - warmup * 5
 
 
 def test_a_cancelled_run_leaves_the_others_alone(tmp_path: Path, experiment: Make) -> None:
