@@ -14,6 +14,7 @@ from worker.trainer.device_memory import PeakMemory, ShareOfPeak
 from worker.trainer.failures import REUSABLE_AFTER, run_failure_of
 from worker.trainer.loop import Training, read_splits
 from worker.trainer.numerics import report_nondeterminism, set_numerics
+from worker.trainer.pack.heap import freed_memory_kept
 from worker.trainer.pack.member import Member, report
 from worker.trainer.pack.pack import Pack
 from worker.trainer.pack.packable import cannot_pack, common_part
@@ -34,7 +35,7 @@ def run_pack(requests: Sequence[TrainRequest], device: torch.device, link: PackL
         for member in members:
             member.session.add_nondeterministic(operation)
 
-    with report_nondeterminism(add_operation):
+    with freed_memory_kept(), report_nondeterminism(add_operation):
         packs = _cohorts(members)
         for pack in packs:
             pack.begin()
