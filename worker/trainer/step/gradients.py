@@ -21,6 +21,7 @@ class Gradients:
     ) -> None:
         self.model, self.criterion, self.batches = model, criterion, batches
         self.precision, self.pieces = precision, pieces
+        self.cleared = list(model.parameters())  # model.zero_grad() searches every module for them, in each update
         self.switches_loss = not all(type(part).__module__.startswith(STATELESS) for part in criterion.modules())
 
     def choose_parameters(self) -> None:
@@ -29,7 +30,8 @@ class Gradients:
     def compute(self, step: int) -> Tensor:
         """Compute the gradients of update `step`, scaled for the precision; return the batch's mean loss, detached."""
         batch = self.batches.batch(step)  # (B, *shape), (B,) or (B, 1)
-        self.model.zero_grad(set_to_none=True)
+        for parameter in self.cleared:
+            parameter.grad = None
         with self.training_loss():
             return self._compute(batch)
 
