@@ -5,12 +5,15 @@ alone over that of a run's step in the pack, and the products alone (batched, of
 limit. Rates differ from run to run. Probes are off but for `probed_cpu_s`: the processor time of a packed step at which
 all default probes measure. `vmap_cpu` is of steps by `torch.func.vmap` and autograd alone, as `times_less_cpu`.
 `recording` is the processor time of recording a block for each run and packing its points, over that of the block.
+`two_s` is the wall time of a run's step alone in each of two processes at once, one thread each, and `faster_than_two`
+what half of the runs take there over the packed step with two threads: for a quiet machine with two cores.
 `kb_a_run` is what weights, gradients and the optimizer's state of a run take. `difference` is of the losses of both,
-over the largest loss.
+over the largest loss. With `--equality` it prints the difference of every model and optimizer that can be packed.
 """
 
 import argparse
 import json
+import multiprocessing
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -23,6 +26,7 @@ from torch import nn
 
 from service.spec.experiment import Experiment
 from service.spec.probes.base import DENSE
+from tests.benchmarks.packs.equality import print_differences
 from tests.worker.trainer.pack.together import stacked
 from worker.trainer.loop import prepare, train
 from worker.trainer.pack.probes import PackedProbes
@@ -43,6 +47,7 @@ CASES: dict[str, dict[str, Any]] = {
     "mlp-16": DIGITS | {"batch_size": 16},
     "mlp-64-adam": DIGITS | {"batch_size": 64, "optimizer": {"kind": "adam"}},
     "mlp-16-adam": DIGITS | {"batch_size": 16, "optimizer": {"kind": "adam"}},
+    "cnn-64": DIGITS | {"batch_size": 64, "model": {"kind": "cnn"}},
     "cnn1d-64": DIGITS | {"batch_size": 64, "dataset": {"kind": "mnist1d"}, "model": {"kind": "cnn1d"}},
     "transformer-16": DIGITS | {"batch_size": 16, "model": {"kind": "transformer", "width": 32}},
 }
@@ -108,8 +113,37 @@ def measure(name: str, runs: int, steps: int, rounds: int) -> dict[str, float]:
     names = ("packed_s", "packed_cpu_s", "alone_s", "alone_cpu_s", "times_faster", "times_less_cpu", "limit_cpu")
     more = {"probed_cpu_s": float(np.median(probed)), "vmap_cpu": float(np.median(by_vmap))}
     more |= {"recording": float(np.median(recorded)), "kb_a_run": bytes_of(packed) / runs / 1024}
-    more |= {"difference": float(difference)}
+    more |= {"difference": float(difference)} | beside_two(name, packed, steps)
     return dict(zip(names, np.median(found, 0).tolist(), strict=True)) | more
+
+
+def beside_two(name: str, packed: PackedSteps, steps: int) -> dict[str, float]:
+    """Wall times of the pack with two threads, and of runs alone in two processes at once."""
+    spawn = multiprocessing.get_context("spawn")
+    barrier = spawn.Barrier(2)
+    with spawn.Pool(2, join, (barrier,)) as pool:
+        alone = max(pool.map(steps_alone, [(name, 4 * steps)] * 2, chunksize=1))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    packed.run(2)
+    together = timed(lambda: packed.run(steps), steps)[0]
+    torch.set_num_threads(threads)
+    return {"two_s": alone, "faster_than_two": len(packed.trainings) / 2 * alone / together}
+
+
+def join(barrier: Any) -> None:
+    """Let both processes begin at once."""
+    torch.set_num_threads(1)
+    globals()["together"] = barrier.wait
+
+
+def steps_alone(case: tuple[str, int]) -> float:
+    """Wall seconds of a step of one run, while the other process makes as many."""
+    name, steps = case
+    alone = train(prepare(specs_of(name, 1)[0].model_copy(update={"probes": ()}), 0, CPU))
+    list(islice(alone, 5))
+    globals()["together"]()
+    return timed(lambda: [step.loss.item() for step in islice(alone, steps)], steps)[0]
 
 
 def record(block: Block) -> None:
@@ -137,14 +171,17 @@ def probed_step(packed: PackedSteps, probes: PackedProbes) -> None:
 def main() -> None:
     """Print a line a case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", default=[*CASES], choices=[*CASES, []])
+    parser.add_argument("cases", nargs="*", default=[], choices=[*CASES, []])
     parser.add_argument("--runs", type=int, default=64)
     parser.add_argument("--steps", type=int, default=40, help="of a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--equality", action="store_true", help="print the differences of every model and optimizer")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    for name in arguments.cases:
+    if arguments.equality:
+        return print_differences()
+    for name in arguments.cases or CASES:
         found = measure(name, arguments.runs, arguments.steps, arguments.rounds)
         print(name, *(f"{key} {value:.3g}" for key, value in found.items()), flush=True)
 
