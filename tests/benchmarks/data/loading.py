@@ -7,6 +7,7 @@ augment. A target has 8 bytes, but for those of float32.
 """
 
 import argparse
+import ctypes
 import hashlib
 import io
 import json
@@ -33,6 +34,7 @@ TARGETS = {"NPZ, float32": (4, 4), "NPZ, bytes": (8, 8)}  # bytes of one as read
 UPLOAD = "dat_" + "0" * 26
 REST: dict[str, Any] = {"optimizer": {"kind": "sgd", "lr": 0.1}, "batch_size": 64, "steps": 1, "probes": ()}
 REGRESSION = {"kind": "upload", "predict": "y", "task": "regression"}
+PREPARED = REGRESSION | {"prepare": ({"kind": "impute", "strategy": "median"}, {"kind": "divide", "by": 3.0})}
 
 
 def npz(path: Path, x: Any, y: Any) -> None:
@@ -77,10 +79,13 @@ def cases(folder: Path, scale: float) -> dict[str, tuple[Path, dict[str, Any], d
     images, crop = {"kind": "images", "size": 64}, {"augment": ({"kind": "crop", "padding": 4},)}
     return {
         "NPZ, float32": (folder / "floats.npz", REGRESSION, linear),
+        "NPZ, float32, prepared": (folder / "floats.npz", PREPARED, linear),
         "NPZ, doubles": (folder / "doubles.npz", REGRESSION, linear),
+        "NPZ, doubles, prepared": (folder / "doubles.npz", PREPARED, linear),
         "NPZ, 8 columns": (folder / "narrow.npz", REGRESSION, linear),
         "NPZ, bytes": (folder / "bytes.npz", REGRESSION | {"task": "classification"}, classes),
         "CSV": (folder / "table.csv", REGRESSION, linear),
+        "CSV, prepared": (folder / "table.csv", PREPARED, linear),
         "images, decoded": (folder / "pictures.zip", images, classes),
         "images, kept": (folder / "pictures.zip", images, classes),
         "images, augmented": (folder / "pictures.zip", images, classes | crop),
@@ -109,10 +114,12 @@ def peak(document: dict[str, Any], store: Path, answer: Any) -> None:
     import pandas  # noqa: F401  loaded by pyarrow for the first array that it hands over
     import PIL.Image  # noqa: F401
     import pyarrow.compute  # noqa: F401
+    import sklearn.impute  # noqa: F401
 
     import service.ingest.rows  # noqa: F401
 
     spec = Experiment.model_validate_json(json.dumps(document))
+    ctypes.CDLL(None).malloc_trim(0)  # memory that loading could take or give back is not counted as there before
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
     before = status("VmRSS")
     training = prepare(spec, 0, torch.device("cpu"), DatasetFolders(store))
@@ -150,11 +157,12 @@ def main() -> None:
         for name, (path, dataset, rest) in cases(folder, arguments.scale).items():
             document = in_process(load, path, dataset, rest, folder / "store")
             values, rows, width, most = in_process(peak, document, folder / "store")
-            target = TARGETS.get(name, (8, 4 if dataset["kind"] == "upload" else 8))
-            read, trained = values * max(width, AS_READ.get(name, width)) + rows * target[0], values * width
+            kind = name.removesuffix(", prepared")
+            target = TARGETS.get(kind, (8, 4 if dataset["kind"] == "upload" else 8))
+            read, trained = values * max(width, AS_READ.get(kind, width)) + rows * target[0], values * width
             trained += rows * target[1]
             sizes = f"read {read / 1e6:6.1f} MB, trained on {trained / 1e6:6.1f} MB, peak {most / 1e6:6.1f} MB"
-            print(f"{name:18} {sizes}: {most / read:4.2f} and {most / trained:4.2f}", flush=True)
+            print(f"{name:22} {sizes}: {most / read:4.2f} and {most / trained:4.2f}", flush=True)
 
 
 if __name__ == "__main__":

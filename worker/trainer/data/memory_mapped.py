@@ -5,7 +5,7 @@
 they are stored and scales them itself, in float64, which gives the bits that numpy gives.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -66,12 +66,12 @@ class MappedRows:
         rows = np.asarray(self.source[self.rows[chosen]])
         return rows if self.preparation is None else self.preparation.apply(rows)
 
-    def columns(self, chosen: Sequence[int]) -> npt.NDArray[Any]:
+    def columns(self, chosen: range) -> npt.NDArray[Any]:
         """Return some numbers of all rows as stored, as doubles (N, len(chosen)); all of them may not fit in memory."""
         found = np.empty((len(self), len(chosen)), np.float64)
         for piece in pieces(self.source.shape, 0, len(self)):
             rows = self.source[self.rows[piece]]
-            found[piece] = rows.reshape(len(rows), -1)[:, list(chosen)]
+            found[piece] = rows.reshape(len(rows), -1)[:, chosen.start : chosen.stop]
         return found
 
     def prepared(self, preparation: Preparation) -> "MappedRows":

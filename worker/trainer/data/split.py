@@ -3,6 +3,7 @@
 A row's split depends on `split_seed` only, through numpy's legacy generator, whose stream never changes.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -17,17 +18,28 @@ from service.spec.datasets.uploaded import Upload
 from worker.trainer.build import build
 from worker.trainer.data.column_split import split_parts
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
+from worker.trainer.data.doubles.column_file import ColumnFile
+from worker.trainer.data.doubles.narrow import narrow
 from worker.trainer.data.image_scaling import fit_channels
 from worker.trainer.data.memory_mapped import MappedRows
-from worker.trainer.data.scaling import Scale, apply_scale, coarse_columns, fit_scale, pieces, to_float_type
+from worker.trainer.data.scaling import (
+    Scale,
+    apply_scale,
+    coarse_columns,
+    fit_scale,
+    pieces,
+    release,
+    to_float_type,
+)
 from worker.trainer.data.text_codec import TextCodec
-from worker.trainer.prepare.preparation import Preparation, prepared_type
+from worker.trainer.prepare.preparation import FIT_SHARES, Preparation, prepared_type
 from worker.trainer.prepare.target import TargetTransform
 
-Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # what a dataset's target returns: x (N, *shape), y (N, ...)
+Arrays = tuple[Any, npt.NDArray[Any]]  # what a dataset's target returns: x (N, *shape), or in a file, and y (N, ...)
 Indices = npt.NDArray[np.integer]
 Values = npt.NDArray[Any] | MappedRows
 CACHED_DATASETS = 8  # in memory
+NO_ROWS = np.empty(0, np.float32)
 GATHERS = 16  # to reorder the rows of an array
 COMPARED = 2**16  # row numbers at once
 
@@ -115,17 +127,16 @@ def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS, fold
     else:
         chosen = split_by_position(dataset.counts)
     targets = _select_rows(y, chosen if target_rows is None else [target_rows[rows] for rows in chosen])
-    train, validation, test = map(Split, _select_rows(x, chosen), targets)
-    splits = Splits(train, validation, test, {}, {})
-    if isinstance(dataset, TableBase) and dataset.prepare:
-        splits = _prepare_splits(splits, dataset, files)
-    if isinstance(dataset, Upload) and dataset.prepare_target is not None:
-        splits = _transform_targets(splits, dataset)
-    if isinstance(dataset, TableBase):
-        images = dataset if isinstance(dataset, ImagesBase) else None
-        splits = _scale_splits(splits, "x", dataset.scaling, images)
-    if isinstance(dataset, RegressionBase) and dataset.facts.task == "regression":
-        splits = _scale_splits(splits, "y", dataset.target_scaling)
+    if isinstance(x, ColumnFile) and _prepared_is_large(dataset, len(x), files):
+        x = x[:]
+    if isinstance(x, ColumnFile):
+        assert isinstance(dataset, TableBase), "doubles are features of a table"
+        train, validation, test = (Split(NO_ROWS, part) for part in targets)  # narrowed last
+        splits = _narrow(_scale_targets(Splits(train, validation, test, {}, {}), dataset), x, chosen, dataset)
+    else:
+        train, validation, test = map(Split, _select_rows(x, chosen), targets)
+        splits = Splits(train, validation, test, {}, {})
+        splits = _scale_targets(_scale_features(splits, dataset, files), dataset)
     train, validation, test = map(_to_float_type, splits[:3])
     of_file = isinstance(dataset, Upload | Images) and bool(dataset.part_uploads)
     train, validation, test = (
@@ -135,11 +146,49 @@ def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS, fold
     return splits._replace(train=train, validation=validation, test=test)
 
 
+def _narrow(splits: Splits, x: ColumnFile, chosen: Sequence[Indices], dataset: TableBase) -> Splits:
+    """Return the parts of doubles that are on the disk, prepared and scaled."""
+    found = narrow(x, chosen, dataset)
+    train, validation, test = (part._replace(x=rows) for part, rows in zip(splits[:3], found.parts, strict=True))
+    if found.scale is None:
+        coarse, scales = {"features": found.coarse} | splits.coarse, splits.scales
+    else:
+        coarse, scales = splits.coarse, {"features": found.scale} | splits.scales
+    return Splits(train, validation, test, scales, coarse, found.preparation, splits.target)
+
+
+def _scale_features(splits: Splits, dataset: DatasetBase, files: DatasetFolders) -> Splits:
+    """Prepare and scale x in memory, or whenever it is read."""
+    if not isinstance(dataset, TableBase):
+        return splits
+    if dataset.prepare:
+        splits = _prepare_splits(splits, dataset, files)
+    return _scale_splits(splits, "x", dataset.scaling, dataset if isinstance(dataset, ImagesBase) else None)
+
+
+def _scale_targets(splits: Splits, dataset: DatasetBase) -> Splits:
+    """Transform and scale y."""
+    if isinstance(dataset, Upload) and dataset.prepare_target is not None:
+        splits = _transform_targets(splits, dataset)
+    if isinstance(dataset, RegressionBase) and dataset.facts.task == "regression":
+        splits = _scale_splits(splits, "y", dataset.target_scaling)
+    return splits
+
+
+def _prepared_is_large(dataset: DatasetBase, rows: int, files: DatasetFolders) -> bool:
+    """Whether doubles that are prepared would not fit in memory: they are then prepared when they are read."""
+    if not (isinstance(dataset, TableBase) and dataset.prepare):
+        return False
+    return rows * len(dataset.planned[-1].after) * np.dtype(np.float64).itemsize > files.resident_bytes
+
+
 def _prepare_splits(splits: Splits, dataset: TableBase, files: DatasetFolders) -> Splits:
     """Apply the steps of `prepare`, fitted on the training rows: at once, unless the result is too large for memory."""
     rows = splits.train.x
     mapped = rows if isinstance(rows, MappedRows) else MappedRows(rows, np.arange(len(rows)))
-    fitted = Preparation.fit(dataset.planned, mapped.columns, len(rows), mapped.source.shape[1:])
+    shape = mapped.source.shape[1:]
+    at_once = None if isinstance(rows, MappedRows) else -(-math.prod(shape) // FIT_SHARES)
+    fitted = Preparation.fit(dataset.planned, mapped.columns, len(rows), shape, at_once)
     size = sum(len(part.x) for part in splits[:3]) * len(fitted.names) * prepared_type(mapped.source.dtype).itemsize
     in_memory = not isinstance(rows, MappedRows) and size <= files.resident_bytes
     train, validation, test = (part._replace(x=_prepare(fitted, part.x, in_memory)) for part in splits[:3])
@@ -164,6 +213,7 @@ def _prepare(fitted: Preparation, rows: Values, in_memory: bool) -> Values:
     prepared = np.empty((len(rows), *fitted.shape), prepared_type(rows.dtype))
     for piece in pieces(prepared.shape, 0, len(rows)):
         prepared[piece] = fitted.apply(rows[piece])
+        release(rows[piece])
     return prepared
 
 

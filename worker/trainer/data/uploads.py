@@ -5,6 +5,7 @@
 """
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import math
@@ -21,6 +22,7 @@ from service.errors import Invalid, RunFailure
 from service.spec.datasets.resolved import Resolved
 from service.spec.datasets.targets import TableTask
 from worker.trainer.data.dataset_folders import DatasetFolders
+from worker.trainer.data.doubles.column_file import ColumnFile
 from worker.trainer.data.scaling import releasable
 from worker.trainer.data.split import Arrays
 from worker.trainer.numerics import float_type
@@ -54,9 +56,21 @@ def table(
         blocks = [selection.for_file(file).blocks(content, missing == "drop", plain) for file, content in pairs]
         return collect_blocks(files, contents[0], key, _expect_readable(_chain(blocks)), shapes)
 
-    with contextlib.suppress(NotPlainError):
+    with contextlib.suppress(NotPlainError), _unused_given_back():
         return collect(plain=True)
-    return collect(plain=False)  # once what was read is gone
+    with _unused_given_back():
+        return collect(plain=False)  # once what was read is gone
+
+
+@contextlib.contextmanager
+def _unused_given_back() -> Iterator[None]:
+    """Give back at the end what Arrow and the C library keep for later: some 20 MB, whatever the size of the file."""
+    import pyarrow as pa  # noqa: PLC0415  likewise
+
+    yield
+    pa.default_memory_pool().release_unused()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # of glibc
+        trim(0)
 
 
 def _chain(files: Sequence[Iterator[Arrays]]) -> Iterator[Arrays]:
@@ -106,17 +120,20 @@ def collect_blocks(
 
     `keep` writes them to the disk in any case, so that the next training need not collect them.
 
-    The first block sets the types: doubles, unless float32 loses no digit of the file, and bytes for images. The limit
-    counts bytes as the float32 that the CPU makes of them.
+    The first block sets the types: doubles, unless float32 loses no digit of the file, and bytes for images. Doubles
+    that become float32 wait in a `ColumnFile` for it. The limit counts bytes as the float32 that the CPU makes of them.
     """
     if keep and (kept := _folder(content, np.dtype(np.uint8), key)).exists():
         return _load(kept, files, shapes)
     first = next(blocks)
     types = first[0].dtype, first[1].dtype
     blocks = chain((first,), blocks)
-    if not keep and math.prod(shapes[0]) * max(types[0].itemsize, FLOAT32_BYTES) <= files.resident_bytes:
-        wide = types[0].kind == "f" and types[0] != float_type()  # to be converted, and given back meanwhile
-        arrays = (releasable if wide else np.empty)(shapes[0], types[0]), np.empty(shapes[1], types[1])
+    narrowed = types[0].kind == "f" and types[0] != float_type()
+    column_file = ColumnFile.where_it_fits(files.folder, shapes[0]) if narrowed else None
+    item_bytes = FLOAT32_BYTES if column_file else max(types[0].itemsize, FLOAT32_BYTES)
+    if not keep and math.prod(shapes[0]) * item_bytes <= files.resident_bytes:
+        x = column_file or (releasable if types[0].kind == "f" else np.empty)(shapes[0], types[0])
+        arrays: Arrays = x, np.empty(shapes[1], types[1])
         _fill(arrays, blocks)
         return arrays
     folder = _folder(content, types[0], key)

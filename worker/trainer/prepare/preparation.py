@@ -15,8 +15,9 @@ from worker.trainer.numerics import float_type
 from worker.trainer.prepare.steps import Fitted, OwnStep, Places, Rows, Step
 
 FIT_BYTES = 2**28  # of training columns that are fitted at once
+FIT_SHARES = 16  # of the columns: fitted one after the other where rows are in memory
 SHOWN_COLUMNS, SHOWN_ENTRIES, SHOWN_FEATURES = 200, 20, 1_000  # in a reading
-ReadColumns = Callable[[Sequence[int]], Rows]  # some columns of all training rows
+ReadColumns = Callable[[range], Rows]  # some columns of all training rows
 
 
 class FittedStep:
@@ -60,18 +61,26 @@ class Preparation:
         self.unscaled = np.array([feature.is_binary or feature.codes > 0 for feature in features]).reshape(self.shape)
 
     @classmethod
-    def fit(cls, planned: Sequence[PlannedStep], read: ReadColumns, rows: int, shape: tuple[int, ...]) -> "Preparation":
-        """Fit the steps on `rows` training rows of this shape."""
+    def fit(
+        cls,
+        planned: Sequence[PlannedStep],
+        read: ReadColumns,
+        rows: int,
+        shape: tuple[int, ...],
+        at_once: int | None = None,
+    ) -> "Preparation":
+        """Fit the steps on `rows` training rows of this shape, on `at_once` columns at once at most."""
         steps = [OwnStep(build(each.step)) if type(each.step) in PACKAGES else build(each.step) for each in planned]
         fitted: list[dict[str, Fitted]] = [{} for _ in planned]
         columns = range(len(planned[0].before))
         taken = [{each.before[at].name: each.before[at] for at in each.taken} for each in planned]
-        size = max(1, FIT_BYTES // (8 * rows))
+        size = max(1, min(FIT_BYTES // (8 * rows), at_once or len(columns)))
         for start in range(0, len(columns), size):
             group = columns[start : start + size]
             block = read(group)
             for at, column in enumerate(group):
                 _fit_column(planned, taken, steps, planned[0].before[column].name, block[:, at : at + 1], fitted)
+            del block  # before the next is read
         steps_fitted = [
             FittedStep(each, step, [known[each.before[at].name] for at in each.taken])
             for each, step, known in zip(planned, steps, fitted, strict=True)
