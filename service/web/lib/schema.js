@@ -21,7 +21,7 @@ export function fieldType(field, defs = {}) {
   if (inner.enum) return { type: "enum", options: inner.enum, nullable };
   if (inner.discriminator) return { type: "choice", nullable, ...choiceOf(inner.discriminator) };
   if (inner.type === "object" && inner.properties) return { type: "object", nullable, schema: inner };
-  if (inner.type === "array") return { ...listType(inner, defs), nullable };
+  if (inner.type === "array") return { ...listType(inner, defs), nullable, least: inner.minItems };
   if (SCALARS.includes(inner.type)) return { type: inner.type, nullable, pattern: inner.pattern, low: inner.minimum ?? inner.exclusiveMinimum, high: inner.maximum ?? inner.exclusiveMaximum };
   return { type: "json", nullable };
 }
@@ -45,8 +45,9 @@ export function inputText(value, { type }) {
 
 const number = (text) => (text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text));
 
-// The value that somebody typed. What cannot be read is sent as it is: the server says what is wrong with it.
-export function parseInput(text, { type, nullable, of }) {
+// The value that somebody typed; undefined leaves a list out that must not be empty. What cannot be read is sent as it is:
+// the server says what is wrong with it.
+export function parseInput(text, { type, nullable, of, least }) {
   if (text === "" && nullable) return null;
   if (type === "string") return text;
   if (type === "integer" || type === "number") return number(text);
@@ -55,7 +56,7 @@ export function parseInput(text, { type, nullable, of }) {
   } catch {
     if (type !== "scalars") return text;
     const words = text.split(",").map((word) => word.trim());
-    return words.length === 1 && words[0] === "" ? [] : of === "string" ? words : words.map(number);
+    return words.length === 1 && words[0] === "" ? (least ? undefined : []) : of === "string" ? words : words.map(number);
   }
 }
 

@@ -200,7 +200,7 @@ export function Instruments({ run, readings }) {
     }
   };
   const open = readings.jobs.filter((job) => !TERMINAL_STATES.has(job.state));
-  return html`<details class="instruments"><summary>${t("instruments")} <small>${t("readings", { n: readings.items.length })}</small></summary>
+  return html`<details class="instruments" open=${readings.items.some(({ kind }) => kind === "augmented_samples")}><summary>${t("instruments")} <small>${t("readings", { n: readings.items.length })}</small></summary>
     <form class="bar" onSubmit=${ask}><${Kinds} name="kind"/><label>${t("instrument.at")} <select name="step"><option value="">${t("latest")}</option><option value="0">${t("beginning")}</option>
       ${kept.map((each) => html`<option value=${each.step}>${t("axis.step")} ${formatCount(each.step)}</option>`)}</select></label><button>${t("measure")}</button></form>
     <${Problems} error=${error}/>

@@ -118,7 +118,7 @@ function Editor({ start, draft: first, search, me }) {
     <div class="document"><label>${t("json.sent")}<textarea spellcheck="false" rows="34" value=${text} onInput=${(event) => setText(event.target.value)}></textarea></label>
       ${fork ? null : html`<${SweepLines} text=${sweep} set=${setSweep}/>`}<${Problems} error=${error}/><${Warnings} answer=${answer}/>
       ${sweep.trim() ? html`<${Sweep} text=${sweep} spec=${draft} done=${forget}/>` : html`<${Estimate} answer=${answer}/>
-      <${ActionButton} kind="primary" label=${t("submit", { n: draft.seeds?.length || 1 })} disabled=${Boolean(error) || !answer} act=${submit}/>`}
+      <${ActionButton} kind="primary" label=${t("submit", { n: (answer?.spec || draft).seeds?.length || 1 })} disabled=${Boolean(error) || !answer} act=${submit}/>`}
     </div></div>`;
 }
 

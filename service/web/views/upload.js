@@ -73,6 +73,18 @@ function metricsOf(task, { classes }) {
   return [...(isUneven ? ["balanced_accuracy"] : []), ...(rows.length === 2 ? ["auc"] : [])];
 }
 
+const isText = ({ type }) => type === "text";
+
+// Blanks are filled, then categories become numbers.
+function preparationOf(features) {
+  const blank = features.filter(({ missing }) => missing);
+  return [
+    blank.some((each) => !isText(each)) && { kind: "impute", strategy: "median" },
+    blank.some(isText) && { kind: "impute", strategy: "most_frequent" },
+    features.some(isText) && { kind: "one_hot" },
+  ].filter(Boolean);
+}
+
 // The model that takes the place of one for rows, where the file is no table.
 const MODELS = { images: "cnn", text: "transformer" };
 
@@ -82,10 +94,11 @@ function withUpload(spec, stored, target) {
   if (isWeights(stored)) return { ...spec, start: { upload: id, head: "new" } };
   const column = columns.find((each) => each.name === target);
   const task = column ? taskOf(column) : "classification";
-  const drops = columns.some(({ missing, aside }) => missing > 0 && !aside);
+  const drops = column?.missing > 0;
+  const features = columns.filter((each) => each !== column && !each.aside);
   return {
     ...spec, name: name.replace(/\.\w+$/, "").slice(0, 128) || spec.name, notes: "", tags: [],
-    dataset: MODELS[format] ? { kind: format, upload: id } : { kind: "upload", upload: id, predict: target, task, ...(drops ? { missing: "drop" } : {}) },
+    dataset: MODELS[format] ? { kind: format, upload: id } : { kind: "upload", upload: id, predict: target, task, prepare: preparationOf(features), ...(drops ? { missing: "drop" } : {}) },
     ...(MODELS[format] && spec.model.kind === "mlp" ? { model: { kind: MODELS[format] } } : {}),
     loss: { kind: task === "classification" ? "cross_entropy" : "mse" }, metrics: kindsOf(column ? metricsOf(task, column) : []),
   };

@@ -1,4 +1,4 @@
-"""A fine-tune by the page alone: files uploaded, layers frozen and unfrozen, predictions scored by scikit-learn."""
+"""A team's own files by the page alone: a table compared over folds, a fine-tune, predictions scored elsewhere."""
 
 import hashlib
 import json
@@ -18,6 +18,17 @@ from tests.harness.product import Product
 
 See = Callable[[str], Page]
 SHADES = {"dark": 40, "grey": 120, "light": 200}
+CITIES = ["Rome", "Oslo", "Lima", ""]
+ROWS = [
+    f"{'' if n % 11 == 0 else n % 60},{CITIES[n % 4]},{(n * 7) % 13}.5,{'yes' if n % 60 > 30 else 'no'}"
+    for n in range(120)
+]
+TABLE = "\n".join(["age,city,income,churn", *ROWS]).encode()
+PREPARE = [
+    {"kind": "impute", "strategy": "median"},
+    {"kind": "impute", "strategy": "most_frequent"},
+    {"kind": "one_hot"},
+]
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +108,7 @@ def test_a_pretrained_network_is_fine_tuned_on_the_page(
     add_group(page, 2, "*1.*", name="stem")
     field(part(page, "More settings"), "predictions").check()
     part(page, "More settings").get_by_label("add to metrics").select_option('"f1"')
+    part(page, "More settings").get_by_label("add to augment").select_option('"horizontal_flip"')
     fill(part(page, "run"), "epochs", "3")
     fill(part(page, "run"), "batch_size", "12")
     fill(part(page, "run"), "seeds", "0")
@@ -113,6 +125,9 @@ def test_a_pretrained_network_is_fine_tuned_on_the_page(
     expect(spec.locator("div", has=page.locator("dt", has_text=re.compile("^unfreeze_at$"))).last).to_contain_text("6")
     expect(spec).not_to_contain_text("dim_lt")  # left at its default
 
+    page.get_by_role("link", name="Diagnosis", exact=True).click()
+    expect(page.get_by_text("Training images as they are (first row), and as drawn")).to_be_visible()
+
     page.get_by_role("link", name="Checkpoints", exact=True).click()
     with page.expect_download() as taken:
         page.get_by_role("link", name="Download all predictions").click()
@@ -126,3 +141,43 @@ def test_a_pretrained_network_is_fine_tuned_on_the_page(
     assert found == pytest.approx(stack.exact_series(run, "val/accuracy")[1][-1], rel=1e-7)  # kept in single precision
     found = f1_score(rows["target"], rows["prediction"], average="macro")
     assert found == pytest.approx(stack.exact_series(run, "val/f1_macro")[1][-1], rel=1e-7)
+
+
+def train(page: Page, name: str) -> str:
+    """Start five runs; return the experiment's id."""
+    page.get_by_role("button", name="Train (5 runs)").click()
+    expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+    return page.url.split("#/experiment/")[1]
+
+
+def test_two_models_are_compared_by_f1_over_folds_of_an_own_table(see: See, stack: Product) -> None:
+    page = see("new")
+    use(page, "people.csv", TABLE)
+    expect(field(part(page, "dataset"), "predict")).to_have_value("churn")
+    fill(part(page, "dataset"), "folds", "5")
+    expect(page.locator(".refusal")).to_contain_text("leave them out for one run of each fold")
+    fill(part(page, "run"), "seeds", "")
+    fill(part(page, "run"), "epochs", "3")
+    page.get_by_text("inits, start").click()
+    part(page, "More settings").get_by_label("add to metrics").select_option('"f1"')
+    own = train(page, "people")
+    spec = stack.get(f"/v1/experiments/{own}")["spec"]
+    given = [
+        {name: value for name, value in each.items() if name in ("kind", "strategy")}
+        for each in spec["dataset"]["prepare"]
+    ]
+    assert given == PREPARE
+    assert (spec["dataset"]["missing"], spec["seeds"]) == ("refuse", [0, 1, 2, 3, 4])
+
+    page.get_by_text("Clone and edit").click()
+    field(part(page, "model"), "kind").select_option("linear")
+    fill(part(page, "run"), "name", "people-linear")
+    other = train(page, "people-linear")
+    for experiment in (own, other):
+        for run in stack.get(f"/v1/experiments/{experiment}")["runs"]:
+            stack.wait_for_end(run["id"], 120)
+    page = see(f"compare?experiments={own},{other}")
+    page.get_by_label("Rank by").select_option("val/f1_macro")
+    expect(page.get_by_text("Which is better, and how sure? (best val/f1_macro)")).to_be_visible()
+    expect(page.locator(".ranking tbody tr")).to_have_count(2)
+    expect(page.locator("main")).to_contain_text("The runs validate on 5 folds of one dataset")
