@@ -98,7 +98,13 @@ class MappedRows:
 
     def fetch(self, chosen: slice | Indices) -> Tensor:
         """Read some rows on the host, in any thread: as `receive` takes them."""
-        return self.on_host(self.raw(chosen))
+        if self.scale is None or self.device.type != "cpu" or self.preparation is not None:
+            return self.on_host(self.raw(chosen))
+        numbers = self.rows[chosen]
+        found = np.empty((len(numbers), *self.shape[1:]), float_type())
+        for piece in pieces(found.shape, 0, len(found)):  # so that not all of them are copied before they are scaled
+            found[piece] = self.scale.apply(np.asarray(self.source[numbers[piece]]))
+        return torch.from_numpy(found)
 
     def on_host(self, rows: npt.NDArray[Any]) -> Tensor:
         """Return rows as stored as `receive` takes them: pinned for a GPU, for the CPU scaled and converted."""
