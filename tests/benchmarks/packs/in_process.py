@@ -157,7 +157,7 @@ def record(block: Block) -> None:
 def bytes_of(packed: PackedSteps) -> int:
     """The bytes of weights, gradients and optimizer state of all runs."""
     stacks = [stack for group in packed.groups for stack in (group.parameters, *group.stacks.values())]
-    return sum(stack.flat.nbytes for stack in stacks) + sum(each.nbytes for each in packed.slopes.values())
+    return sum(stack.nbytes for stack in stacks) + sum(each.nbytes for each in packed.slopes.values())
 
 
 def probed_step(packed: PackedSteps, probes: PackedProbes) -> None:

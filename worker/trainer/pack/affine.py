@@ -1,7 +1,8 @@
 """Forward and backward of stacked affine layers with activations between them, by hand and without new memory.
 
 Autograd takes new memory for every product, and a page fault for each of its pages. Only for a cross entropy of classes
-or a squared error, whose gradients are short.
+or a squared error, whose gradients are short. Values are kept as (R, features, rows): a softmax over ten classes whose
+rows lie side by side takes a twentieth of the time of one whose classes do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,55 +58,56 @@ class AffineChain:
     def compute(self, weights: Named, gradients: Named, batch: PackedBatch) -> Tensor:
         """Write the gradients (R, ...) of the mean losses, and return these (R,)."""
         runs = len(next(iter(weights.values())))
-        x = batch.x.flatten(1) if batch.shared else batch.x.flatten(2)
-        values = [x.expand(runs, -1, -1) if batch.shared else x]  # of each layer's input, (R, B, F)
+        x = batch.x.flatten(1).expand(runs, -1, -1) if batch.shared else batch.x.flatten(2)
+        values = [x.transpose(1, 2)]  # of each layer's input, (R, F, B)
         for at, layer in enumerate(self.layers):
             values.append(self._forward(at, layer, weights, values[-1]))
         y = batch.y.expand(runs, *batch.y.shape) if batch.shared else batch.y
         losses, slope = self._squared(values[-1], y) if self.smoothing is None else self._entropy(values[-1], y)
         for at in range(len(self.layers) - 1, -1, -1):
             layer = self.layers[at]
-            torch.bmm(slope.transpose(1, 2), values[at], out=gradients[layer.weight])
+            torch.bmm(slope, values[at].transpose(1, 2), out=gradients[layer.weight])
             if layer.bias is not None:
-                torch.sum(slope, 1, out=gradients[layer.bias])
+                torch.sum(slope, 2, out=gradients[layer.bias])
             if at:
-                slope = torch.bmm(slope, weights[layer.weight], out=self._kept("slope", at, values[at]))
+                memory = self._kept("slope", at, values[at].shape, slope)
+                slope = torch.bmm(weights[layer.weight].transpose(1, 2), slope, out=memory)
                 _backward(self.layers[at - 1].activation, slope, values[at])
         return losses
 
     def _forward(self, at: int, layer: Layer, weights: Named, x: Tensor) -> Tensor:
         weight = weights[layer.weight]
-        out = self._kept("value", at, x, len(weight[0]))
+        out = self._kept("value", at, (len(x), weight.shape[1], x.shape[2]), weight)
         if layer.bias is None:
-            torch.bmm(x, weight.transpose(1, 2), out=out)
+            torch.bmm(weight, x, out=out)
         else:
-            torch.baddbmm(weights[layer.bias].unsqueeze(1), x, weight.transpose(1, 2), out=out)
+            torch.baddbmm(weights[layer.bias].unsqueeze(2), weight, x, out=out)
         return _activate(layer.activation, out)
 
-    def _kept(self, use: str, at: int, like: Tensor, width: int | None = None) -> Tensor:
-        """Return memory of (R, B, width) that the last step used alike."""
-        runs, rows, own = like.shape
-        found = self._memory.get((use, at, rows))
-        if found is None or len(found) != runs:
-            found = self._memory[use, at, rows] = like.new_empty(runs, rows, width or own)
+    def _kept(self, use: str, at: int, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Return memory of (R, F, B) that the last step used alike."""
+        key = use, at, shape[2]
+        found = self._memory.get(key)
+        if found is None or len(found) != shape[0]:
+            found = self._memory[key] = like.new_empty(*shape)
         return found
 
     def _entropy(self, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """z (R, B, K), y (R, B) -> losses (R,), their gradient with respect to z."""
-        _, rows, classes = z.shape
-        logs = torch.log_softmax(z, -1)
-        chosen = y.unsqueeze(2)
-        losses = -logs.gather(2, chosen).mean((1, 2))
+        """z (R, K, B), y (R, B) -> losses (R,), their gradient with respect to z."""
+        _, classes, rows = z.shape
+        logs = torch.log_softmax(z, 1)
+        chosen = y.unsqueeze(1)
+        losses = -logs.gather(1, chosen).mean((1, 2))
         assert self.smoothing is not None
         share = self.smoothing
         if smooth := bool(share.any()):
             losses = (1 - share).view(-1) * losses - share.view(-1) * logs.mean((1, 2))
-        slope = logs.exp_().scatter_add_(2, chosen, (share - 1).expand(*chosen.shape))
+        slope = logs.exp_().scatter_add_(1, chosen, (share - 1).expand(*chosen.shape))
         return losses, (slope.sub_(share / classes) if smooth else slope).div_(rows)
 
     def _squared(self, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """z and y (R, B, K) -> losses (R,), their gradient with respect to z."""
-        slope = z - y
+        """z (R, K, B), y (R, B, K) -> losses (R,), their gradient with respect to z."""
+        slope = z - y.transpose(1, 2)
         losses = slope.square().mean((1, 2))
         return losses, slope.mul_(2 / slope[0].numel())
 

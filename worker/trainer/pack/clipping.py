@@ -31,20 +31,20 @@ class PackedClipping:
         self._note_limits()
 
     def apply(self, gradients: Sequence[Tensor]) -> Tensor | None:
-        """Clip gradients (R, P) of each group in place; return the norms before (R,), None where nobody wants them."""
+        """Clip gradients (R, n) of all parameters in place; return the norms before (R,), None where nobody wants them."""
         if not self.wanted:
             return None
         norm = _joined([torch.linalg.vector_norm(g, dim=1) for g in gradients])
         if self.limits is None:
             return norm
         if self.by_norm:
-            self.clipped.flat += norm.unsqueeze(1) > self.limits
+            self.clipped.flat.add_(norm.unsqueeze(1) > self.limits)
             factor = (self.limits / (norm.unsqueeze(1) + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_
             for g in gradients:
                 g.mul_(factor)
             return norm
         largest = torch.stack([g.abs().amax(1, keepdim=True) for g in gradients]).amax(0)
-        self.clipped.flat += largest > self.limits
+        self.clipped.flat.add_(largest > self.limits)
         for g in gradients:
             torch.clamp(g, -self.limits, self.limits, out=g)
         return norm

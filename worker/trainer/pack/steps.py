@@ -60,8 +60,9 @@ class PackedSteps:
     def __init__(self, trainings: Sequence[Training], random: Sequence[MemberRandom]) -> None:
         self.trainings = list(trainings)
         first = trainings[0]
+        by_hand = AffineChain.of([each.model for each in trainings], [each.criterion for each in trainings]) is not None
         self.groups = [
-            StackedGroup([each.rates.groups[at].optimizer for each in trainings], own.at)
+            StackedGroup([each.rates.groups[at].optimizer for each in trainings], own.at, apart=by_hand)
             for at, own in enumerate(first.rates.groups)
         ]
         names = {id(p): name for name, p in first.model.named_parameters()}
@@ -77,11 +78,11 @@ class PackedSteps:
         """Take what is looked up anew when members leave."""
         self.batches = PackedBatches([each.batches for each in self.trainings])
         self.rates = RateTables([each.spec for each in self.trainings], [each.rates for each in self.trainings])
-        self._gradients = [torch.empty_like(group.parameters.flat) for group in self.groups]
+        self._gradients = [[torch.empty_like(each) for each in group.parameters.pieces] for group in self.groups]
         self.slopes = {  # gradients (R, ...) by name
             name: slope
-            for names, group, whole in zip(self.names, self.groups, self._gradients, strict=True)
-            for name, slope in zip(names, group.parameters.parts(whole), strict=True)
+            for names, group, pieces in zip(self.names, self.groups, self._gradients, strict=True)
+            for name, slope in zip(names, group.parameters.parts(pieces), strict=True)
         }
         found = AffineChain.of(self.model.models, self.model.criteria)
         self.chain = None if self.frozen else found
@@ -120,9 +121,9 @@ class PackedSteps:
             else:
                 loss, _ = self._compute(step)
             losses.append(loss)
-            norms.append(self.clipping.apply(self._gradients))
-            for group, g, own in zip(self.groups, self._gradients, numbers, strict=True):
-                group.update(g, own)
+            norms.append(self.clipping.apply([piece for pieces in self._gradients for piece in pieces]))
+            for group, pieces, own in zip(self.groups, self._gradients, numbers, strict=True):
+                group.update(pieces, own)
         for group in self.groups:
             group.count(count)
         for training in self.trainings:
@@ -143,8 +144,10 @@ class PackedSteps:
         learning = [[weights[name].requires_grad_() for name in names] for names in self.names]
         losses, seen = self.model.losses(weights, batch, observe or dict)
         found = iter(torch.autograd.grad(losses.sum(), [each for own in learning for each in own]))
-        for own, whole in zip(learning, self._gradients, strict=True):
-            torch.cat([next(found).reshape(len(whole), -1) for _ in own], 1, out=whole)
+        for own, pieces in zip(learning, self._gradients, strict=True):
+            slopes = [next(found).reshape(len(pieces[0]), -1) for _ in own]
+            for piece, part in zip(pieces, [slopes] if len(pieces) == 1 else zip(slopes, strict=True), strict=True):
+                torch.cat(list(part), 1, out=piece)
         return losses.detach(), seen
 
     @torch.no_grad()

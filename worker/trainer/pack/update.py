@@ -27,11 +27,12 @@ class StackedOptimizer(NamedTuple):
 class StackedGroup:
     """The same parameter group of R members, each of which has made at least one update."""
 
-    def __init__(self, optimizers: Sequence[Optimizer], at: int) -> None:
+    def __init__(self, optimizers: Sequence[Optimizer], at: int, apart: bool) -> None:
+        """Stack them, the tensors of each parameter `apart` or all in one piece."""
         self.optimizers, self.at = list(optimizers), at
         self.rule = RULES[type(optimizers[0]).__name__]
         owned = [group["params"] for group in self.groups]
-        self.parameters = Stack(owned)
+        self.parameters = Stack(owned, apart)
         states = {name: self._stacked(name, owned) for name in (*self.rule.states, "step", "mu_product")}
         self.stacks = {name: stack for name, stack in states.items() if stack is not None}
         self.states = [name for name in self.rule.states if name in self.stacks]
@@ -59,7 +60,7 @@ class StackedGroup:
             ]
             for pair in zip(owned, states, strict=True)
         ]
-        return Stack(found)
+        return Stack(found, self.parameters.apart and name in self.rule.states)
 
     def keep(self, slots: Sequence[int]) -> None:
         """Keep the members in these slots."""
@@ -72,7 +73,7 @@ class StackedGroup:
 
     def as_optimizer(self) -> StackedOptimizer:
         """Return what probes read of it."""
-        like = self.parameters.flat
+        like = self.tensors[0]
         numbers = {name: _in_common([group[name] for group in self.groups], like) for name in self.groups[0]}
         made = _in_common(self.made.tolist(), like)
         parts = {name: self.stacks[name].parts() for name in self.states}
@@ -90,17 +91,19 @@ class StackedGroup:
             products = product.flat[:, 0].tolist()
             groups = [group | {"mu_product": value} for group, value in zip(groups, products, strict=True)]
         tables = self.rule.plan(Hyperparameters(groups, lr, t, cycled), groups[0])
-        return coefficients(tables, len(lr), self.parameters.flat)
+        return coefficients(tables, len(lr), self.tensors[0])
 
     def _first_state(self, slot: int) -> float:
         """Return how many updates the first parameter has had; 0 where nobody counts."""
         state = self.optimizers[slot].state[self.groups[slot]["params"][0]]
         return next((float(state[name]) for name in COUNTERS if name in state), 0.0)
 
-    def update(self, g: Tensor, numbers: Coefficients) -> None:
-        """Make an update along the gradients (R, P)."""
-        states = {name: self.stacks[name].flat for name in self.states}
-        self.rule.update(self.parameters.flat, g, states, numbers, self.groups[0])
+    def update(self, gradients: Sequence[Tensor], numbers: Coefficients) -> None:
+        """Make an update along the gradients (R, n) of each piece."""
+        flags = self.groups[0]
+        for at, (p, g) in enumerate(zip(self.parameters.pieces, gradients, strict=True)):
+            states = {name: self.stacks[name].pieces[at] for name in self.states}
+            self.rule.update(p, g, states, numbers, flags)
         if "mu_product" in self.stacks:
             self.stacks["mu_product"].flat.mul_(numbers["mu"])
 
