@@ -128,12 +128,16 @@ class Session:
 
     def save_end(self, outcome: Outcome, last: SaveReason | None) -> None:
         """Send and save what is to be kept of a training that has ended."""
+        self.begin_to_save_end(outcome, last)
+        self.writer.wait()
+
+    def begin_to_save_end(self, outcome: Outcome, last: SaveReason | None) -> None:
+        """Begin `save_end`, of which the checkpoint is written until `writer.wait` returns."""
         self._flush_all()
         predictions = self._predict() if outcome == "succeeded" else None
         if outcome != "cancelled":
             reason = last or SaveReason("end" if outcome == "succeeded" else "wish")
             self._checkpoint(reason, goes_on=False, predictions=predictions)
-        self.writer.wait()
 
     def conclude(self, outcome: Outcome, shared: Shared | None = None) -> Ended:
         """Look for the reason of a run that learned little; return the end, to be sent as the last frame.
@@ -279,7 +283,7 @@ class Session:
         state = state._replace(predictions=predictions)
         self.supervisor.send(Snapshot(step=step))
         self.writer.start(state, partial(self._report_checkpoint, step, reason))
-        if not state.is_copy:
+        if goes_on and not state.is_copy:
             self.writer.wait()
 
     def _report_checkpoint(self, step: int, reason: SaveReason, result: Saved | OSError) -> None:

@@ -98,10 +98,14 @@ class Member:
     def _end_by(self, end: End | None) -> None:
         self.end = end
 
-    def save(self) -> None:
-        """Send and save the end."""
+    def begin_to_save(self) -> None:
+        """Send the end, and begin to save it."""
         assert self.end is not None
-        self.session.save_end(*self.end)
+        self.session.begin_to_save_end(*self.end)
+
+    def end_saving(self) -> None:
+        """Wait until the end is saved."""
+        self.session.writer.wait()
 
     def finish(self, shared: Shared) -> None:
         """Report the end, which is saved; `shared` is what was trained beside runs of the pack."""

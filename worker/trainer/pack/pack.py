@@ -18,6 +18,7 @@ BLOCK_S = 0.25  # seconds of a block at most, after which stop requests are look
 FIRST_BLOCK = 8  # steps, which are timed
 SLOWEST_FLUSH_S = 1.0
 FLUSHED_AT_ONCE = 16  # members; more are flushed less often
+SAVED_AT_ONCE = 16  # members, whose checkpoints wait for the disk together
 
 
 class Pack:
@@ -69,18 +70,17 @@ class Pack:
         self._remove_ended()
 
     def _each(self, act: Callable[[Member], None]) -> None:
-        for member in self.members:
-            member.guard(partial(act, member))
+        _guard_all(self.members, act)
         self._remove_ended()
 
     def _remove_ended(self) -> None:
         """Finish the members that have made their last step, each saved before one takes its time; close the gaps."""
         last = [member for member in self.members if not member.ended and member.end is not None]
-        for member in last:
-            member.guard(member.save)
-        for member in last:
-            if not member.ended:
-                member.guard(partial(member.finish, self.shared))
+        for at in range(0, len(last), SAVED_AT_ONCE):
+            saved = last[at : at + SAVED_AT_ONCE]
+            for act in (Member.begin_to_save, Member.end_saving):
+                _guard_all(saved, act)
+        _guard_all(last, partial(Member.finish, shared=self.shared))
         left = [slot for slot, each in enumerate(self.members) if not each.ended]
         if self.steps and self.probes and 0 < len(left) < len(self.members):
             self.steps.keep(left)
@@ -102,3 +102,10 @@ class Pack:
             self._used = now
             for member in self.members:
                 member.link.send(DeviceUsage(values=usage(first.training.device)))
+
+
+def _guard_all(members: Sequence[Member], act: Callable[[Member], None]) -> None:
+    """Let each member that has not ended act; what fails ends alone."""
+    for member in members:
+        if not member.ended:
+            member.guard(partial(act, member))
