@@ -57,11 +57,8 @@ class AffineChain:
     @torch.no_grad()
     def compute(self, weights: Named, gradients: Named, batch: PackedBatch) -> Tensor:
         """Write the gradients (R, ...) of the mean losses, and return these (R,)."""
-        runs = len(next(iter(weights.values())))
-        x = batch.x.flatten(1).expand(runs, -1, -1) if batch.shared else batch.x.flatten(2)
-        values = [x.transpose(1, 2)]  # of each layer's input, (R, F, B)
-        for at, layer in enumerate(self.layers):
-            values.append(self._forward(at, layer, weights, values[-1]))
+        values = self._values(weights, batch)
+        runs = len(values[0])
         y = batch.y.expand(runs, *batch.y.shape) if batch.shared else batch.y
         losses, slope = self._squared(values[-1], y) if self.smoothing is None else self._entropy(values[-1], y)
         for at in range(len(self.layers) - 1, -1, -1):
@@ -74,6 +71,20 @@ class AffineChain:
                 slope = torch.bmm(weights[layer.weight].transpose(1, 2), slope, out=memory)
                 _backward(self.layers[at - 1].activation, slope, values[at])
         return losses
+
+    @torch.no_grad()
+    def outputs(self, weights: Named, batch: PackedBatch) -> Tensor:
+        """Return the last layer's outputs (R, B, K), in memory that the next step overwrites."""
+        return self._values(weights, batch)[-1].transpose(1, 2)
+
+    def _values(self, weights: Named, batch: PackedBatch) -> list[Tensor]:
+        """Return the input (R, F, B) of each layer, and the last one's output."""
+        runs = len(next(iter(weights.values())))
+        x = batch.x.flatten(1).expand(runs, -1, -1) if batch.shared else batch.x.flatten(2)
+        values = [x.transpose(1, 2)]
+        for at, layer in enumerate(self.layers):
+            values.append(self._forward(at, layer, weights, values[-1]))
+        return values
 
     def _forward(self, at: int, layer: Layer, weights: Named, x: Tensor) -> Tensor:
         weight = weights[layer.weight]

@@ -50,7 +50,7 @@ def _measure(steps: PackedSteps, parts: Sequence[Validation]) -> list[Metrics]:
     counts: list[Tensor | int] = []
     for x, y in zip(part.x.split(part.rows), part.y.split(part.rows), strict=True):
         batch = PackedBatch(x, y, shared=True)
-        outputs = steps.model.outputs(weights, batch, training=False)
+        outputs = steps.outputs(weights, batch)
         counts.append(loss_denominator(criterion, y))
         losses.append(steps.model.loss_of(outputs, batch) * counts[-1])
         if part.classification:

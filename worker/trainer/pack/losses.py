@@ -10,18 +10,24 @@ from torch.func import vmap
 
 from worker.trainer.pack.batches import PackedBatch
 
+VECTOR = 16  # single-precision numbers of a vector
+
 
 def losses_of_members(criterion: nn.Module, outputs: Tensor, batch: PackedBatch) -> Tensor:
     """Return each member's mean loss (R,) of outputs (R, B, ...).
 
-    Of a loss with a vmap of torch's own, torch would import 3 s of symbolic shapes.
+    Of a loss with a vmap of torch's own, torch would import 3 s of symbolic shapes. A softmax over fewer classes than a
+    vector of the processor holds is not vectorised unless rows lie side by side.
     """
     inner = getattr(criterion, "criterion", criterion)
     if not hasattr(inner, "reduction"):
         found: Tensor = vmap(criterion, in_dims=(0, None if batch.shared else 0))(outputs, batch.y)
         return found
     y = batch.y.expand(len(outputs), *batch.y.shape) if batch.shared else batch.y
-    rows = _loss_of_rows(inner, outputs.flatten(0, -2), y.flatten(0, -2) if y.is_floating_point() else y.flatten())
+    if isinstance(inner, nn.CrossEntropyLoss) and not y.is_floating_point() and outputs.shape[-1] < VECTOR:
+        rows = _loss_of_rows(inner, outputs.movedim(-1, 1), y)
+    else:
+        rows = _loss_of_rows(inner, outputs.flatten(0, -2), y.flatten(0, -2) if y.is_floating_point() else y.flatten())
     counts = _row_weights(inner, y)
     values = rows.view(len(outputs), -1)
     return values.mean(1) if counts is None else values.sum(1) / counts.sum(1)

@@ -134,6 +134,12 @@ class PackedSteps:
         measured = None if probes is None else probes.after_update(updates[-1], seen)
         return Block(_table(losses), recorded, differing, norm, measured)
 
+    def outputs(self, weights: Mapping[str, Tensor], batch: PackedBatch) -> Tensor:
+        """Return the outputs (R, B, ...) of the models as they are evaluated."""
+        if self.chain is not None:
+            return self.chain.outputs(weights, batch)
+        return self.model.outputs(weights, batch, training=False)
+
     def _compute(self, step: int, observe: Observe | None = None) -> tuple[Tensor, Observed]:
         """Fill the gradients of update `step`; return the losses (R,), and what is to be observed of the modules."""
         batch = self.batches.batch(step)
