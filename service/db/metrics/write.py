@@ -6,10 +6,9 @@ A chunk never spans a checkpoint that a later attempt may start from: so a cut d
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, text
 
 from service.analysis.arrays import Steps, Values
 from service.analysis.result import final_stretch
@@ -18,24 +17,24 @@ from service.db.metrics.codec import Chunk, merge, pack, unpack, unpack_between
 from service.db.metrics.read import LAST_STEP, join, summaries
 from service.db.metrics.visible import is_visible, visible_chunks
 from service.db.session import fetch_binary
-from service.db.tables import metric_chunk
 
 MERGED_POINTS = 4096  # points at which a merged chunk is closed
 
 FIELDS = tuple(Chunk.__dataclass_fields__)
+COLUMNS = """run_id, attempt, series_id, first_step, last_step, every, n, min, min_step, max, max_step, mean, last,
+    nonfinite, values, steps, buckets"""
+GIVEN = f"""
+    unnest(%(run_id)s::text[], %(attempt)s::int[],
+        %(series_id)b::bigint[], %(first_step)b::bigint[], %(last_step)b::bigint[],
+        %(every)b::int[], %(n)b::int[], %(min)b::float8[], %(min_step)b::bigint[], %(max)b::float8[],
+        %(max_step)b::bigint[], %(mean)b::float8[], %(last)b::float8[], %(nonfinite)b::int[],
+        %(values)b::bytea[], %(steps)b::bytea[], %(buckets)b::bytea[]) AS g({COLUMNS})
+"""
 # one trip for the points of all series and their summaries; a chunk that is there already is not counted twice
-APPEND = """
-    WITH given AS (
-        SELECT * FROM unnest(%(run_id)s::text[], %(attempt)s::int[],
-            %(series_id)b::bigint[], %(first_step)b::bigint[], %(last_step)b::bigint[],
-            %(every)b::int[], %(n)b::int[], %(min)b::float8[], %(min_step)b::bigint[], %(max)b::float8[],
-            %(max_step)b::bigint[], %(mean)b::float8[], %(last)b::float8[], %(nonfinite)b::int[],
-            %(values)b::bytea[], %(steps)b::bytea[], %(buckets)b::bytea[])
-        AS g(run_id, attempt, series_id, first_step, last_step, every, n, min, min_step, max, max_step, mean, last,
-            nonfinite, values, steps, buckets)),
+APPEND = f"""
+    WITH given AS (SELECT * FROM {GIVEN}),
     written AS (
-        INSERT INTO metric_chunk (run_id, attempt, series_id, first_step, last_step, every, n, min, min_step, max,
-            max_step, mean, last, nonfinite, values, steps, buckets)
+        INSERT INTO metric_chunk ({COLUMNS})
         SELECT g.* FROM given g ON CONFLICT DO NOTHING RETURNING series_id)
     UPDATE series s SET n = s.n + g.n, nonfinite = s.nonfinite + g.nonfinite,
         last = g.last, last_step = g.last_step, first_step = LEAST(s.first_step, g.first_step),
@@ -45,7 +44,15 @@ APPEND = """
         max_step = CASE WHEN s.max IS NULL OR g.max > s.max THEN g.max_step ELSE s.max_step END,
         min = LEAST(s.min, g.min), max = GREATEST(s.max, g.max)
     FROM given g JOIN written USING (series_id) WHERE s.id = g.series_id RETURNING s.id
+"""  # noqa: S608  pieces of SQL
+TAKE = """
+    DELETE FROM metric_chunk c
+    USING unnest(%(series_id)b::bigint[], %(first_step)b::bigint[]) AS g(series_id, first_step)
+    WHERE c.run_id = %(run_id)s AND c.attempt = %(attempt)s
+        AND c.series_id = g.series_id AND c.first_step = g.first_step
+    RETURNING c.series_id, c.first_step, c.last_step, c.every, c.n, c.values, c.steps
 """
+PUT_BACK = f"INSERT INTO metric_chunk ({COLUMNS}) SELECT * FROM {GIVEN} RETURNING series_id"  # noqa: S608  pieces of SQL
 KNOWN = "SELECT run_id, name, id FROM series WHERE run_id = ANY(%(run_ids)s::text[])"
 ADD_SERIES = """
     INSERT INTO series (run_id, name) SELECT * FROM unnest(%(run_ids)s::text[], %(names)s::text[])
@@ -122,10 +129,13 @@ def append(connection: Connection, new: Sequence[NewChunk]) -> None:
     """Write chunks of one or several runs; call it behind their fences. A chunk that is there already is left alone."""
     if not new:
         return
-    columns = {name: [getattr(each.chunk, name) for each in new] for name in FIELDS}
-    given = {name: [getattr(each, name) for each in new] for name in ("run_id", "attempt", "series_id")}
     averaged = [each.series_id for each in new if each.averaged]
-    fetch_binary(connection, APPEND, {**given, "averaged": averaged, **columns})
+    fetch_binary(connection, APPEND, {**_columns(new), "averaged": averaged})
+
+
+def _columns(new: Sequence[NewChunk]) -> dict[str, list[Any]]:
+    columns = {name: [getattr(each.chunk, name) for each in new] for name in FIELDS}
+    return columns | {name: [getattr(each, name) for each in new] for name in ("run_id", "attempt", "series_id")}
 
 
 def finalise(connection: Connection, run_id: str, names: Sequence[str]) -> None:
@@ -156,16 +166,15 @@ def compact(connection: Connection, run_id: str, attempt: int, upto: int) -> Non
 
     Behind the fence. `upto` is a step no later attempt starts before, unless from the very beginning.
     """
-    chunk = metric_chunk.c
-    mine = (chunk.run_id == run_id) & (chunk.attempt == attempt)
     found = rollups.uncovered(connection, run_id, attempt, upto)
-    for series_id, starts in _small_neighbours([(piece.series_id, piece.first_step, piece.n) for piece in found]):
-        group = mine & (chunk.series_id == series_id) & chunk.first_step.in_(starts)
-        packed = select(chunk.first_step, chunk.last_step, chunk.every, chunk.n, chunk["values"], chunk.steps)
-        parts = [unpack(*row) for row in connection.execute(packed.where(group).order_by(chunk.first_step))]
-        connection.execute(metric_chunk.delete().where(group))
-        row = {"run_id": run_id, "attempt": attempt, "series_id": series_id, **merge(parts).__dict__}
-        connection.execute(insert(metric_chunk).values(row))
+    groups = _small_neighbours([(piece.series_id, piece.first_step, piece.n) for piece in found])
+    if groups:
+        owners, starts = zip(*((series_id, start) for series_id, group in groups for start in group), strict=True)
+        given = {"run_id": run_id, "attempt": attempt, "series_id": [*owners], "first_step": [*starts]}
+        taken = {row[:2]: unpack(*row[1:]) for row in fetch_binary(connection, TAKE, given)}
+        merged = [(series_id, merge([taken[series_id, start] for start in group])) for series_id, group in groups]
+        new = [NewChunk(run_id, attempt, series_id, chunk, averaged=False) for series_id, chunk in merged]
+        fetch_binary(connection, PUT_BACK, _columns(new))
     points = Counter[int]()
     for piece in found:
         points[piece.series_id] += piece.n
