@@ -1,8 +1,8 @@
 """Runs through the whole of Saddle, as packs and alone: `python -m tests.benchmarks.packs.whole_path`.
 
 Real processes and a real Postgres. An experiment of so many seeds is posted; measured is the time from the first
-claim to the last row of the last run, with `pack: auto` and `pack: never`, and what the supervisor and Postgres
-take of a core meanwhile.
+claim to the last row of the last run, with `pack: auto` and `pack: never`, and what the supervisors and Postgres
+take of a core meanwhile. The times compared with, `x`, are those of one worker that trains one run after the other.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def ended(product: Product, made: str) -> bool:
 
 
 def beside(product: Product) -> list[psutil.Process]:
-    """The supervisor, and Postgres's processes."""
+    """The supervisors, and Postgres's processes."""
     workers = [psutil.Process(each.pid) for each in product.processes if "worker" in " ".join(command(each.pid))]
     home = str(product.home)
     named = [each for each in psutil.process_iter(["name"]) if each.info["name"] == "postgres"]
@@ -86,22 +86,30 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 16])
     parser.add_argument("--alone", type=int, default=16, help="runs that are trained alone, for the time of each")
     parser.add_argument("--probes", action="store_true", help="with the default probes")
+    parser.add_argument("--threads", type=int, default=1, help="of each trainer")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="at most; all rows are compared with one that trains alone"
+    )
     given = parser.parse_args()
-    with install_product(SADDLE_PACK_RUNS=str(given.runs), SADDLE_SPARES="0") as product:
+    settings = {"SADDLE_PACK_RUNS": given.runs, "SADDLE_SPARES": 0, "SADDLE_THREADS": given.threads}
+    alone_s: dict[int, float] = {}  # of all runs one after the other, by batch
+    with install_product(**{name: str(value) for name, value in settings.items()}) as product:
         product.start_api()
-        product.start_worker()
-        until(lambda: product.sql("SELECT 1 FROM worker WHERE state = 'idle'"), 120)
-        for batch in given.batch:
-            measure(product, 2, "auto", batch, 50, given.probes)  # the trainer is warm
-            packed, share = measure(product, given.runs, "auto", batch, given.steps, given.probes)
-            alone, share_alone = measure(product, given.alone, "never", batch, given.steps, given.probes)
-            alone *= given.runs / given.alone
-            print(
-                f"{given.runs} runs of {given.steps} steps, batch {batch}: packed {packed:.2f} s, alone {alone:.2f} s, "
-                f"{alone / packed:.1f} x; supervisor and Postgres take {100 * share:.0f} % of a core, "
-                f"{100 * share_alone:.0f} % alone",
-                flush=True,
-            )
+        for workers in range(1, given.workers + 1):
+            product.start_worker(f"w{workers}")
+            until(lambda: len(product.sql("SELECT 1 FROM worker WHERE state = 'idle'")) == workers, 120)
+            for batch in given.batch:
+                measure(product, 2 * workers, "auto", batch, 50, given.probes)  # the trainers are warm
+                packed, share = measure(product, given.runs, "auto", batch, given.steps, given.probes)
+                alone, share_alone = measure(product, given.alone, "never", batch, given.steps, given.probes)
+                alone *= given.runs / given.alone
+                first = alone_s.setdefault(batch, alone)
+                print(
+                    f"{workers} workers, {given.runs} runs of {given.steps} steps, batch {batch}: packed {packed:.2f} s, "
+                    f"{first / packed:.1f} x; alone {alone:.2f} s, {first / alone:.1f} x; supervisors and Postgres take "
+                    f"{100 * share:.0f} % of a core, {100 * share_alone:.0f} % alone",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
