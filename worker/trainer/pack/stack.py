@@ -23,7 +23,7 @@ class Stack:
         self.members, self.apart = [list(own) for own in members], apart
         with torch.no_grad():
             whole = torch.stack([torch.cat([tensor.reshape(-1) for tensor in own]) for own in self.members])
-        self.pieces = [piece.contiguous() for piece in whole.split(self.sizes, 1)] if apart else [whole]
+        self.pieces = [piece.contiguous() for piece in torch.split(whole, self.sizes, 1)] if apart else [whole]
         self._bind()
 
     @property
