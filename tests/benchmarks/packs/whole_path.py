@@ -96,8 +96,7 @@ def main() -> None:
     with install_product(**{name: str(value) for name, value in settings.items()}) as product:
         product.start_api()
         for workers in range(1, given.workers + 1):
-            product.start_worker(f"w{workers}")
-            until(lambda: len(product.sql("SELECT 1 FROM worker WHERE state = 'idle'")) == workers, 120)
+            add_worker(product, workers)
             for batch in given.batch:
                 measure(product, 2 * workers, "auto", batch, 50, given.probes)  # the trainers are warm
                 packed, share = measure(product, given.runs, "auto", batch, given.steps, given.probes)
@@ -105,11 +104,17 @@ def main() -> None:
                 alone *= given.runs / given.alone
                 first = alone_s.setdefault(batch, alone)
                 print(
-                    f"{workers} workers, {given.runs} runs of {given.steps} steps, batch {batch}: packed {packed:.2f} s, "
-                    f"{first / packed:.1f} x; alone {alone:.2f} s, {first / alone:.1f} x; supervisors and Postgres take "
-                    f"{100 * share:.0f} % of a core, {100 * share_alone:.0f} % alone",
+                    f"{workers} workers, {given.runs} runs of {given.steps} steps, batch {batch}: "
+                    f"packed {packed:.2f} s, {first / packed:.1f} x; alone {alone:.2f} s, {first / alone:.1f} x; "
+                    f"supervisors and Postgres take {100 * share:.0f} % of a core, {100 * share_alone:.0f} % alone",
                     flush=True,
                 )
+
+
+def add_worker(product: Product, number: int) -> None:
+    """Start a worker, the `number`-th, and wait until all are idle."""
+    product.start_worker(f"w{number}")
+    until(lambda: len(product.sql("SELECT 1 FROM worker WHERE state = 'idle'")) == number, 120)
 
 
 if __name__ == "__main__":

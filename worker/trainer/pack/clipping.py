@@ -31,7 +31,7 @@ class PackedClipping:
         self._note_limits()
 
     def apply(self, gradients: Sequence[Tensor]) -> Tensor | None:
-        """Clip gradients (R, n) of all parameters in place; return the norms before (R,), None where nobody wants them."""
+        """Clip gradients (R, n) of all parameters in place; return the norms before (R,), None if nobody wants them."""
         if not self.wanted:
             return None
         norm = _joined([torch.linalg.vector_norm(g, dim=1) for g in gradients])
