@@ -16,6 +16,10 @@ class PackedBatch(NamedTuple):
     y: Tensor
     shared: bool
 
+    def of(self, slots: slice) -> "PackedBatch":
+        """Return the rows of the members in these slots."""
+        return self if self.shared else PackedBatch(self.x[slots], self.y[slots], False)
+
 
 class PackedBatches:
     """The batches of R members that make the same update."""

@@ -4,7 +4,8 @@ vmap turns an affine layer into a batched product, and a convolution into a grou
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from worker.trainer.pack.attention import attend
 from worker.trainer.pack.batches import PackedBatch
 from worker.trainer.pack.convolution import fold_members
 from worker.trainer.pack.losses import loss_terms, losses_of_members
-from worker.trainer.pack.randomness import MemberDropout, MemberRandom
+from worker.trainer.pack.randomness import ALL, MemberDropout, MemberRandom, Part
 from worker.trainer.pack.recurrent import unrolled
 from worker.trainer.pack.stack import Stack
 
@@ -41,6 +42,7 @@ class StackedModel:
         self._buffers = {kind: _stack_of(stacked, kind) for kind in {b.dtype for b in stacked[0]}}
         self._fixed = {name: each for name, each in models[0].named_buffers() if name not in self._changing}
         self._noises = [each.noise if isinstance(each, Objective) else 0.0 for each in models]
+        self.part = Part()
         self._on_cpu = next(models[0].parameters()).device.type == "cpu"
         self._adapt()
 
@@ -52,12 +54,12 @@ class StackedModel:
             if isinstance(module, nn.Dropout | MemberDropout):
                 rates = [rate_of(model.get_submodule(path)) for model in self.models]
                 parent, _, name = path.rpartition(".")
-                setattr(self.skeleton.get_submodule(parent), name, MemberDropout(rates, self.random))
+                setattr(self.skeleton.get_submodule(parent), name, MemberDropout(rates, self.random, self.part))
             elif isinstance(module, Attention):
                 module.attend = attend
             elif isinstance(module, nn.RNNBase):
                 rates = [rate_of(model.get_submodule(path)) for model in self.models]
-                dropout = MemberDropout(rates, self.random) if any(rates) else None
+                dropout = MemberDropout(rates, self.random, self.part) if any(rates) else None
                 vars(module)["forward"] = unrolled(module, dropout)
             elif self._on_cpu:
                 fold_members(module)
@@ -72,6 +74,15 @@ class StackedModel:
             stack.keep(slots)
         self._noises = [self._noises[slot] for slot in slots]
         self._adapt()
+
+    @contextmanager
+    def only(self, slots: slice) -> Iterator[None]:
+        """Let weights and batches be those of the members in these slots inside."""
+        self.part.slots = slots
+        try:
+            yield
+        finally:
+            self.part.slots = ALL
 
     def outputs(self, weights: Named, batch: PackedBatch, training: bool) -> Tensor:
         """Return the outputs (R, B, ...) with weights (R, ...)."""
@@ -96,20 +107,25 @@ class StackedModel:
 
     def loss_of(self, outputs: Tensor, batch: PackedBatch) -> Tensor:
         """Return each member's loss (R,) of outputs (R, B, ...)."""
-        terms = [losses_of_members(criterion, outputs, batch) * share for criterion, share in self._losses]
+        slots = self.part.slots
+        terms = [
+            losses_of_members(criterion, outputs, batch) * (share[slots] if isinstance(share, Tensor) else share)
+            for criterion, share in self._losses
+        ]
         found: Tensor = sum(terms[1:], terms[0])
         return found
 
     def _statistics(self) -> dict[str, Tensor]:
         by_type = {kind: iter(stack.parts()) for kind, stack in self._buffers.items()}
         own = dict(self.models[0].named_buffers())
-        return {name: next(by_type[own[name].dtype]) for name in self._changing}
+        return {name: next(by_type[own[name].dtype])[self.part.slots] for name in self._changing}
 
     def _noise(self, weights: Named) -> Tensor:
         """Return a term (R,) of value 0 whose gradient is each objective's noise."""
         x = weights["x"]
         noise = torch.zeros_like(x, requires_grad=False)
-        for row, size, random in zip(noise, self._noises, self.random, strict=True):
+        slots = self.part.slots
+        for row, size, random in zip(noise, self._noises[slots], self.random[slots], strict=True):
             if size:
                 row.copy_(torch.randn(row.shape, generator=random.generator, device=row.device) * size)
         return (noise * (x - x.detach())).sum(1)

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+ALL = slice(None)
+
 
 class MemberRandom:
     """A member's generator on the device of its training; it takes over the state of the process's generators."""
@@ -37,6 +39,13 @@ class MemberRandom:
             self._take()
 
 
+class Part:
+    """The members that a `vmap` is over, of those of a pack: those in `slots`."""
+
+    def __init__(self) -> None:
+        self.slots = ALL
+
+
 class _Masked(torch.autograd.Function):
     """x times masks that are drawn for each member of a `vmap`, whose batch dimension is the member."""
 
@@ -54,16 +63,20 @@ class _Masked(torch.autograd.Function):
     @staticmethod
     def vmap(info: object, in_dims: tuple[int | None, None], x: Tensor, dropout: "MemberDropout") -> tuple[Tensor, int]:
         """x (..., R, ...) -> (R, ...)."""
-        x = x.expand(len(dropout.random), *x.shape) if in_dims[0] is None else x.movedim(in_dims[0], 0)
+        x = (
+            x.expand(len(dropout.random[dropout.part.slots]), *x.shape)
+            if in_dims[0] is None
+            else x.movedim(in_dims[0], 0)
+        )
         return x * dropout.masks(x), 0
 
 
 class MemberDropout(nn.Module):
     """Dropout inside a `vmap` over members, each with its rate and its generator."""
 
-    def __init__(self, rates: list[float], random: list[MemberRandom]) -> None:
+    def __init__(self, rates: list[float], random: list[MemberRandom], part: Part) -> None:
         super().__init__()
-        self.rates, self.random = rates, random
+        self.rates, self.random, self.part = rates, random, part
 
     def forward(self, x: Tensor) -> Tensor:
         """x (...) of one member -> the same shape; in evaluation mode unchanged."""
@@ -72,7 +85,8 @@ class MemberDropout(nn.Module):
     def masks(self, x: Tensor) -> Tensor:
         """Return masks of x (R, ...), drawn as torch's dropout draws them: 0, or 1 / (1 - rate)."""
         found = torch.empty_like(x, memory_format=torch.contiguous_format, requires_grad=False)
-        for mask, rate, random in zip(found.unbind(), self.rates, self.random, strict=True):
+        slots = self.part.slots
+        for mask, rate, random in zip(found.unbind(), self.rates[slots], self.random[slots], strict=True):
             if rate:
                 mask.bernoulli_(1 - rate, generator=random.generator).div_(1 - rate)
             else:

@@ -13,9 +13,10 @@ from worker.trainer.pack.affine import AffineChain
 from worker.trainer.pack.batches import PackedBatch, PackedBatches
 from worker.trainer.pack.clipping import PackedClipping
 from worker.trainer.pack.model import Observe, Observed, StackedModel
-from worker.trainer.pack.randomness import MemberRandom
+from worker.trainer.pack.randomness import ALL, MemberRandom
 from worker.trainer.pack.rates import RateTables, Table
 from worker.trainer.pack.stack import Stack
+from worker.trainer.pack.throughput import Throughput
 from worker.trainer.pack.update import StackedGroup
 
 Measured = Mapping[ProbeBase, Metrics]  # the values of an update by probe
@@ -71,6 +72,7 @@ class PackedSteps:
         kept = [[dict(each.model.named_parameters())[name] for name in self.frozen] for each in trainings]
         self.constants = Stack(kept) if self.frozen else None
         self.model = StackedModel([each.model for each in trainings], [each.criterion for each in trainings], random)
+        self.throughput = Throughput(len(trainings), measures=first.device.type == "cpu")
         self.clipping = PackedClipping([each.pipeline.clipping for each in trainings])
         self._gather()
 
@@ -146,14 +148,24 @@ class PackedSteps:
         if self.chain is not None and self.chain.fits(batch):
             seen = self._observe(batch, observe) if observe is not None else {}
             return self.chain.compute(self.weights(), self.slopes, batch), seen
-        weights = {name: each.detach() for name, each in self.weights().items()}
+        if observe is not None:
+            return self._compute_part(ALL, batch, observe)
+        with self.throughput.measured() as width:
+            starts = range(0, len(self.trainings), width)
+            parts = [self._compute_part(slice(at, at + width), batch, dict)[0] for at in starts]
+        return torch.cat(parts), {}
+
+    def _compute_part(self, slots: slice, batch: PackedBatch, observe: Observe) -> tuple[Tensor, Observed]:
+        """Fill the gradients of the members in these slots by autograd."""
+        weights = {name: each[slots].detach() for name, each in self.weights().items()}
         learning = [[weights[name].requires_grad_() for name in names] for names in self.names]
-        losses, seen = self.model.losses(weights, batch, observe or dict)
+        with self.model.only(slots):
+            losses, seen = self.model.losses(weights, batch.of(slots), observe)
         found = iter(torch.autograd.grad(losses.sum(), [each for own in learning for each in own]))
         for own, pieces in zip(learning, self._gradients, strict=True):
-            slopes = [next(found).reshape(len(pieces[0]), -1) for _ in own]
+            slopes = [next(found).reshape(len(losses), -1) for _ in own]
             for piece, part in zip(pieces, [slopes] if len(pieces) == 1 else zip(slopes, strict=True), strict=True):
-                torch.cat(list(part), 1, out=piece)
+                torch.cat(list(part), 1, out=piece[slots])
         return losses.detach(), seen
 
     @torch.no_grad()
