@@ -69,6 +69,10 @@ class LiveCurves:
                 kept = curve.step <= int(event.data["from_step"])
                 self._parts[name] = [Points(curve.step[kept], curve.value[kept])]
 
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of the series so far that begin so, in order."""
+        return sorted(name for name in self._parts if name.startswith(prefix))
+
     def last(self, name: str) -> float | None:
         """Return the newest value of a series."""
         parts = [part for part in self._parts.get(name, ()) if len(part.step)]

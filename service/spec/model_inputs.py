@@ -4,6 +4,7 @@ from typing import Any
 
 from service.spec.component import Json
 from service.spec.datasets.base import TableBase
+from service.spec.datasets.images import ImagesBase
 from service.spec.experiment import Experiment
 
 TOKENIZER = "tokenizer.json"
@@ -27,6 +28,7 @@ def model_inputs(spec: Experiment, fitted: Json) -> Json:
         "preparation": preparation,  # steps with what was fitted, and the features that they make; null: none
         "target": fitted.get("target"),  # transform of the values to predict
         "scales": fitted.get("scales", {}),  # (row - shift) / divisor
+        "resize": dataset.get("resize") if isinstance(spec.dataset, ImagesBase) else None,  # how images become rows
         "double": spec.precision == "fp64",
         "vocabulary": facts.vocabulary,
         "characters": resolved.get("characters", ""),

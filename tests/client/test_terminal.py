@@ -84,6 +84,20 @@ def test_what_the_rules_find_is_told_while_it_is_found(tty: bool) -> None:
     assert "fault" not in shown("healthy", "nothing is wrong")
 
 
+def test_rates_of_parameter_groups_are_shown_in_place_of_one() -> None:
+    out = terminal(tty=False)
+    run = answers.run({"id": "run_1", "seed": 0, "state": "running", "step": 0, "total_steps": 10})
+    progress = RunProgress(Context(Client("http://127.0.0.1:1", "key"), terminal=out), run)
+
+    def line(**rates: float) -> list[str]:
+        series = {name.replace("_", "/"): {"step": [1], "value": [rate]} for name, rate in rates.items()}
+        progress.add(Event("points", "", {"series": series, "upto": 1}))
+        return progress._line().split("  ")[1:]
+
+    assert line(loss=0.5, lr=0.1) == ["loss 0.5", "lr 0.1"]
+    assert line(lr_head=0.1, lr_body=0.01) == ["loss 0.5", "lr/body 0.01", "lr/head 0.1"]
+
+
 def test_a_chart_keeps_spikes_and_its_frame() -> None:
     y = np.full(10_000, 1.0)
     y[7_000] = 9.0

@@ -102,7 +102,9 @@ class RunProgress:
     def _line(self) -> str:
         total = self._run.total_steps
         share = f" {100 * self._step // total} %" if total else ""
-        values = [f"{name} {number(last)}" for name in SERIES if (last := self._curves.last(name)) is not None]
+        rates = self._curves.names("lr/")  # of parameter groups, where they differ
+        names = [name for name in SERIES if name != "lr" or not rates] + rates
+        values = [f"{name} {number(last)}" for name in names if (last := self._curves.last(name)) is not None]
         return "  ".join([f"seed {self._run.seed} {self._state} {self._step}/{total}{share}", *values, *self._speed()])
 
     def _speed(self) -> list[str]:

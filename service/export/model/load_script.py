@@ -5,9 +5,11 @@ that trained.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from string import Template
 from typing import Any
 
+from service.ingest import images
 from service.nonfinite import dumps
 
 Json = Mapping[str, Any]
@@ -126,6 +128,22 @@ def generate(prompt, length=200, temperature=1.0, top_k=None, seed=0, model=None
         return tokens[len(given) :]
     whole, before = decode(tokens), decode(given)  # some tokenizers leave out a blank that a text begins with
     return whole.removeprefix(before) if whole.startswith(before) else decode(tokens[len(given) :])'''
+IMAGES = """def image(path):
+    \"\"\"Return the values of an image file as a row of the data: bytes of the training's size.\"\"\"
+    channels, *size = INPUTS["shape"]
+    return decode_image(Path(path).read_bytes(), channels, tuple(size), INPUTS["resize"]).tolist()
+
+
+def predict(rows, model=None):
+    \"\"\"Return a dictionary for each row, a path or values: its class with probabilities, or its value.\"\"\"
+    values = [image(row) if isinstance(row, str) else row for row in rows]
+    with torch.no_grad():
+        return describe_outputs((model or load())(model_rows(values, INPUTS)), INPUTS)"""
+IMAGES_USAGE = """    python load.py --images a.png b.jpg   predictions for image files
+"""
+IMAGES_COMMAND = """if len(sys.argv) > 2 and sys.argv[1] == "--images":
+        print(json.dumps(predict(sys.argv[2:]), indent=2))
+    el"""  # goes on as elif
 USAGE = """    python load.py --text "To be"         a text, and how the model goes on
 """
 COMMAND = """if len(sys.argv) == 3 and sys.argv[1] == "--text":
@@ -133,24 +151,34 @@ COMMAND = """if len(sys.argv) == 3 and sys.argv[1] == "--text":
     el"""  # goes on as elif
 
 
+def decoder() -> str:
+    """Return the program that decodes an image as the training did: the text of the module that did."""
+    text = Path(images.__file__).with_name("decode.py").read_text()
+    limit = "from service.ingest.images import MAX_ENCODED_BYTES"
+    assert limit in text
+    return text.replace(limit, f"MAX_ENCODED_BYTES = {images.MAX_ENCODED_BYTES}").strip()
+
+
 def load_script(run_id: str, step: int, source: Json, inputs: Json) -> str:
     """Return the program; `source` is what the checkpoint says that rebuilds the model."""
-    texts = bool(inputs["vocabulary"])
+    texts, of_images = bool(inputs["vocabulary"]), bool(inputs["resize"])
     steps = (inputs.get("preparation") or {}).get("steps", ())
     own = (step["target"].partition(":")[0].partition(".")[0] for step in steps if "target" in step)  # of plug-ins
     tokenizers = ("tokenizers",) if inputs["tokenizer"] else ()
-    others = "".join(f", {name}" for name in dict.fromkeys((*source["needs"], *own, *tokenizers)))
+    pictures = ("numpy", "Pillow") if of_images else ()
+    others = "".join(f", {name}" for name in dict.fromkeys((*source["needs"], *own, *tokenizers, *pictures)))
     shape = f" of shape {inputs['shape']}" if len(inputs["shape"]) > 1 else ""
-    columns = ", or a dictionary by column" if inputs["features"] else ""
+    columns = ", or a dictionary by column" if inputs["features"] and not of_images else ""
+    picture = "the path of an image, or " if of_images else ""
     return SCRIPT.substitute(
         run=run_id,
         step=int(step),
-        usage=USAGE if texts else "",
-        row="a text, or a list of tokens" if texts else f"a list of numbers{shape}{columns}",
+        usage=USAGE if texts else IMAGES_USAGE if of_images else "",
+        row="a text, or a list of tokens" if texts else f"{picture}a list of numbers{shape}{columns}",
         needs=f"Needs torch and safetensors{others}.",
         source=source["text"].strip(),
         arguments=repr(dumps(source["arguments"])),
         call=source["call"],
-        predict=TEXTS if texts else ROWS,
-        command=COMMAND if texts else "",
+        predict=TEXTS if texts else f"{decoder()}\n\n\n{IMAGES}" if of_images else ROWS,
+        command=COMMAND if texts else IMAGES_COMMAND if of_images else "",
     )

@@ -22,9 +22,12 @@ from service.export.model.archive import zip_files
 from service.spec.experiment import Experiment
 from service.storage.folder import FolderStore
 from tests.harness.texts import language_spec, store_text
+from tests.ingest.images.image_files import archive, class_files
+from tests.worker.trainer.data.test_images import REST, uploaded
 from tests.worker.trainer.models.test_every_model import DIGITS, MODERN, SETTINGS, experiment, ids
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.data.dataset_folders import DatasetFolders
+from worker.trainer.data.split import load
 from worker.trainer.loop import Training, prepare, train
 from worker.trainer.models.source import bundle
 from worker.trainer.predict.job import predict_rows
@@ -230,3 +233,21 @@ def test_two_definitions_of_one_name_are_refused() -> None:
     one, other = ("worker.trainer.models.resnet", "Block"), ("worker.trainer.models.transformer", "Block")
     with pytest.raises(ValueError, match="Block is of"):
         bundle(one, other)
+
+
+def test_a_model_of_images_at_home_takes_image_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of other sizes than the training's are decoded, resized and scaled as it did; so are values as they are."""
+    files = DatasetFolders(tmp_path / "datasets")
+    content = class_files(6)
+    dataset = uploaded(files, archive(tmp_path / "pets.zip", content))
+    training = prepare(Experiment.model_validate({"dataset": dataset, **REST}), 0, CPU, files)
+    list(train(training))
+    x, _ = load(dataset, files)
+    paths = [tmp_path / name.replace("/", "-") for name in content]
+    for path, each in zip(paths, content.values(), strict=True):
+        path.write_bytes(each)
+    expected = predict_rows(training, training.fitted, x.tolist())
+    home = taken_home(training, tmp_path)
+    assert json.loads(run_without_saddle(home, "--images", *paths)) == expected
+    defined = run_at_home(home, monkeypatch)
+    assert defined["predict"]([str(paths[0]), x[1].tolist()]) == expected[:2]
