@@ -139,7 +139,7 @@ def predict(rows, model=None):
     values = [image(row) if isinstance(row, str) else row for row in rows]
     with torch.no_grad():
         return describe_outputs((model or load())(model_rows(values, INPUTS)), INPUTS)"""
-IMAGES_USAGE = """    python load.py --images a.png b.jpg   predictions for image files
+IMAGES_USAGE = """    python load.py --images a.png b.jpg  predictions for image files
 """
 IMAGES_COMMAND = """if len(sys.argv) > 2 and sys.argv[1] == "--images":
         print(json.dumps(predict(sys.argv[2:]), indent=2))
