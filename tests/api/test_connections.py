@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from http.client import HTTPResponse
 from urllib.parse import urlsplit
 
 import httpx2 as httpx
@@ -33,6 +34,14 @@ def stack() -> Iterator[ExitStack]:
 def connect(live: str, stack: ExitStack) -> socket.socket:
     place = urlsplit(live)
     return stack.enter_context(socket.create_connection((place.hostname, place.port), 10))
+
+
+def status(line: socket.socket) -> int:
+    """The status of the next answer, read to its end: a head and its body may come in two pieces."""
+    answer = HTTPResponse(line)
+    answer.begin()
+    answer.read()
+    return answer.status
 
 
 def rest(line: socket.socket) -> tuple[bytes, float]:
@@ -90,7 +99,7 @@ def test_a_body_that_stalls_is_answered_and_closed(live: str, stack: ExitStack) 
 def test_a_body_that_nobody_reads_has_an_end(live: str, stack: ExitStack) -> None:
     line = connect(live, stack)
     line.sendall(POST.replace(b"session", b"runs") + b"Content-Length: 1000000\r\n\r\n")
-    assert line.recv(65536).startswith(b"HTTP/1.1 401")
+    assert status(line) == 401
     assert dribble(line) < 3
 
 
@@ -98,21 +107,21 @@ def test_a_connection_serves_again_and_idles_for_its_time(live: str, stack: Exit
     line = connect(live, stack)
     for _ in range(3):
         line.sendall(GET + b"\r\n")
-        assert line.recv(65536).startswith(b"HTTP/1.1 200")
+        assert status(line) == 200
         time.sleep(0.5)  # longer than a head may take
     found, took = rest(line)
     assert found == b""
     assert took < 2
 
 
-@pytest.mark.parametrize(("extra", "status"), [(0, 200), (1, 431)])
-def test_a_head_has_a_size_and_a_number_of_headers(live: str, stack: ExitStack, extra: int, status: int) -> None:
+@pytest.mark.parametrize(("extra", "expected"), [(0, 200), (1, 431)])
+def test_a_head_has_a_size_and_a_number_of_headers(live: str, stack: ExitStack, extra: int, expected: int) -> None:
     many = connect(live, stack)
     many.sendall(GET + b"".join(b"X-%d: y\r\n" % each for each in range(99 + extra)) + b"\r\n")
-    assert many.recv(65536).startswith(b"HTTP/1.1 %d" % status)
+    assert status(many) == expected
     long = connect(live, stack)
     long.sendall(GET + b"X: " + b"y" * (60_000 + extra * 10_000) + b"\r\n\r\n")
-    assert long.recv(65536).startswith(b"HTTP/1.1 %d" % status)
+    assert status(long) == expected
 
 
 def test_a_header_without_an_end_is_not_collected(live: str, stack: ExitStack) -> None:

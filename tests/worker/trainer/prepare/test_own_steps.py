@@ -68,7 +68,8 @@ def test_a_single_row_is_prepared_by_what_was_stored(fitted: Preparation) -> Non
 
 
 def test_the_program_that_predicts_names_the_package_that_it_needs(fitted: Preparation) -> None:
-    inputs = {"vocabulary": 0, "tokenizer": None, "shape": [3], "features": None, "preparation": fitted.as_json()}
+    inputs: dict[str, Any] = dict.fromkeys(("vocabulary", "tokenizer", "features", "resize"))
+    inputs |= {"shape": [3], "preparation": fitted.as_json()}
     source = {"needs": ["timm"], "text": "", "arguments": {}, "call": "model"}
     assert "Needs torch and safetensors, timm, tests." in load_script("run_1", 1, source, inputs)
     assert "Needs torch and safetensors, timm." in load_script("run_1", 1, source, inputs | {"preparation": None})
