@@ -23,7 +23,7 @@ from service.db.session import make_engine
 from service.local.port import find_free_port
 from service.local.postgres import EmbeddedPostgres
 from service.local.valkey import EmbeddedValkey
-from tests.harness.waiting import PATIENCE_S, until
+from tests.harness.waiting import FIRST_PAUSE_S, PATIENCE_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = {"service.api": "saddle_api", "worker": "saddle_worker"}  # all others act as the owner
@@ -161,9 +161,9 @@ class Product:
     def run(self, run_id: str) -> Any:
         return self.get(f"/v1/runs/{run_id}")
 
-    def wait_for_end(self, run_id: str, seconds: float = PATIENCE_S) -> Any:
+    def wait_for_end(self, run_id: str, seconds: float = PATIENCE_S, pause_s: float = FIRST_PAUSE_S) -> Any:
         """Return the run once it has ended."""
-        return until(lambda: run if (run := self.run(run_id))["state"] in ENDED else None, seconds)
+        return until(lambda: run if (run := self.run(run_id))["state"] in ENDED else None, seconds, pause_s)
 
     def wait_for_step(self, run_id: str, step: int, seconds: float = PATIENCE_S) -> Any:
         """Return the run once it has done `step` steps."""
