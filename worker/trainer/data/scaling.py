@@ -122,9 +122,11 @@ def _blocks(take: ReadBlock, rows: int) -> Iterator[Iterator[npt.NDArray[Any]]]:
 
 def _extremes(take: ReadBlock, rows: int) -> tuple[Doubles, Doubles]:
     """Return the minimum and maximum of each column."""
-    found = [(piece.min(axis=0), piece.max(axis=0)) for block in _blocks(take, rows) for piece in block]
-    low, high = (np.stack(each).astype(np.float64) for each in zip(*found, strict=True))
-    return low.min(axis=0), high.max(axis=0)
+    low = high = take(slice(0, 1))[0]
+    for block in _blocks(take, rows):
+        for piece in block:
+            low, high = np.minimum(low, piece.min(axis=0)), np.maximum(high, piece.max(axis=0))
+    return low.astype(np.float64), high.astype(np.float64)
 
 
 def _mean(take: ReadBlock, rows: int, around: Doubles | None) -> Doubles:

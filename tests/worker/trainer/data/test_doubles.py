@@ -143,7 +143,17 @@ def test_small_arrays_and_those_without_room_on_the_disk_stay_in_memory(
     assert [*tmp_path.iterdir()] == []  # the file has no name
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads the peak of the resident memory")
+def peak_of(path: Path, dataset: Any, rest: Any) -> tuple[int, int, int]:
+    """The values and rows of a file, and the bytes that loading it takes at most."""
+    document = loading.in_process(loading.load, path, dataset, rest, path.parent / "store")
+    values, rows, _, peak = loading.in_process(loading.peak, document, path.parent / "store")
+    return values, rows, peak
+
+
+PEAK = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads the peak of the resident memory")
+
+
+@PEAK
 @pytest.mark.parametrize(
     ("kind", "dataset"),
     [(np.float64, loading.REGRESSION), (np.float64, loading.PREPARED), (np.float32, loading.PREPARED)],
@@ -152,8 +162,17 @@ def test_small_arrays_and_those_without_room_on_the_disk_stay_in_memory(
 def test_the_peak_of_loading_is_one_and_a_half_of_what_is_trained_on(kind: Any, dataset: Any, tmp_path: Path) -> None:
     x = np.random.RandomState(0).standard_normal((32_000, 512)).astype(kind)
     loading.npz(tmp_path / "file.npz", x, x[:, 0])
-    store = tmp_path / "store"
-    document = loading.in_process(loading.load, tmp_path / "file.npz", dataset, LINEAR, store)
-    values, rows, _, peak = loading.in_process(loading.peak, document, store)
+    values, rows, peak = peak_of(tmp_path / "file.npz", dataset, LINEAR)
     assert (values, rows) == (x.size, len(x))
     assert peak < 1.5 * 4 * (values + rows)
+
+
+@PEAK
+def test_the_peak_of_images_to_augment_is_one_and_a_half_of_their_bytes(tmp_path: Path) -> None:
+    x = np.random.RandomState(0).randint(0, 256, (40_000, 3, 32, 32)).astype(np.uint8)
+    loading.npz(tmp_path / "file.npz", x, np.arange(len(x)) % 10)
+    classes = loading.REGRESSION | {"task": "classification"}
+    cropped = LINEAR | {"loss": {"kind": "cross_entropy"}, "augment": ({"kind": "crop", "padding": 4},)}
+    values, _, peak = peak_of(tmp_path / "file.npz", classes, cropped)
+    assert values == x.size
+    assert peak < 1.5 * x.nbytes
