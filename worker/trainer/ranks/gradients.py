@@ -38,7 +38,7 @@ class RankGradients(Gradients):
         self.busy = True
         self.announce(step)
         batch = self.batches.batch(step)
-        self.model.zero_grad(set_to_none=True)
+        self.clear()
         whole = loss_denominator(self.criterion, batch[1])
         with over_ranks(self.group), self.training_loss():
             losses = [self._compute_share(piece, whole) for piece in split_batch(batch, self.pieces)]

@@ -21,7 +21,7 @@ class Gradients:
     ) -> None:
         self.model, self.criterion, self.batches = model, criterion, batches
         self.precision, self.pieces = precision, pieces
-        self.cleared = list(model.parameters())  # model.zero_grad() searches every module for them, in each update
+        self._cleared = list(model.parameters())  # model.zero_grad() searches every module for them, in each update
         self.switches_loss = not all(type(part).__module__.startswith(STATELESS) for part in criterion.modules())
 
     def choose_parameters(self) -> None:
@@ -30,10 +30,14 @@ class Gradients:
     def compute(self, step: int) -> Tensor:
         """Compute the gradients of update `step`, scaled for the precision; return the batch's mean loss, detached."""
         batch = self.batches.batch(step)  # (B, *shape), (B,) or (B, 1)
-        for parameter in self.cleared:
-            parameter.grad = None
+        self.clear()
         with self.training_loss():
             return self._compute(batch)
+
+    def clear(self) -> None:
+        """Drop the gradients of the update before."""
+        for parameter in self._cleared:
+            parameter.grad = None
 
     @contextmanager
     def training_loss(self) -> Iterator[None]:
