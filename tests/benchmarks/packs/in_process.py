@@ -16,7 +16,6 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from itertools import islice
 from typing import Any
 
@@ -88,11 +87,11 @@ def measure(name: str, runs: int, steps: int, rounds: int) -> dict[str, float]:
     """Medians over the rounds."""
     specs = specs_of(name, runs)
     packed, _ = stacked(specs)
-    probes = PackedProbes(packed)
     whole = prepare(specs[0].model_copy(update={"probes": ()}), 0, CPU)
     alone = train(whole)
     first = [float(step.loss) for step in islice(alone, 6)]
     block = packed.run(5)
+    probes = PackedProbes(packed)
     difference = abs(block.losses[:, 0] - first[1:]).max() / max(first)
     limit = products(packed, specs[0].rows_per_step)
     found, probed, recorded, by_vmap = [], [], [], []
@@ -161,11 +160,8 @@ def bytes_of(packed: PackedSteps) -> int:
 
 
 def probed_step(packed: PackedSteps, probes: PackedProbes) -> None:
-    """A step of the pack at which every default probe measures, as it is recorded for each run."""
-    block = packed.run(1, probes)
-    assert block.measured is not None
-    for training, measured in zip(packed.trainings, block.measured, strict=True):
-        training.probes.after_packed_update(training, training.step, measured, nullcontext)
+    """A step of the pack at which every default probe measures."""
+    assert packed.run(1, probes).measured is not None
 
 
 def main() -> None:

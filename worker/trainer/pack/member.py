@@ -74,9 +74,9 @@ class Member:
         readings = self._readings(block, slot, first)
         if count > 1:
             self.recorder.record_block(first, losses[:-1], rates[:-1], readings[:-1])
-        metrics: Metrics = {}
-        if step == training.probes.next_step and block.measured is not None:
-            metrics = training.probes.after_packed_update(training, step, block.measured[slot], self.random.active)
+        metrics: Metrics = {} if block.measured is None else block.measured[slot]
+        if step == training.probes.next_step:
+            metrics |= training.probes.after_packed_update(training, step, self.random.active)
         metrics |= readings[-1][1] if readings else {}
         training.pipeline.stopping.after_step(step, metrics)
         if evaluated is not None and self.evaluation_due:

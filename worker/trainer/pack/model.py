@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.modules.batchnorm import _NormBase
 
-from service.spec.probes import ProbeBase
 from worker.trainer.metrics import Metrics
 from worker.trainer.models.attention import Attention
 from worker.trainer.models.objectives import Objective
@@ -23,9 +22,10 @@ from worker.trainer.pack.losses import loss_terms, losses_of_members
 from worker.trainer.pack.randomness import ALL, MemberDropout, MemberRandom, Part
 from worker.trainer.pack.recurrent import unrolled
 from worker.trainer.pack.stack import Stack
+from worker.trainer.probes.inline.base import StepProbe
 
 Named = Mapping[str, Tensor]
-Observed = dict[ProbeBase, Metrics]
+Observed = dict[StepProbe, Metrics]
 Observe = Callable[[], Observed]
 
 

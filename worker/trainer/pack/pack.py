@@ -40,7 +40,8 @@ class Pack:
     def advance(self) -> None:
         """Make some steps of all members: a block of common ones, or the next one of each alone."""
         if self.steps and self.probes:
-            count = min(each.common_steps() for each in self.members)
+            left = self.probes.next_values - self.members[0].training.step
+            count = min(left, *(each.common_steps() for each in self.members))
             self._make_block(self.steps, self.probes, min(count, self._most_steps()))
         else:
             self._each(Member.make_own_step)
@@ -57,11 +58,9 @@ class Pack:
         return FIRST_BLOCK if not self._step_s else max(1, int(BLOCK_S / self._step_s))
 
     def _make_block(self, steps: PackedSteps, probes: PackedProbes, count: int) -> None:
-        last = self.members[0].training.step + count
-        probed = any(member.training.probes.next_step == last for member in self.members)
         began = time.monotonic()
-        block = steps.run(count, probes if probed else None)
-        if not self._step_s or not probed:
+        block = steps.run(count, probes)
+        if not self._step_s or block.measured is None:
             self._step_s = (time.monotonic() - began) / count
         due = any(member.evaluation_due for member in self.members)
         measured = evaluate_members(steps) if due else [None] * len(self.members)

@@ -1,14 +1,14 @@
 """The probes of a pack: each `StepProbe` of its runs measures all of them at once, on stacked tensors."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from service.spec.probes import ProbeBase
 from worker.trainer.metrics import Metrics
-from worker.trainer.pack.steps import Measured, PackedSteps
+from worker.trainer.pack.model import Observed
+from worker.trainer.pack.steps import PackedSteps
 from worker.trainer.pack.update import StackedOptimizer
 from worker.trainer.probes.inline.base import StepProbe
 from worker.trainer.probes.inline.layers import Layers
@@ -56,42 +56,55 @@ class PackedProbes:
     def __init__(self, steps: PackedSteps) -> None:
         """Take over from the members' own probes, which have seen their updates so far."""
         self.steps = steps
-        owned = [training.probes.step_probes for training in steps.trainings]
+        owned = [training.probes.hand_over(training) for training in steps.trainings]
         shared = [probe for probe in owned[0].values() if all(probe.component in own for own in owned)]
         self._probes = [type(probe)(probe.component) for probe in shared]
         self._due: list[StepProbe] = []
         self._gather()
-        for probe in self._probes:
+        self._at = step = steps.trainings[0].step  # the latest step at which they were called
+        for probe in list(self._probes):
             probe.join([own[probe.component] for own in owned])
-            self._call(probe, steps.trainings[0].step, lambda each: each.begin(StackedTraining(steps)))
+            self._call(probe, step, lambda each: each.begin(StackedTraining(steps)))
+        self._schedule = {probe: probe.next_step(step) for probe in self._probes}
+        self._plan(step)
 
     def _gather(self) -> None:
         """Take what is looked up anew when members leave."""
         self._layers = StackedLayers(self.steps)
+        self._totals = [training.spec.total_steps for training in self.steps.trainings]
         for probe in self._probes:
             probe.layers = self._layers
-            probe.totals = sorted({training.spec.total_steps for training in self.steps.trainings})
+            probe.totals = sorted(set(self._totals))
+
+    def _plan(self, step: int) -> None:
+        """Note the steps after `step` at which to be called, and at which there are values."""
+        never = max(self._totals) + 1
+        self.next_step = min((self._schedule[probe] for probe in self._probes), default=never)
+        self.next_values = min((probe.next_values(step) for probe in self._probes), default=never)
 
     def keep(self, slots: Sequence[int]) -> None:
         """Keep the members in these slots, as the steps do already."""
         for probe in self._probes:
             probe.keep(slots)
         self._gather()
+        self._plan(self.steps.trainings[0].step)
 
     def before_forward(self, step: int) -> bool:
         """Begin a probed update; return whether its forward pass has to be that of the modules."""
-        training = StackedTraining(self.steps)
-        self._due = [probe for probe in self._probes if probe.next_step(step - 1) == step]
+        self._layers.forget()
+        self._at, training = step, StackedTraining(self.steps)
+        self._due = [probe for probe in self._probes if self._schedule[probe] == step]
         for probe in list(self._due):
+            self._schedule[probe] = probe.next_step(step)
             self._call(probe, step, lambda each: each.before_forward(training, step))
+        self._plan(step)
         return any(getattr(probe, "hooks", False) for probe in self._due)
 
-    def forward_values(self) -> dict[ProbeBase, Metrics]:
+    def forward_values(self) -> Observed:
         """Return what the forward pass has shown of one member, inside a `vmap`."""
-        found: dict[ProbeBase, Metrics] = {}
-        step = self.steps.trainings[0].step + 1
+        found = Observed()
         for probe in list(self._due):
-            self._call(probe, step, lambda each: found.update({each.component: each.forward_values()}))
+            self._call(probe, self._at, lambda each: found.update({each: each.forward_values()}))
         return found
 
     def after_backward(self, step: int) -> None:
@@ -101,17 +114,36 @@ class PackedProbes:
             probe.remove_hooks()
             self._call(probe, step, lambda each: each.after_backward(training, step))
 
-    def after_update(self, step: int, forward: Mapping[ProbeBase, Metrics]) -> list[Measured]:
+    def after_update(self, step: int, forward: Observed) -> list[Metrics]:
         """Return the values of each member."""
         training, found = StackedTraining(self.steps), {each: dict(values) for each, values in forward.items()}
 
         def measure(probe: StepProbe) -> None:
-            found.setdefault(probe.component, {}).update(probe.after_update(training, step))
+            found.setdefault(probe, {}).update(probe.after_update(training, step))
 
         for probe in list(self._due):
             self._call(probe, step, measure)
         self._layers.forget()
-        return _by_member(found, len(self.steps.trainings))
+        return self._by_member(found, step)
+
+    def _by_member(self, found: Observed, step: int) -> list[Metrics]:
+        """Return the values (R,) as numbers of each member, which are copied from the device at once."""
+        columns = [(probe, name, value) for probe, values in found.items() for name, value in values.items()]
+        if not columns:
+            return [{} for _ in self._totals]
+        names = [name for _, name, _ in columns]
+        table = torch.stack([torch.as_tensor(value).double() for _, _, value in columns], 1).tolist()
+        due = {  # a run is measured at the steps of its own length
+            total: [at for at, (probe, *_) in enumerate(columns) if probe.component.next_look(step - 1, total) == step]
+            for total in set(self._totals)
+        }
+        split: list[Metrics] = []
+        for training, total, row in zip(self.steps.trainings, self._totals, table, strict=True):
+            own: Metrics = {names[at]: row[at] for at in due[total]}
+            for probe in found:
+                own = probe.applicable(training, own)
+            split.append(own)
+        return split
 
     def _call(self, probe: StepProbe, step: int, call: Callable[[StepProbe], None]) -> None:
         """Call a probe; remove it from all members where it cannot work with this model."""
@@ -121,15 +153,3 @@ class PackedProbes:
         self._due = [each for each in self._due if each is not probe]
         for own in (training.probes for training in self.steps.trainings):
             own.remove(own.step_probes[probe.component], step, problem)
-
-
-def _by_member(found: Measured, members: int) -> list[Measured]:
-    """Return the values (R,) of all members as numbers of each, which are copied from the device at once."""
-    columns = [(component, name, value) for component, values in found.items() for name, value in values.items()]
-    split: list[dict[ProbeBase, Metrics]] = [{component: {} for component in found} for _ in range(members)]
-    if columns:
-        table = torch.stack([torch.as_tensor(value).double() for _, _, value in columns]).tolist()
-        for (component, name, _), row in zip(columns, table, strict=True):
-            for own, value in zip(split, row, strict=True):
-                own[component][name] = value
-    return list(split)

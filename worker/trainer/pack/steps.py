@@ -6,7 +6,6 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from service.spec.probes import ProbeBase
 from worker.trainer.loop import Training
 from worker.trainer.metrics import Metrics
 from worker.trainer.pack.affine import AffineChain
@@ -19,8 +18,6 @@ from worker.trainer.pack.stack import Stack
 from worker.trainer.pack.throughput import Throughput
 from worker.trainer.pack.update import StackedGroup
 
-Measured = Mapping[ProbeBase, Metrics]  # the values of an update by probe
-
 
 class Block(NamedTuple):
     """What K steps of R members recorded; (K, R) each."""
@@ -29,11 +26,19 @@ class Block(NamedTuple):
     rates: Table  # of /optimizer/lr
     groups: list[Table]  # rates of the parameter groups, where they differ
     norms: Table | None  # of the gradients before clipping
-    measured: Sequence[Measured] | None  # by each member's probes at the last step; None: it is not probed
+    measured: Sequence[Metrics] | None  # by each member's probes at the last step; None: it has no values
 
 
 class Watches(Protocol):
-    """The probes of a step, as in `worker.trainer.pack.probes`."""
+    """The probes of the steps, as in `worker.trainer.pack.probes`."""
+
+    @property
+    def next_step(self) -> int:
+        """The next step at which to be called."""
+
+    @property
+    def next_values(self) -> int:
+        """The next step at which they have values."""
 
     def before_forward(self, step: int) -> bool:
         """Begin; return whether the forward pass has to be that of the modules."""
@@ -44,8 +49,8 @@ class Watches(Protocol):
     def after_backward(self, step: int) -> None:
         """Read the gradients before clipping."""
 
-    def after_update(self, step: int, forward: Observed) -> list[Measured]:
-        """Return the values of each member."""
+    def after_update(self, step: int, forward: Observed) -> list[Metrics]:
+        """Return the values of each member at a step that has some."""
 
 
 class Keeps(Protocol):
@@ -107,7 +112,7 @@ class PackedSteps:
         return zip(self.names[at], group.tensors, strict=True)
 
     def run(self, count: int, probes: Watches | None = None) -> Block:
-        """Make the next `count` steps, all of them plain but for the last one if there are `probes`."""
+        """Make the next `count` steps; no `probes` have values before the last one."""
         first = self.trainings[0].step + 1
         updates = range(first, first + count)
         rates = [self.rates.of_group(updates, at) for at in range(len(self.groups))]
@@ -116,8 +121,9 @@ class PackedSteps:
             for at, (group, own) in enumerate(zip(self.groups, rates, strict=True))
         ]
         losses, norms, seen = [], [], Observed()
+        last = probes is not None and probes.next_values == updates[-1]
         for step, numbers in zip(updates, zip(*plans, strict=True), strict=True):
-            if probes is not None and step == updates[-1]:
+            if probes is not None and step == probes.next_step:
                 loss, seen = self._compute(step, probes.forward_values if probes.before_forward(step) else None)
                 probes.after_backward(step)
             else:
@@ -133,7 +139,7 @@ class PackedSteps:
             training.rates.apply(training.step)
         differing = rates if self.trainings[0].rates.differ else []
         recorded, norm = self.rates.recorded(updates), _table(norms) if norms[0] is not None else None
-        measured = None if probes is None else probes.after_update(updates[-1], seen)
+        measured = probes.after_update(updates[-1], seen) if probes is not None and last else None
         return Block(_table(losses), recorded, differing, norm, measured)
 
     def outputs(self, weights: Mapping[str, Tensor], batch: PackedBatch) -> Tensor:

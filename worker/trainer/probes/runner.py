@@ -121,23 +121,23 @@ class ProbeRunner:
         """Those that a pack calls for all of its runs, by component."""
         return {probe.component: probe for probe in self._probes if isinstance(probe, StepProbe)}
 
+    def hand_over(self, training: ProbedTraining) -> dict[ProbeBase, StepProbe]:
+        """Return the `step_probes`, which a pack calls at their steps from now on."""
+        given = self.step_probes
+        for probe in given.values():
+            del self._schedule[probe]
+        self._plan(training)
+        return given
+
     def after_packed_update(
-        self,
-        training: ProbedTraining,
-        step: int,
-        measured: Mapping[ProbeBase, Metrics],
-        random_state: Callable[[], AbstractContextManager[None]],
+        self, training: ProbedTraining, step: int, random_state: Callable[[], AbstractContextManager[None]]
     ) -> Metrics:
-        """Like `after_update`, of an update at which a pack has `measured` for its `step_probes`; others are called."""
+        """Like `after_update`, of the probes that were not handed over."""
         found: Metrics = {}
         self._due = [probe for probe, due in self._schedule.items() if due == step]
         for probe in self._due:
-            if isinstance(probe, StepProbe):
-                own = measured.get(probe.component, {}) if probe.measures(step) else {}
-                found.update(probe.applicable(training, dict(own)))
-            else:
-                with random_state():
-                    self._call(probe, step, lambda p: found.update(p.after_update(training, step)))
+            with random_state():
+                self._call(probe, step, lambda p: found.update(p.after_update(training, step)))
         self._end_step(training, step)
         return found
 

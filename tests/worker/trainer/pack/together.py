@@ -80,12 +80,11 @@ def probed_together(specs: Sequence[Experiment], steps: int, keep: dict[int, lis
     probes = PackedProbes(packed)
     found: dict[int, dict[int, dict[str, float]]] = {training.seed: {} for training in packed.trainings}
     for step in range(2, steps + 1):
-        due = any(training.probes.next_step == step for training in packed.trainings)
-        block = packed.run(1, probes if due else None)
+        block = packed.run(1, probes)
         for slot, training in enumerate(packed.trainings):
-            metrics: Metrics = {}
-            if block.measured is not None and training.probes.next_step == step:
-                metrics = training.probes.after_packed_update(training, step, block.measured[slot], nullcontext)
+            metrics: Metrics = {} if block.measured is None else block.measured[slot]
+            if training.probes.next_step == step:
+                metrics |= training.probes.after_packed_update(training, step, nullcontext)
             if block.norms is not None:
                 metrics["grad_norm"] = block.norms[0, slot]
             found[training.seed][step] = _numbers(metrics)

@@ -43,13 +43,17 @@ class InlineProbe:
         """Steps of the run, in a pack of the longest."""
         return max(self.totals)
 
-    def next_step(self, step: int) -> int:
-        """Return the first step after `step` at which to be called."""
+    def next_values(self, step: int) -> int:
+        """Return the first step after `step` at which it has values."""
         return min(self.component.next_look(step, total) for total in self.totals)
+
+    def next_step(self, step: int) -> int:
+        """Return the first step after `step` at which to be called, which may be to prepare."""
+        return self.next_values(step)
 
     def measures(self, step: int) -> bool:
         """Whether it has values at this step; it may be called at others to prepare."""
-        return any(self.component.next_look(step - 1, total) == step for total in self.totals)
+        return self.next_values(step - 1) == step
 
     def before_forward(self, training: ProbedTraining, step: int) -> None:
         """Prepare for a step, before its forward pass."""
@@ -107,7 +111,7 @@ class StepProbe(InlineProbe):
     """A probe that a pack calls once for all of its runs.
 
     Its formulas take the tensors of one run, or of R runs with a leading dimension, and then give values (R,): `layers`
-    flattens and reduces either kind.
+    flattens and reduces either kind. A pack calls `after_update` only at steps at which a probe has values.
     """
 
     def begin(self, training: ProbedStep) -> None:
