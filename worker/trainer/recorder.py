@@ -126,6 +126,11 @@ class HostRecorder(Recorder):
 
     def record_block(self, first: int, losses: Floats, rates: Floats, readings: Readings) -> None:
         """Record several steps at once, from `first` on; raise `RunFailure` at the loss that `record` would."""
+        if len(losses) == 1 and math.isfinite(losses[0]):  # as a pack ends each block, without arrays
+            self._streak = 0
+            self._readings.extend(readings)
+            self._values.extend((float(losses[0]), float(rates[0])))
+            return
         end = self._failing_position(np.isfinite(losses))
         made = len(losses) if end is None else end + 1
         self._readings.extend(readings if end is None else [each for each in readings if each[0] < first + made])
@@ -268,19 +273,20 @@ def _drain_before(readings: Readings, step: int) -> Readings:
 
 def _group_by_series(readings: Readings) -> list[Points]:
     """Group readings by series; steps are listed only if they are uneven."""
-    gathered: dict[str, list[tuple[int, float]]] = {}
+    gathered: dict[str, tuple[list[int], list[float]]] = {}
     for step, values in readings:
         for name, value in values.items():
-            gathered.setdefault(name, []).append((step, float(value)))
-    return [_to_points(name, pairs) for name, pairs in gathered.items()]
+            if (series := gathered.get(name)) is None:
+                series = gathered[name] = [], []
+            series[0].append(step)
+            series[1].append(float(value))
+    return [_to_points(name, steps, values) for name, (steps, values) in gathered.items()]
 
 
-def _to_points(name: str, pairs: list[tuple[int, float]]) -> Points:
-    steps = np.array([step for step, _ in pairs], np.int64)
-    values = np.array([value for _, value in pairs], np.float64)
-    gaps = steps[1:] - steps[:-1]
-    if not len(gaps):
-        return Points(name, int(steps[0]), 1, 1, None, values)
-    if (gaps == gaps[0]).all():
-        return Points(name, int(steps[0]), int(gaps[0]), len(steps), None, values)
-    return Points(name, int(steps[0]), 0, len(steps), steps, values)
+def _to_points(name: str, steps: list[int], values: list[float]) -> Points:
+    first, n = steps[0], len(steps)
+    every = steps[1] - first if n > 1 else 1
+    even = n < 3 or (
+        every > 0 and steps == list(range(first, first + n * every, every))
+    )  # a list is faster: n is small
+    return Points(name, first, every if even else 0, n, None if even else np.array(steps, np.int64), np.array(values))

@@ -21,11 +21,12 @@ ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Identity)  # whose derivative is
 
 
 class Layer(NamedTuple):
-    """An affine map by the names of its tensors, and the activation behind it."""
+    """An affine map by the names of its tensors, the activation behind it, and the modules with its output."""
 
     weight: str
     bias: str | None
     activation: nn.Module
+    paths: tuple[str, ...]
 
 
 class AffineChain:
@@ -35,6 +36,7 @@ class AffineChain:
         self.layers = layers
         self.smoothing = None if smoothing is None else torch.tensor(smoothing).to(like).view(-1, 1, 1)
         self._memory: dict[tuple[str, int, int], Tensor] = {}  # by use, layer and rows
+        self._latest: list[Tensor] = []  # values of the latest forward pass
 
     @classmethod
     def of(cls, models: Sequence[nn.Module], criteria: Sequence[nn.Module]) -> "AffineChain | None":
@@ -77,6 +79,12 @@ class AffineChain:
         """Return the last layer's outputs (R, B, K), in memory that the next step overwrites."""
         return self._values(weights, batch)[-1].transpose(1, 2)
 
+    @property
+    def seen(self) -> dict[str, Tensor]:
+        """The outputs (R, B, F) of modules in the latest forward pass, by path."""
+        pairs = zip(self.layers, self._latest[1:], strict=True)
+        return {path: value.transpose(1, 2) for layer, value in pairs for path in layer.paths}
+
     def _values(self, weights: Named, batch: PackedBatch) -> list[Tensor]:
         """Return the input (R, F, B) of each layer, and the last one's output."""
         runs = len(next(iter(weights.values())))
@@ -84,6 +92,7 @@ class AffineChain:
         values = [x.transpose(1, 2)]
         for at, layer in enumerate(self.layers):
             values.append(self._forward(at, layer, weights, values[-1]))
+        self._latest = values
         return values
 
     def _forward(self, at: int, layer: Layer, weights: Named, x: Tensor) -> Tensor:
@@ -126,17 +135,18 @@ class AffineChain:
 def _layers(model: nn.Module) -> list[Layer] | None:
     """Return the affine layers of a model; None if it has others."""
     if type(model) is SumOfUnits:
-        bias = ("inner.bias", "outer.bias")
-        return [Layer("inner.weight", bias[0], model.unit), Layer("outer.weight", bias[1], nn.Identity())]
+        inner = Layer("inner.weight", "inner.bias", model.unit, ("unit",))
+        return [inner, Layer("outer.weight", "outer.bias", nn.Identity(), ("outer",))]
     if type(model) is not MLP or model.coded:
         return None
     found: list[Layer] = []
     for name, module in model.layers.named_children():
         if isinstance(module, nn.Linear):
             bias_name = None if module.bias is None else f"layers.{name}.bias"
-            found.append(Layer(f"layers.{name}.weight", bias_name, nn.Identity()))
+            found.append(Layer(f"layers.{name}.weight", bias_name, nn.Identity(), (f"layers.{name}",)))
         elif found and isinstance(found[-1].activation, nn.Identity):
-            found[-1] = found[-1]._replace(activation=module)
+            paths = found[-1].paths if isinstance(module, nn.Identity) else ()
+            found[-1] = found[-1]._replace(activation=module, paths=(*paths, f"layers.{name}"))
         else:
             return None
     return found

@@ -1,16 +1,16 @@
 """The probes of a pack: each `StepProbe` of its runs measures all of them at once, on stacked tensors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from worker.trainer.metrics import Metrics
-from worker.trainer.pack.model import Observed
+from worker.trainer.pack.model import Named, Observed
 from worker.trainer.pack.steps import PackedSteps
 from worker.trainer.pack.update import StackedOptimizer
-from worker.trainer.probes.inline.base import StepProbe
+from worker.trainer.probes.inline.base import StepProbe, does
 from worker.trainer.probes.inline.layers import Layers
 from worker.trainer.probes.runner import call_probe
 
@@ -89,8 +89,8 @@ class PackedProbes:
         self._gather()
         self._plan(self.steps.trainings[0].step)
 
-    def before_forward(self, step: int) -> bool:
-        """Begin a probed update; return whether its forward pass has to be that of the modules."""
+    def before_forward(self, step: int) -> None:
+        """Begin a probed update."""
         self._layers.forget()
         self._at, training = step, StackedTraining(self.steps)
         self._due = [probe for probe in self._probes if self._schedule[probe] == step]
@@ -98,13 +98,24 @@ class PackedProbes:
             self._schedule[probe] = probe.next_step(step)
             self._call(probe, step, lambda each: each.before_forward(training, step))
         self._plan(step)
-        return any(getattr(probe, "hooks", False) for probe in self._due)
 
-    def forward_values(self) -> Observed:
-        """Return what the forward pass has shown of one member, inside a `vmap`."""
+    @property
+    def modules(self) -> Set[str]:
+        """Paths of the modules whose outputs the due probes measure."""
+        return frozenset(path for probe in self._due for path in probe.modules)
+
+    def forward_values(self, outputs: Named | None = None) -> Observed:
+        """Return what the forward pass of one member, or these outputs of it, have shown, inside a `vmap`."""
         found = Observed()
+
+        def see(probe: StepProbe) -> None:
+            if outputs is not None:
+                for path in probe.modules:
+                    probe.see(path, outputs[path])
+            found[probe] = probe.forward_values()
+
         for probe in list(self._due):
-            self._call(probe, self._at, lambda each: found.update({each: each.forward_values()}))
+            self._call(probe, self._at, see)
         return found
 
     def after_backward(self, step: int) -> None:
@@ -138,9 +149,10 @@ class PackedProbes:
             for total in set(self._totals)
         }
         split: list[Metrics] = []
+        choosy = [probe for probe in found if does(probe, "applicable")]
         for training, total, row in zip(self.steps.trainings, self._totals, table, strict=True):
             own: Metrics = {names[at]: row[at] for at in due[total]}
-            for probe in found:
+            for probe in choosy:
                 own = probe.applicable(training, own)
             split.append(own)
         return split

@@ -1,17 +1,18 @@
 """Plain steps of every member at once: forward, backward and update of stacked weights, a block of steps at a time."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.func import vmap
 
 from worker.trainer.loop import Training
 from worker.trainer.metrics import Metrics
 from worker.trainer.pack.affine import AffineChain
 from worker.trainer.pack.batches import PackedBatch, PackedBatches
 from worker.trainer.pack.clipping import PackedClipping
-from worker.trainer.pack.model import Observe, Observed, StackedModel
+from worker.trainer.pack.model import Named, Observe, Observed, StackedModel
 from worker.trainer.pack.randomness import ALL, MemberRandom
 from worker.trainer.pack.rates import RateTables, Table
 from worker.trainer.pack.stack import Stack
@@ -40,11 +41,15 @@ class Watches(Protocol):
     def next_values(self) -> int:
         """The next step at which they have values."""
 
-    def before_forward(self, step: int) -> bool:
-        """Begin; return whether the forward pass has to be that of the modules."""
+    def before_forward(self, step: int) -> None:
+        """Begin a step."""
 
-    def forward_values(self) -> Observed:
-        """Return what the forward pass of one member has shown, inside a `vmap`."""
+    @property
+    def modules(self) -> Set[str]:
+        """Paths of the modules whose outputs they want of the step that has begun."""
+
+    def forward_values(self, outputs: Named | None = None) -> Observed:
+        """Return what the forward pass of one member, or these outputs of it, have shown, inside a `vmap`."""
 
     def after_backward(self, step: int) -> None:
         """Read the gradients before clipping."""
@@ -124,7 +129,8 @@ class PackedSteps:
         last = probes is not None and probes.next_values == updates[-1]
         for step, numbers in zip(updates, zip(*plans, strict=True), strict=True):
             if probes is not None and step == probes.next_step:
-                loss, seen = self._compute(step, probes.forward_values if probes.before_forward(step) else None)
+                probes.before_forward(step)
+                loss, seen = self._compute(step, probes if probes.modules else None)
                 probes.after_backward(step)
             else:
                 loss, _ = self._compute(step)
@@ -148,14 +154,14 @@ class PackedSteps:
             return self.chain.outputs(weights, batch)
         return self.model.outputs(weights, batch, training=False)
 
-    def _compute(self, step: int, observe: Observe | None = None) -> tuple[Tensor, Observed]:
-        """Fill the gradients of update `step`; return the losses (R,), and what is to be observed of the modules."""
+    def _compute(self, step: int, probes: Watches | None = None) -> tuple[Tensor, Observed]:
+        """Fill the gradients of update `step`; return the losses (R,), and what `probes` want to see of the modules."""
         batch = self.batches.batch(step)
         if self.chain is not None and self.chain.fits(batch):
-            seen = self._observe(batch, observe) if observe is not None else {}
-            return self.chain.compute(self.weights(), self.slopes, batch), seen
-        if observe is not None:
-            return self._compute_part(ALL, batch, observe)
+            losses = self.chain.compute(self.weights(), self.slopes, batch)
+            return losses, self._observe(self.chain, batch, probes) if probes is not None else {}
+        if probes is not None:
+            return self._compute_part(ALL, batch, probes.forward_values)
         with self.throughput.measured() as width:
             starts = range(0, len(self.trainings), width)
             parts = [self._compute_part(slice(at, at + width), batch, dict)[0] for at in starts]
@@ -175,9 +181,13 @@ class PackedSteps:
         return losses.detach(), seen
 
     @torch.no_grad()
-    def _observe(self, batch: PackedBatch, observe: Observe) -> Observed:
-        """Repeat the forward pass of affine layers by their modules, which costs less than all of it by autograd."""
-        return self.model.observed(self.weights(), batch, training=True, observe=observe)[1]
+    def _observe(self, chain: AffineChain, batch: PackedBatch, probes: Watches) -> Observed:
+        """Show the outputs that the chain has; of others repeat the forward pass, which costs less than autograd."""
+        outputs = chain.seen
+        if probes.modules <= outputs.keys():
+            found: Observed = vmap(probes.forward_values)(outputs)
+            return found
+        return self.model.observed(self.weights(), batch, training=True, observe=probes.forward_values)[1]
 
 
 def _table(rows: Sequence[Tensor | None]) -> Table:

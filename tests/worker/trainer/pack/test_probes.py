@@ -11,6 +11,7 @@ from tests.worker.conftest import Make
 from tests.worker.trainer.pack.test_equality import DIFFERENT, EXACT, MODELS, OPTIMIZERS, SINGLE, of_rates
 from tests.worker.trainer.pack.together import probed_alone, probed_together, stacked
 from worker.trainer.build import resolve
+from worker.trainer.pack.model import StackedModel
 from worker.trainer.pack.probes import PackedProbes
 from worker.trainer.probes.inline.activations import Activations
 from worker.trainer.probes.inline.base import InlineProbe, StepProbe
@@ -70,6 +71,18 @@ def test_rates_and_momenta_are_read_from_any_packed_optimizer(experiment: Make, 
 def test_members_that_differ_in_numbers_have_their_own_values(experiment: Make, name: str) -> None:
     specs = [experiment(**{"precision": "fp64", "probes": DEFAULT_PROBES} | changes) for changes in DIFFERENT[name]]
     check(specs, EXACT)
+
+
+@pytest.mark.parametrize("name", ["mlp", "sum of units", "linear"])
+def test_outputs_of_affine_layers_are_measured_without_another_forward_pass(
+    experiment: Make, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    specs = of_rates(experiment, precision="fp64", probes=DEFAULT_PROBES, **MODELS[name])
+    alone = probed_alone(specs, 4)
+    monkeypatch.setattr(StackedModel, "observed", None)
+    for ours, theirs in zip(probed_together(specs, 4), alone, strict=True):
+        assert any(series.startswith("activation/") for series in theirs[4])
+        assert ours[4] == pytest.approx(theirs[4], rel=EXACT, abs=EXACT)
 
 
 def test_every_default_probe_has_a_packed_form_or_measures_at_no_step() -> None:

@@ -4,7 +4,7 @@ Hooks are on the modules only during a due step. With accumulation, the pieces c
 several times in one forward pass is measured the first time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -105,32 +105,39 @@ class Activations(StepProbe):
         self._called: set[str] = set()  # in this forward pass
         self._failed: Exception | None = None
 
+    @property
+    def modules(self) -> Sequence[str]:
+        """Paths of the modules that are measured."""
+        return list(self._modules)
+
     def begin(self, training: ProbedStep) -> None:
         """Choose the modules to measure."""
         modules = list(measured_modules(training.model))
-        self._modules = [modules[at] for at in spread_evenly(len(modules))]
+        self._modules = {modules[at].name: modules[at] for at in spread_evenly(len(modules))}
 
     def before_forward(self, training: ProbedStep, step: int) -> None:
         """Put the hooks on."""
         self._sums, self._failed = {}, None
         model = training.model
         self._hooks = [model.register_forward_pre_hook(lambda module, given: self._called.clear())]
-        self._hooks += [measured.module.register_forward_hook(self._hook(measured)) for measured in self._modules]
+        self._hooks += [each.module.register_forward_hook(self._hook(path)) for path, each in self._modules.items()]
 
-    def _hook(self, measured: MeasuredModule) -> Any:
+    def _hook(self, path: str) -> Any:
         def hook(module: nn.Module, given: Any, out: Any) -> None:
-            if measured.name in self._called or self._failed is not None:
+            if path in self._called or self._failed is not None:
                 return
-            self._called.add(measured.name)
+            self._called.add(path)
             try:
                 with torch.no_grad():
-                    self._sums.setdefault(measured.name, Sums()).add(
-                        measured, out[0] if isinstance(out, tuple) else out
-                    )
+                    self.see(path, out)
             except (RuntimeError, TypeError, AttributeError) as error:
                 self._failed = error  # raised in after_update, where it does not end the training
 
         return hook
+
+    def see(self, path: str, out: Any) -> None:
+        """Add a module's output."""
+        self._sums.setdefault(path, Sums()).add(self._modules[path], out[0] if isinstance(out, tuple) else out)
 
     def remove_hooks(self) -> None:
         """Take the hooks off."""

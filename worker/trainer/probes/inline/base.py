@@ -76,7 +76,7 @@ class InlineProbe:
 def does(probe: InlineProbe, call: str) -> bool:
     """Whether a probe overrides a call; one that does nothing would still cost some microseconds."""
     own = getattr(type(probe), call)
-    return own is not getattr(InlineProbe, call) and own is not getattr(StepProbe, call)
+    return own is not getattr(InlineProbe, call, None) and own is not getattr(StepProbe, call)
 
 
 class OptimizerState(Protocol):
@@ -119,6 +119,14 @@ class StepProbe(InlineProbe):
 
     def before_forward(self, training: ProbedStep, step: int) -> None:
         """Prepare for a step, before its forward pass."""
+
+    @property
+    def modules(self) -> Sequence[str]:
+        """Paths of the modules whose outputs it measures."""
+        return ()
+
+    def see(self, path: str, out: Any) -> None:
+        """Measure the output of one of `modules`."""
 
     def forward_values(self) -> Metrics:
         """Return the values of the forward pass that is over, of one run; a pack asks for them inside its `vmap`."""

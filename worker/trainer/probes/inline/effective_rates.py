@@ -15,6 +15,7 @@ belongs to the mean of gradients. The formulas:
 SGD and its variants have one rate; Adafactor, Rprop and optimizers of other packages have no such rate here.
 """
 
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any
@@ -26,7 +27,7 @@ from torch import Tensor
 from worker.trainer.metrics import Metrics
 from worker.trainer.optim.adabound import rate_bounds
 from worker.trainer.probes.inline.base import OptimizerState, ProbedStep, StepProbe
-from worker.trainer.probes.inline.layers import Layers, count_true
+from worker.trainer.probes.inline.layers import Layers, compare, count_true, is_numpy
 
 SAMPLE = 1024  # evenly spread parameters whose rates are sorted; minimum, maximum and unused are over all
 QUANTILES = {"rate/q01": 0.01, "rate/q25": 0.25, "rate/q50": 0.5, "rate/q75": 0.75, "rate/q99": 0.99}
@@ -169,11 +170,12 @@ class EffectiveRates(StepProbe):
 
 def ordered(sample: Tensor, places: Sequence[int]) -> Sequence[float | Tensor]:
     """Return the numbers that lie at these places of the sorted sample (..., n)."""
-    if sample.device.type == "cpu" and sample.dim() == 1 and sample.dtype in (torch.float32, torch.float64):
+    if is_numpy(sample) and sample.dim() == 1:
         chosen = list(places)  # partitioning takes half as long as sorting
         values: list[float] = np.partition(sample.numpy(), chosen)[chosen].tolist()
         return values
-    found = sample.sort(-1).values
+    # of many samples numpy sorts in a tenth of torch's time, a third of what partitioning takes
+    found = torch.from_numpy(np.sort(sample.numpy())) if is_numpy(sample) else sample.sort(-1).values
     return [found[..., at] for at in places]
 
 
@@ -188,7 +190,7 @@ def rates_of(optimizer: OptimizerState, layers: Layers) -> Iterator[tuple[Tensor
         floor: Number = group["eps"] if mark == "exp_inf" else group.get("initial_accumulator_value", 0.0)
         states = [optimizer.state.get(p, {}) for p in group["params"]]
         for t, state in joined(group, [each for each in states if mark in each], names, layers):
-            unused = state[mark] <= of_type(floor, state[mark])
+            unused = compare(operator.le, state[mark], of_type(floor, state[mark]))
             found = rate(group, state, t)
             yield of_type(lr, found) * found, count_true(unused)
 

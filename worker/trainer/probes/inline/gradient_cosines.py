@@ -80,10 +80,17 @@ def buffer_of(training: ProbedStep, p: Tensor) -> Tensor | None:
     return None
 
 
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Return a b (...) of vectors (..., n); of many a square by their norm, which writes no products to memory."""
+    squares = a is b and a.dim() > 1
+    found: Tensor = torch.linalg.vector_norm(a, dim=-1).square() if squares else torch.linalg.vecdot(a, b)
+    return found
+
+
 def cosines(one: Sequence[Tensor], others: Sequence[Sequence[Tensor]]) -> list[float | Tensor]:
     """Return a b / (|a| |b|) of a vector and each of the others, all in the same pieces; 0 where one of them is 0."""
     pairs = [(one, one), *(pair for other in others for pair in ((one, other), (other, other)))]
-    parts = [torch.stack([torch.linalg.vecdot(a[at], b[at]) for a, b in pairs]) for at in range(len(one))]
+    parts = [torch.stack([dot(a[at], b[at]) for a, b in pairs]) for at in range(len(one))]
     sums = torch.stack(parts).double().sum(0) if len(parts) > 1 else parts[0].double()
     if sums.device.type == "cpu" and sums.dim() == 1:  # a tenth of the time that tensors take
         own, *numbers = sums.tolist()

@@ -1,6 +1,7 @@
 """The size of an update relative to the weights: 1e-3 is usual, 1e-6 barely moves, 1 starts over."""
 
 import math
+import operator
 from functools import reduce
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from service.spec.probes import ProbeBase
 from worker.trainer.metrics import Metrics
 from worker.trainer.probes.inline.base import ProbedStep, StepProbe
-from worker.trainer.probes.inline.layers import count_true
+from worker.trainer.probes.inline.layers import compare, count_true
 
 
 class UpdateRatios(StepProbe):
@@ -52,6 +53,6 @@ def ratio(change: float | Tensor, weight: float | Tensor) -> float | Tensor:
 
 def underflow_share(moved: list[Tensor], gradients: list[Tensor]) -> Tensor:
     """Return the share of entries with a gradient that the update left unchanged by rounding."""
-    given = [g != 0 for g in gradients]
-    unchanged = [count_true(has & (d == 0)) for d, has in zip(moved, given, strict=True)]
+    given = [compare(operator.ne, g, 0) for g in gradients]
+    unchanged = [count_true(has & compare(operator.eq, d, 0)) for d, has in zip(moved, given, strict=True)]
     return reduce(torch.add, unchanged) / reduce(torch.add, map(count_true, given)).clamp(min=1)
