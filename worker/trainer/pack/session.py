@@ -93,6 +93,7 @@ class _Builder:
             set_numerics(spec.precision, spec.determinism, self.device)  # the rows have the run's type
             splits = read_splits(spec, request.seed, folders_of(request))
             training = prepare_request(request, self.device, splits)
+            training.row_facts["readings"] = {}  # by what they depend on beside the rows
             self.shared[fold] = splits, training
             return training
         splits, first = self.shared[fold]

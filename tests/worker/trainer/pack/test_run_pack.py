@@ -1,5 +1,6 @@
 """Runs of a pack report what they would report alone, and each of them stops, fails and resumes for itself."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 from service.spec.packs import pack_key
 from service.spec.probes import DEFAULT_PROBES
 from tests.worker.conftest import Make
-from worker.protocol import Alive, Checkpoint, Ended, Failed, Frame, Points, Started, Stop, TrainRequest
+from worker.protocol import Alive, Checkpoint, Ended, Failed, Frame, Points, Reading, Started, Stop, TrainRequest
+from worker.trainer.loop import Training
 from worker.trainer.pack.session import run_pack
 from worker.trainer.pack.steps import PackedSteps
+from worker.trainer.probes.inline import sanity_checks
 from worker.trainer.requests import run_request
 
 CPU = torch.device("cpu")
@@ -120,6 +123,27 @@ def test_a_run_of_a_pack_reports_what_it_would_alone(tmp_path: Path, experiment:
     run_pack(requests(tmp_path / "pack", experiment, rates(**SPECS[name])), CPU, links)
     for request in requests(tmp_path / "alone", experiment, rates(**SPECS[name])):
         check_same(links[request.lease or ""], alone(request))
+
+
+@pytest.mark.parametrize(("seeds", "measured"), [([0, 0, 0], 1), ([0, 1, 0], 2)])
+def test_runs_with_the_same_start_share_its_reading(
+    tmp_path: Path, experiment: Make, monkeypatch: pytest.MonkeyPatch, seeds: list[int], measured: int
+) -> None:
+    calls: list[int] = []
+    measure = sanity_checks.measure_start
+
+    def count(training: Training) -> dict[str, Any]:
+        calls.append(training.seed)
+        return measure(training)
+
+    made = requests(tmp_path / "pack", experiment, rates(probes=({"kind": "start"},), steps=2)[: len(seeds)])
+    made = [replace(request, seed=seed) for request, seed in zip(made, seeds, strict=True)]
+    single = [alone(request).of(Reading)[0].payload for request in made]
+    monkeypatch.setattr(sanity_checks, "measure_start", count)
+    links = Links()
+    run_pack(made, CPU, links)
+    assert [links[request.lease or ""].of(Reading)[0].payload for request in made] == single
+    assert len(calls) == measured
 
 
 @pytest.mark.parametrize(
