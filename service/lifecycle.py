@@ -37,6 +37,7 @@ class Relation(StrEnum):
     FORK = "fork"  # continues from a checkpoint with a changed spec, as an experiment of its own
     REPLAY = "replay"  # trains the same run again to compare; never part of a result
     PROBE = "probe"  # measures one state of the run and trains nothing; never part of a result
+    PREVIEW = "preview"  # of no run: draws augmented samples of a spec before it is submitted; never part of a result
 
 
 ASIDE = frozenset({Relation.REPLAY, Relation.PROBE})  # belong to the same experiment but count in no comparison

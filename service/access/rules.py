@@ -54,6 +54,7 @@ READ = _rules(
     *("get_split", "get_experiment_schema"),
     *("get_superseded", "list_readings", "get_diagnosis", "get_autopsy_script", "list_diagnosis_rules"),
     *("get_model", "get_model_file", "get_model_card", "get_predictions", "get_prediction"),
+    "get_augmentation_preview",
     *(
         "list_verifications",
         "list_symptoms",
@@ -80,6 +81,7 @@ READ = _rules(
 SUBMIT = _rules(
     Rule(Level.SUBMIT),
     *("post_dataset", "retry_run", "replay_run", "probe_run", "predict", "clone_study", "confirm_study"),
+    "preview_augmentation",  # it takes a worker for a moment
     *("confirm_comparison", "extend_confirmation", "verify_finding", "post_comment", "post_view"),
     "edit_comment",  # whose comment, it looks itself
 )

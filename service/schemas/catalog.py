@@ -1,9 +1,10 @@
-"""The catalogue: components, presets, and the preview of a schedule."""
+"""The catalogue: components, presets, and previews: of a schedule, and of augmented samples."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from service.lifecycle import State
 from service.schemas.common import Json, View
 from service.spec.checks.experiment import MAX_STEPS
 from service.spec.component import Part, Rate
@@ -64,6 +65,20 @@ class SchedulePreview(Part):
     lr: Rate
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
     points: Annotated[int, Field(ge=2, le=10_000)] | Literal["exact"] = 200
+
+
+class AugmentationPreview(View):
+    """A job that draws augmented samples of a spec, and the picture: the reading `augmented_samples` of its run."""
+
+    id: str = Field(description="of the job")
+    state: State = Field(description="of the job: once it has succeeded, the picture is there")
+    waits: str | None = Field(description="why the job has not started")
+    error: str | None = Field(description="why there is no picture")
+    images: int | None = Field(description="in a row of the picture: the first of the first update")
+    draws: int | None = Field(description="rows below the first, in which images are as they are: one for each update")
+    height: int | None = Field(description="pixels of an image, of which a large picture leaves some out")
+    width: int | None
+    png: str | None = Field(description="the picture, as a PNG in base64")
 
 
 class PlannedRates(View):

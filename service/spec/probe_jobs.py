@@ -1,4 +1,4 @@
-"""Probe jobs: a list of probes that look at one saved state of a run."""
+"""Probe jobs: a list of probes that look at one saved state of a run; and the readings of other jobs."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -10,6 +10,7 @@ from service.spec.component import Part, under
 from service.spec.probes import Probe
 
 PREDICTIONS = "predictions"  # the kind of reading of a job that predicts rows instead
+AUGMENTED = "augmented_samples"  # of a preview, and of every run that augments images
 MAX_PROBES = 10  # of one job; a request to cancel takes effect between two of them
 
 

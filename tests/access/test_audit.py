@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 from unittest.mock import patch
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from service.db.metrics.codec import pack
 from service.db.session import transaction
 from service.lifecycle import State
 from tests.fixtures.api import SPEC, Worker, points
+from tests.ingest.images.image_files import encoded, picture
 
 CSV = b"x,y\n1,2\n2,3\n3,4\n"
 
@@ -72,6 +75,16 @@ class Acts:
     def predicted(self) -> Any:
         with patch("service.api.routes.derived_runs.PREDICT_WAIT_S", 0):  # no worker answers here
             return self.post(f"/v1/runs/{self.trained()}/predict", {"rows": [[0.0] * 4]})
+
+    def previewed(self) -> Any:
+        folders = BytesIO()
+        with ZipFile(folders, "w") as made:
+            for number in range(20):
+                made.writestr(f"{'ab'[number % 2]}/{number}.png", encoded(picture(number)))
+        upload = self.ask("POST", "/v1/datasets?name=a.zip", content=folders.getvalue())["id"]
+        images = {"dataset": {"kind": "images", "upload": upload, "size": 8}, "augment": [{"kind": "vertical_flip"}]}
+        with patch("service.api.routes.catalog.PREVIEW_WAIT_S", 0):  # no worker answers here
+            return self.post("/v1/augmentations/preview", SPEC | images)
 
     def unshared(self) -> Any:
         made = self.experiment()["id"]
@@ -195,6 +208,7 @@ ACTS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # operation -> the actio
         lambda acts: acts.post(f"/v1/runs/{acts.trained()}/probes", {"probes": [{"kind": "critical_point"}]}),
     ),
     "predict": ("run.probe", Acts.predicted),
+    "preview_augmentation": ("run.preview", Acts.previewed),
     "confirm_comparison": ("experiment.submit", confirm),
     "post_study": ("study.submit", Acts.study),
     **{f"{verb}_study": (f"study.{verb}", on_study(verb)) for verb in ("pause", "stop")},

@@ -49,6 +49,7 @@ STUDY = {
     "space": {"/optimizer/lr": {"kind": "choice", "options": [0.1, 0.2]}},
     "budget": {"trials": 1},
 }
+AUGMENTED = {"dataset": {"kind": "images", "upload": "dat_" + "0" * 26}, "augment": [{"kind": "horizontal_flip"}]}
 TABLE = b"a,b\n" + b"1,2\n3,5\n" * 20
 WORDS = {  # what stands for the other parameters of paths
     "name:path": "app.js",
@@ -98,6 +99,7 @@ def bodies(ids: dict[str, str], key: str) -> dict[tuple[str, str], Any]:
         ("POST", "/v1/runs/{run_id}/probes"): {"probes": [{"kind": "sharpness"}]},
         ("POST", "/v1/runs/{run_id}/forks"): {"step": 1, "changes": {}},
         ("POST", "/v1/runs/{run_id}/predict"): {"rows": [[0.0] * 4]},
+        ("POST", "/v1/augmentations/preview"): SPEC | AUGMENTED,
         ("POST", "/v1/comparisons/{comparison_id}/confirm/extend"): {"seeds": 1},
     }
 

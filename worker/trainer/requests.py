@@ -1,4 +1,4 @@
-"""Requests to the trainer: train a run, look at one of its states with probes, or predict rows with it."""
+"""Requests to the trainer: train a run, look at one of its states, predict rows with it, or preview its images."""
 
 from dataclasses import replace
 from functools import partial
@@ -50,11 +50,14 @@ class NoOtherRanks:
 def run_request(
     request: TrainRequest, device: torch.device, supervisor: SupervisorLink, others: OtherRanks | None = None
 ) -> None:
-    """Handle a request: train, probe or predict, to its end or a stop request; raise `RunFailure` if it fails."""
+    """Handle a request: train, probe, predict or preview, to its end or a stop; raise `RunFailure` if it fails."""
     torch.set_num_threads(request.threads)
     others, peak = others or NoOtherRanks(), PeakMemory(device)
     if request.task is not None and "rows" in request.task:
         run_predictions(request, device, supervisor)
+        return
+    if request.task is not None and "spec" in request.task:
+        run_preview(request, supervisor)
         return
     try:
         training = prepare_request(request, device)
@@ -99,6 +102,16 @@ def run_predictions(request: TrainRequest, device: torch.device, supervisor: Sup
         job.run()
     except Exception as error:
         raise run_failure_of(error, job.stored.step) from error
+
+
+def run_preview(request: TrainRequest, supervisor: SupervisorLink) -> None:
+    """Handle a request that draws augmented samples; raise `RunFailure` where the data cannot be read."""
+    from worker.trainer.preview_job import preview  # noqa: PLC0415  loads Pillow
+
+    try:
+        preview(request, folders_of(request), supervisor)
+    except Exception as error:
+        raise run_failure_of(error, None, building=True) from error
 
 
 def check_devices(spec: Experiment, devices: int) -> None:

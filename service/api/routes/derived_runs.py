@@ -1,8 +1,5 @@
 """Routes that derive a run from another: retry, fork, replay, probe, predict."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any
 
@@ -19,17 +16,15 @@ from service.api.dependencies import (
     json_body,
     open_transaction,
     optional_body,
-    read_in_thread,
 )
 from service.api.one_thread import OneThread
 from service.api.replies import DRY_RUN, DryRun, IdempotencyKey, NotifyDep, created
-from service.db.access.principal import Principal
+from service.api.waiting import counted_as_stream, until_ended
 from service.db.runs import runs
 from service.experiments import derived_runs, predictions
 from service.experiments.context import Context, Made
 from service.experiments.run_answers import read_runs
-from service.lifecycle import TERMINAL, Relation
-from service.process.runtime import Runtime
+from service.lifecycle import Relation
 from service.schemas.experiments import PostedExperiment
 from service.schemas.predictions import PredictionView
 from service.schemas.replays import ReplaysView
@@ -40,7 +35,6 @@ from service.verification.replays import replays_of
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"], route_class=OneThread)
 PREDICT_WAIT_S = 10.0  # for a worker that has nothing else to do this is enough
-FIRST_PAUSE_S, MAX_PAUSE_S = 0.05, 0.5  # between two looks
 LATER: dict[int | str, dict[str, Any]] = {
     202: {"model": PredictionView, "description": "The job still waits or runs; `Location` has its answer later."}
 }
@@ -146,40 +140,15 @@ async def predict(
 
     A worker computes it as a job of its own. The answer is 200 if that ended within ten seconds, else 202.
     """
-    with _counted_as_stream(runtime, principal):
+    with counted_as_stream(runtime, principal):
         async with open_transaction(runtime, request.state.reach) as connection:
             context = Context(connection, principal, runtime.settings)
             made = await anyio.to_thread.run_sync(predictions.ask, context, run_id, rows, idempotency_key)
-        for pool, count in made.queued:
-            await runtime.dispatcher.notify(pool, count)
         found = made.answer
-        with request.state.visit.outside():
-            found = await _wait(runtime, principal, found)
-    response.headers["Location"] = made.location
+        look = partial(predictions.answer, principal=principal, run_id=found.run_id, job_id=found.id)
+        found = await until_ended(request, response, made, look, PREDICT_WAIT_S)
     if not made.new:
         response.headers["Idempotent-Replayed"] = "true"
-    response.status_code = 200 if found.state in TERMINAL else 202
-    return found
-
-
-@contextmanager
-def _counted_as_stream(runtime: Runtime, principal: Principal) -> Iterator[None]:
-    """Count a request that waits among the streams of its key; raise `TooMany` for one more than allowed."""
-    runtime.stream_limits.take(principal.credential)
-    try:
-        yield
-    finally:
-        runtime.stream_limits.give_back(principal.credential)
-
-
-async def _wait(runtime: Runtime, principal: Principal, found: PredictionView) -> PredictionView:
-    """Return the job once it has ended, or as it is after `PREDICT_WAIT_S`."""
-    until, pause = time.monotonic() + PREDICT_WAIT_S, FIRST_PAUSE_S
-    look = partial(predictions.answer, principal=principal, run_id=found.run_id, job_id=found.id)
-    while found.state not in TERMINAL and time.monotonic() < until and not runtime.shutting_down.is_set():
-        await anyio.sleep(pause)
-        pause = min(2 * pause, MAX_PAUSE_S)
-        found = await read_in_thread(runtime, principal, look)
     return found
 
 

@@ -45,7 +45,7 @@ class Claim:
     limit_s: float | None = None  # longest training time
     worker: str = ""
     pause_at: int | None = None  # the step after which it pauses by itself
-    task: dict[str, Any] | None = None  # of a probe job
+    task: dict[str, Any] | None = None  # of a job
     references: Mapping[str, tuple[SavedCheckpoint, ...]] = field(default_factory=dict)  # that a probe compares with
     memory_bytes: int | None = None  # that it reserves on a shared device; None: not known
     request_id: str | None = None  # of the request that queued it
@@ -99,8 +99,9 @@ CLAIM = text(
             'state', 'running', 'attempt', attempt, 'worker', worker, 'by', 'worker ' || worker, 'why', 'claimed')
         FROM taken WHERE fresh)
     SELECT t.id, t.attempt, t.seed, t.total_steps, t.worker, t.trained_s, t.limit_s, t.pause_at, t.task, t.fresh,
-        e.spec, t.memory_bytes, t.request_id, t.trace, t.pack_key, NULL AS step, NULL AS forked
-    FROM taken t JOIN experiment e ON e.id = t.experiment_id
+        coalesce(e.spec, t.task -> 'spec') AS spec, t.memory_bytes, t.request_id, t.trace, t.pack_key,
+        NULL AS step, NULL AS forked
+    FROM taken t LEFT JOIN experiment e ON e.id = t.experiment_id
     """  # noqa: S608  pieces of SQL; every value is bound
 )
 
@@ -116,10 +117,10 @@ SELECT_CLAIM = text(
         WHERE (l.start > 0 OR l.relation <> 'fork') AND (l.origin_attempt IS NULL OR l.origin_step <> l.start)),
     origin AS (SELECT * FROM line WHERE origin_attempt IS NOT NULL AND origin_step = start)
     SELECT r.id, r.attempt, r.seed, r.total_steps, r.worker, r.trained_s, r.limit_s, r.pause_at, r.task,
-        r.memory_bytes, r.request_id, r.trace, CASE WHEN {MAY_PACK} THEN r.pack_key END AS pack_key, e.spec,
-        c.step, c.folder, c.sha256, c.size_bytes, c.reason, c.value,
+        r.memory_bytes, r.request_id, r.trace, CASE WHEN {MAY_PACK} THEN r.pack_key END AS pack_key,
+        coalesce(e.spec, r.task -> 'spec') AS spec, c.step, c.folder, c.sha256, c.size_bytes, c.reason, c.value,
         c.run_id <> r.id AND EXISTS (SELECT 1 FROM line WHERE relation = 'fork') AS forked
-    FROM run r JOIN experiment e ON e.id = r.experiment_id
+    FROM run r LEFT JOIN experiment e ON e.id = r.experiment_id
     LEFT JOIN LATERAL (
         SELECT c.* FROM checkpoint c LEFT JOIN origin o
             ON c.run_id = o.parent_run_id AND c.attempt = o.origin_attempt AND c.step = o.origin_step

@@ -29,7 +29,8 @@ TYPICAL_RUNS = 50  # the newest succeeded ones, whose mean is what a waiting run
 PLACES = f"""
     WITH {turns.USE}, {turns.FULL},
     slot AS (SELECT coalesce(avg(trained_s), cast(:turn_s AS float8)) AS seconds FROM (
-        SELECT trained_s FROM run WHERE state = 'succeeded' ORDER BY experiment_id DESC LIMIT {TYPICAL_RUNS}) recent),
+        SELECT trained_s FROM run WHERE state = 'succeeded' AND experiment_id IS NOT NULL
+        ORDER BY experiment_id DESC LIMIT {TYPICAL_RUNS}) recent),
     waiting AS (
         SELECT r.id, r.pool, r.needs, r.project_id, r.owner_id, r.experiment_id, r.seed, r.priority, r.rank_at,
             r.queued_at, r.not_before, r.yields_to, slot.seconds, {turns.project_score("r")} AS project_score,

@@ -1,4 +1,4 @@
-"""Jobs that predict rows, once they have ended: their rows and answers are deleted after a while.
+"""Jobs that predict rows, and previews, once they have ended: what they were given and found is deleted after a while.
 
 As of an erased experiment, an empty row of each stays: its attempts are device hours of their month. It belongs to no
 project any more, which hides it from every reader.
@@ -13,7 +13,8 @@ KEPT_DAYS = 7  # after the end
 OLD = text(
     f"""
     SELECT id FROM run r
-    WHERE task ? 'rows' AND state IN {ENDED} AND finished_at < clock_timestamp() - make_interval(days => :days)
+    WHERE (task ? 'rows' OR task ? 'spec') AND state IN {ENDED}
+        AND finished_at < clock_timestamp() - make_interval(days => :days)
         AND NOT EXISTS (SELECT FROM comment WHERE run_id = r.id)
     ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
     """  # noqa: S608  states of this package

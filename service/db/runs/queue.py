@@ -25,7 +25,7 @@ class Origin:
     Without `attempt`, step 0 is the beginning, and any other step is where the parent or its ancestor began.
     """
 
-    parent_run_id: str
+    parent_run_id: str | None  # None: a preview, which is of no run
     relation: Relation
     attempt: int | None = None
     step: int = 0
@@ -35,7 +35,7 @@ class Origin:
 class NewRun:
     """A run to be queued."""
 
-    experiment_id: str
+    experiment_id: str | None  # None: a preview, whose spec is in its task
     seed: int
     fold: int | None  # that it validates on
     total_steps: int
@@ -43,7 +43,7 @@ class NewRun:
     priority: int = 0
     limit_s: float | None = None
     origin: Origin | None = None
-    task: dict[str, Any] | None = None  # of a probe job
+    task: dict[str, Any] | None = None  # of a job
     needs: Sequence[str] = ()  # packages, and devices=n for n > 1
     memory_bytes: int | None = None  # of a device
     checkpoint_bytes: int = 0  # that it keeps at its end, as far as they can be estimated
@@ -77,7 +77,7 @@ ENQUEUE = text(
     audited AS (
         INSERT INTO audit (project_id, account_id, actor, key_id, address, request_id, action, target, data)
         SELECT :project_id, :account_id, :actor, :key_id, :address, :request_id, :action,
-            coalesce(parent_run_id, experiment_id),
+            coalesce(parent_run_id, experiment_id, min(id)),
             jsonb_build_object('experiment', experiment_id, 'runs', count(*))
         FROM made GROUP BY experiment_id, parent_run_id ORDER BY experiment_id)
     SELECT * FROM made
@@ -96,7 +96,9 @@ def enqueue(
     allowed = quotas.admit(connection, principal, len(made), sum(each.checkpoint_bytes for each in made))
     rows = [_columns(each) | {"limit_s": allowed.longest_run_s(each.limit_s)} for each in made]
     origin = made[0].origin
-    why = f"{origin.relation.value} of {origin.parent_run_id} from step {origin.step}" if origin else "submitted"
+    why = "submitted"
+    if origin:
+        why = f"{origin.relation.value} of {origin.parent_run_id or 'a spec'} from step {origin.step}"
     data = {"state": State.QUEUED.value, "by": principal.member, "why": why}
     if principal.request_id:
         data["request_id"] = principal.request_id

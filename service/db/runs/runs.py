@@ -20,7 +20,7 @@ class StoredRun:
     """A row of a run; `step` is the last one whose points are stored."""
 
     id: str
-    experiment_id: str
+    experiment_id: str  # of a preview, which only its asker finds, it is None
     seed: int
     fold: int | None  # that it validates on; None: its dataset has no folds
     state: State
@@ -38,7 +38,7 @@ class StoredRun:
     parent_run_id: str | None
     relation: Relation | None
     origin_step: int
-    task: dict[str, Any] | None  # what a probe job does instead of training, without its rows
+    task: dict[str, Any] | None  # what a job does instead of training, without its rows
     trained_s: float
     limit_s: float | None
     failure: dict[str, Any] | None
@@ -57,7 +57,9 @@ class StoredRun:
 SHOWN = {"task": run.c.task.op("-")("rows").label("task")}
 COLUMNS = [SHOWN.get(name, run.c[name]) for name in StoredRun.__dataclass_fields__]
 IDS = func.any(bindparam("ids", type_=ARRAY(Text)))
-_SEEN = select(*COLUMNS).where(run.c.id == IDS, bound_sight(run.c.project_id, run.c.experiment_id))
+_SEEN = select(*COLUMNS).where(
+    run.c.id == IDS, run.c.experiment_id.is_not(None), bound_sight(run.c.project_id, run.c.experiment_id)
+)  # not previews, which are no run of anything
 _GET, _LOCK = Statement(_SEEN), Statement(_SEEN.with_for_update())
 _OF_EXPERIMENTS = Statement(
     select(*COLUMNS).where(run.c.experiment_id == IDS).order_by(run.c.experiment_id, run.c.seed, run.c.id)

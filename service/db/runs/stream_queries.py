@@ -65,11 +65,12 @@ POINTS = f"""
 HORIZON = text("SELECT (pg_snapshot_xmin(pg_current_snapshot())::text)::bigint")
 OF_PROJECTS = text(
     """
-    SELECT e.xid, e.id, e.run_id, e.kind, e.data, e.at, e.project_id,
-        (SELECT r.experiment_id FROM run r WHERE r.id = e.run_id) AS experiment_id
+    SELECT e.xid, e.id, e.run_id, e.kind, e.data, e.at, e.project_id, e.experiment_id
     FROM unnest(cast(:ids AS text[]), cast(:xids AS bigint[]), cast(:known AS bigint[])) AS u(project_id, xid, known)
-    CROSS JOIN LATERAL (SELECT * FROM event e WHERE e.project_id = u.project_id
-        AND (e.xid, e.id) > (u.xid, u.known) AND e.xid < :horizon ORDER BY e.xid, e.id LIMIT :most OFFSET 0) e
+    CROSS JOIN LATERAL (SELECT e.*, r.experiment_id FROM event e JOIN run r ON r.id = e.run_id
+        WHERE e.project_id = u.project_id AND (e.xid, e.id) > (u.xid, u.known) AND e.xid < :horizon
+            AND r.experiment_id IS NOT NULL
+        ORDER BY e.xid, e.id LIMIT :most OFFSET 0) e
     ORDER BY e.xid, e.id
     """
 )
@@ -139,7 +140,7 @@ RUNNING = text(
     """
     SELECT r.project_id, r.id, r.experiment_id, r.state, r.step, r.total_steps, s.name, s.last
     FROM run r LEFT JOIN series s ON s.run_id = r.id AND s.name IN ('loss', 'val/loss', 'val/accuracy')
-    WHERE r.project_id = ANY(:ids) AND r.state = 'running'
+    WHERE r.project_id = ANY(:ids) AND r.state = 'running' AND r.experiment_id IS NOT NULL
     ORDER BY r.id
     """
 )

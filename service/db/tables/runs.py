@@ -26,7 +26,7 @@ run = Table(
     "run",
     metadata,
     word("id", primary_key=True),
-    word("experiment_id", ForeignKey("experiment.id")),
+    word("experiment_id", ForeignKey("experiment.id"), nullable=True),  # null: a preview, whose spec is in its task
     word("project_id", ForeignKey("project.id"), nullable=True),  # null once its experiment is erased
     word("owner_id", ForeignKey("member.id")),  # who queued it, and whose turn it takes
     word("key_id", ForeignKey("api_key.id"), nullable=True),  # which queued it, and whose limits it counts for
@@ -63,7 +63,7 @@ run = Table(
     word("relation", nullable=True),
     Column("origin_attempt", Integer),  # with origin_step: the parent's checkpoint this run starts from
     Column("origin_step", BigInteger, nullable=False, server_default="0"),
-    Column("task", JSONB),  # what a probe job does instead of training
+    Column("task", JSONB),  # what a job does instead of training
     Column("failure", JSONB),
     word("request_id", nullable=True),  # of the request that queued it; null: the server itself did
     word("trace", nullable=True),  # that request's trace context, as a W3C traceparent
@@ -75,9 +75,12 @@ run = Table(
     CheckConstraint("desired IN ('run', 'pause', 'cancel')", name="desired_known"),
     CheckConstraint(f"project_id IS NOT NULL OR state IN {ENDED}", name="owned_until_ended"),
     CheckConstraint("(state = 'failed') = (failure IS NOT NULL)", name="failure_told"),
-    CheckConstraint("relation IN ('retry', 'fork', 'replay', 'probe')", name="relation_known"),
-    CheckConstraint("(relation IS NOT DISTINCT FROM 'probe') = (task IS NOT NULL)", name="probe_has_task"),
-    CheckConstraint("(relation IS NULL) = (parent_run_id IS NULL)", name="parent_has_relation"),
+    CheckConstraint("relation IN ('retry', 'fork', 'replay', 'probe', 'preview')", name="relation_known"),
+    CheckConstraint("coalesce(relation IN ('probe', 'preview'), false) = (task IS NOT NULL)", name="job_has_task"),
+    CheckConstraint("(relation IS NULL OR relation = 'preview') = (parent_run_id IS NULL)", name="parent_has_relation"),
+    CheckConstraint(
+        "(relation IS NOT DISTINCT FROM 'preview') = (experiment_id IS NULL)", name="preview_has_no_experiment"
+    ),
     ForeignKeyConstraint(
         ["parent_run_id", "origin_attempt", "origin_step"],
         ["checkpoint.run_id", "checkpoint.attempt", "checkpoint.step"],
@@ -110,6 +113,7 @@ run = Table(
     Index("run_state_experiment_id_idx", "state", "experiment_id"),
     Index("run_running_idx", "id", postgresql_where=text("state = 'running'")),
     Index("run_predicts_idx", "id", postgresql_where=text("task ? 'rows'")),
+    Index("run_preview_idx", "owner_id", "id", postgresql_where=text("task ? 'spec'")),
 )
 
 device_use = Table(

@@ -1,4 +1,4 @@
-"""Pictures of augmented images, for a person to look at: a reading at the start of a run."""
+"""Pictures of augmented images, for a person to look at: a reading at the start of a run, or of a preview before it."""
 
 import base64
 import io
@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from service.spec.probe_jobs import AUGMENTED
 from worker.trainer.augment.augment import Augment
 from worker.trainer.data.batches import Batches
 
-KIND = "augmented_samples"
+KIND = AUGMENTED
 DRAWS = 3  # rows of augmented images, below the row of the originals
 MOST = 8  # images
 PIXELS = 60_000  # of the picture, so that it fits in a reading
