@@ -10,6 +10,7 @@ from service.client.__main__ import main
 from service.local.postgres import EmbeddedPostgres
 from tests.harness.databases import copy_database, create_key
 from tests.harness.folders import server_folder
+from tests.harness.nursery import Nursery
 from tests.harness.product import Product
 
 QUICK = {
@@ -30,9 +31,9 @@ SPEC: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
-def server(postgres: EmbeddedPostgres, migrated: str) -> Iterator[Product]:
+def server(postgres: EmbeddedPostgres, migrated: str, nursery: Nursery) -> Iterator[Product]:
     with copy_database(postgres, migrated) as url, server_folder("saddle-client-") as home:
-        product = Product(home, postgres, url, **QUICK)
+        product = Product(home, postgres, url, nursery, **QUICK)
         product.key = create_key(url, "client")
         try:
             product.start_worker()

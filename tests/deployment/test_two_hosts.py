@@ -1,6 +1,7 @@
 """Two hosts with no folder in common: one with API and servers, one that only trains, TLS and a bucket between them."""
 
 import signal
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,7 @@ def test_certificates_are_made_once_for_a_host(tmp_path: Path) -> None:
 def test_a_run_posted_on_one_host_trains_on_the_other_and_goes_on_on_the_first(
     own_stack: Product, door: Door, s3: dict[str, str]
 ) -> None:
+    own_stack.popen = subprocess.Popen  # processes of their own, as on two machines
     first, second = own_stack.home / "data", own_stack.home / "second"
     own_stack.environment |= s3 | {"SADDLE_STORAGE_URL": f"s3://saddle/{own_stack.home.name}"}
     own_stack.start_api()

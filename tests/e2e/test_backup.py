@@ -11,21 +11,25 @@ import pytest
 
 from tests.fixtures.product import QUICK, Servers
 from tests.harness.databases import copy_database
+from tests.harness.nursery import Nursery
 from tests.harness.product import ROOT, Product
 from tests.harness.waiting import until
 
-LONG = {"epochs": 240, "seeds": [3], "checkpoint": {"every_steps": 500}}
+LONG = {"epochs": 120, "seeds": [3], "checkpoint": {"every_steps": 500}}
 
 
 def administer(product: Product, *arguments: str, status: int = 0) -> str:
     command = [sys.executable, "-m", "service.admin", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=product.environment, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    with product.popen(
+        command, cwd=ROOT, env=product.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        said = process.communicate()[0].decode()
+    assert process.returncode == status, said
+    return said
 
 
 def test_a_backup_during_training_is_restored_elsewhere_and_the_run_goes_on_bit_for_bit(
-    own_stack: Product, servers: Servers, spec: Callable[..., dict[str, Any]], tmp_path: Path
+    own_stack: Product, servers: Servers, nursery: Nursery, spec: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     own_stack.start_api()
     own_stack.start_worker()
@@ -36,13 +40,13 @@ def test_a_backup_during_training_is_restored_elsewhere_and_the_run_goes_on_bit_
     administer(own_stack, "backup", str(backup))
     (made,) = backup.glob("2*")
     assert own_stack.wait_for_end(run)["state"] == "succeeded"  # undisturbed
-    refuses_what_was_changed(own_stack, servers, made, tmp_path / "nowhere")
+    refuses_what_was_changed(own_stack, servers, nursery, made, tmp_path / "nowhere")
 
     administer(own_stack, "backup", str(backup))
     administer(own_stack, "restore", str(made), status=2)  # into what is not empty
 
     with copy_database(servers[0], "template1") as url:
-        other = Product(tmp_path / "elsewhere", servers[0], url, **QUICK)
+        other = Product(tmp_path / "elsewhere", servers[0], url, nursery, **QUICK)
         other.home.mkdir()
         other.key = own_stack.key
         try:
@@ -65,12 +69,12 @@ def test_a_backup_during_training_is_restored_elsewhere_and_the_run_goes_on_bit_
             other.http.close()
 
 
-def refuses_what_was_changed(product: Product, servers: Servers, made: Path, home: Path) -> None:
+def refuses_what_was_changed(product: Product, servers: Servers, nursery: Nursery, made: Path, home: Path) -> None:
     """One byte of each kind of file, changed and put back."""
     table = max((made / "tables").iterdir(), key=lambda path: path.stat().st_size)
     others = [sorted(made.parent.glob(f"files/{name}"))[-1] for name in ("uploads/*", "checkpoints/*/*/*/*")]
     with copy_database(servers[0], "template1") as url:
-        elsewhere = Product(home, servers[0], url)
+        elsewhere = Product(home, servers[0], url, nursery)
         for path in (made / "manifest.json", table, *others):
             whole = path.read_bytes()
             path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])

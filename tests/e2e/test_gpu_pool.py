@@ -35,7 +35,7 @@ sys.exit(command.main(sys.argv[1:]))
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def machine() -> Iterator[httpx.Client]:
     """A client of a start with a worker for two GPUs and one for the CPU."""
     with server_folder("saddle-gpu-") as home, (home / "log").open("wb") as log:

@@ -9,6 +9,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.fixtures.product import Servers, prepare_product
+from tests.harness.nursery import Nursery
 from tests.harness.product import Product
 from tests.harness.waiting import until
 
@@ -72,8 +73,8 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def traced(servers: Servers, durable_template: str, receiver: Receiver) -> Iterator[Product]:
-    with prepare_product(servers, durable_template) as product:
+def traced(servers: Servers, durable_template: str, nursery: Nursery, receiver: Receiver) -> Iterator[Product]:
+    with prepare_product(servers, durable_template, nursery) as product:
         product.environment |= {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "SADDLE_ACCESS_LOG": "true"}
         product.start_worker()
         product.start_api()

@@ -12,6 +12,7 @@ from service.db.session import make_engine
 from service.local.port import find_free_port
 from tests.fixtures.api import Worker, points
 from tests.fixtures.product import Servers, prepare_product
+from tests.harness.nursery import Nursery
 from tests.harness.product import Product
 from tests.harness.waiting import until
 
@@ -26,8 +27,8 @@ CSV = "x,kind\n" + "".join(f"{i % 7 if i else ''},{'ab'[i % 2]}\n" for i in rang
 
 
 @pytest.fixture(scope="module")
-def product(servers: Servers, durable_template: str) -> Iterator[Product]:
-    with prepare_product(servers, durable_template) as product:
+def product(servers: Servers, durable_template: str, nursery: Nursery) -> Iterator[Product]:
+    with prepare_product(servers, durable_template, nursery) as product:
         yield product
 
 

@@ -1,6 +1,6 @@
 """Starts a process of the product under test conditions: a wall clock that can be set, a toy trainer, a mutant.
 
-Started by tests.faults.nursery with the module and its arguments in `sys.argv`.
+    python -m tests.faults.launch MODULE [its arguments]    forked by tests.harness.nursery
 
 Nothing in the product knows of it: each condition replaces a name in the process before the product's own `main` runs.
 
@@ -18,13 +18,12 @@ import subprocess
 import sys
 import threading
 import time
-import types
 from pathlib import Path
 from typing import Any
 
+from tests.harness.nursery import replace_popen
+from worker.supervisor import signals
 from worker.trainer.process_end import die_with_parent
-
-Popen = subprocess.Popen
 
 
 def main() -> None:
@@ -33,6 +32,8 @@ def main() -> None:
     if clock := os.environ.get("FAULTS_CLOCK"):
         follow(Path(clock))
     target, sys.argv = sys.argv[1], sys.argv[1:]
+    if target == "worker":
+        signals.exit_on_signal()  # as its own first line does
     if os.environ.get("FAULTS_TRAINER") == "toy" and target == "worker":
         use_toys()
     if mutant := os.environ.get("FAULTS_MUTANT"):
@@ -60,11 +61,12 @@ def use_toys() -> None:
     """Whatever the worker's process module starts as a trainer is a toy."""
     from worker.supervisor import trainer_process
 
-    def start(arguments: list[str], *rest: Any, **options: Any) -> Any:
+    def start(arguments: list[str], **options: Any) -> subprocess.Popen[bytes]:
         toys = ["tests.faults.toy" if each == "worker.trainer" else each for each in arguments]
-        return Popen(toys, *rest, **options)
+        return subprocess.Popen(toys, **options)
 
-    changed = types.ModuleType("subprocess")
-    changed.__dict__.update(subprocess.__dict__)
-    changed.Popen = start  # type: ignore[attr-defined]
-    trainer_process.subprocess = changed  # type: ignore[attr-defined]
+    replace_popen(trainer_process, start)
+
+
+if __name__ == "__main__":
+    main()

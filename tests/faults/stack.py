@@ -18,8 +18,8 @@ from service.local.port import find_free_port
 from service.local.postgres import EmbeddedPostgres
 from service.local.valkey import EmbeddedValkey
 from tests.faults.disk import Disk
-from tests.faults.nursery import Child, Nursery
 from tests.faults.proxy import Gate, Gates
+from tests.harness.nursery import Nursery
 from tests.harness.product import ROOT, children, clean_environment
 
 CLOCK = {  # the protocol's clock, fifteen times as fast as in a deployment
@@ -55,7 +55,7 @@ class Process:
     clock: Path
     port: int = 0
     held: bool = False
-    popen: Child | None = None
+    popen: subprocess.Popen[bytes] | None = None
     starts: int = 0
     ended_badly: list[int] = field(default_factory=list)  # statuses nobody asked for
 
@@ -63,7 +63,9 @@ class Process:
         self.starts += 1
         with self.log.open("ab") as log:
             log.write(f"--- {time.time():.3f} start {self.starts}\n".encode())
-        self.popen = self.nursery.start(self.arguments, self.environment, self.log)
+            log.flush()
+            command = [sys.executable, "-m", "tests.faults.launch", *self.arguments]
+            self.popen = self.nursery.popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
 
     @property
     def pid(self) -> int:
@@ -110,7 +112,7 @@ class Stack:
         self.postgres.start()
         self.valkey.start()
         self.gates = Gates(str(self.postgres.socket))
-        self.nursery = Nursery(self.environment(), self.home / "nursery.log")
+        self.nursery = Nursery.start(trainers=False)
         self._product("service.db", "upgrade")
         self.key = self._product("service.db", "key", "--project", "faults").strip()
         self.apis = [self._process(f"api{n}", "service.api", find_free_port()) for n in range(2)]

@@ -1,6 +1,6 @@
 """The product as processes: an API and workers on a database, each with its role's rights and a log of its own.
 
-Tests and benchmarks use it alike; tests/faults starts its processes by a launcher that can hurt them.
+Tests and benchmarks use it alike; tests give it a nursery, whose processes import nothing (tests.harness.nursery).
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from service.db.session import make_engine
 from service.local.port import find_free_port
 from service.local.postgres import EmbeddedPostgres
 from service.local.valkey import EmbeddedValkey
+from tests.harness.nursery import Nursery, is_nursery
 from tests.harness.waiting import FIRST_PAUSE_S, PATIENCE_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +40,8 @@ def clean_environment() -> dict[str, str]:
 def children(pid: int) -> list[int]:
     """The processes that `pid` started, whichever of its threads did."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    found = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    return [child for child in found if not is_nursery(child)]
 
 
 def environment_of(pid: int) -> dict[str, str]:
@@ -51,8 +53,16 @@ def environment_of(pid: int) -> dict[str, str]:
 class Product:
     """Processes that share a database, a folder and their settings, and a client of their API."""
 
-    def __init__(self, home: Path, postgres: EmbeddedPostgres, database_url: str, **settings: str) -> None:
+    def __init__(
+        self,
+        home: Path,
+        postgres: EmbeddedPostgres,
+        database_url: str,
+        nursery: Nursery | None = None,
+        **settings: str,
+    ) -> None:
         self.home, self.postgres, self.database_url = home, postgres, database_url
+        self.popen = nursery.popen if nursery else subprocess.Popen
         self.environment = clean_environment() | {"SADDLE_DATA_DIR": str(home / "data")} | settings
         self.environment["SADDLE_DATABASE_URL"] = database_url
         self.processes: list[Process] = []
@@ -85,9 +95,11 @@ class Product:
     def manage(self, *arguments: str) -> str:
         """Run `python -m service.db`; return what it prints."""
         command = [sys.executable, "-m", "service.db", *arguments]
-        return subprocess.run(
-            command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, check=True, text=True
-        ).stdout.strip()
+        with self.popen(command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE) as process:
+            printed, _ = process.communicate()
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, command, printed)
+        return printed.decode().strip()
 
     def start(self, module: str, *arguments: str, **settings: str) -> Process:
         """Start a module of the product under its role, its output in a log in `home`."""
@@ -95,7 +107,7 @@ class Product:
         environment = self.environment | {"SADDLE_DATABASE_URL": login} | settings
         command = [sys.executable, "-m", module, *arguments]
         with (self.home / f"{module}-{len(self.processes)}.log").open("wb") as log:
-            self.processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
+            self.processes.append(self.popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
         return self.processes[-1]
 
     def start_api(self) -> Process:

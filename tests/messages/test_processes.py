@@ -10,6 +10,7 @@ from service.local.postgres import EmbeddedPostgres
 from tests.fixtures.api import SPEC, Worker
 from tests.harness.databases import copy_database, create_key
 from tests.harness.folders import server_folder
+from tests.harness.nursery import Nursery
 from tests.harness.product import Product
 from tests.harness.waiting import until
 from tests.messages.receiver import Receiver
@@ -18,9 +19,9 @@ QUICK = {"SADDLE_REAP_S": "0.1", "SADDLE_WEBHOOK_NETWORKS": "127.0.0.0/8", "SADD
 
 
 @pytest.fixture
-def product(postgres: EmbeddedPostgres, migrated: str) -> Iterator[Product]:
+def product(postgres: EmbeddedPostgres, migrated: str, nursery: Nursery) -> Iterator[Product]:
     with copy_database(postgres, migrated) as url, server_folder("saddle-messages-") as home:
-        made = Product(home, postgres, url, **QUICK)
+        made = Product(home, postgres, url, nursery, **QUICK)
         made.key = create_key(url, "default")
         try:
             made.start_api()
