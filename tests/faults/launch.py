@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.harness.nursery import replace_popen
+from tests.harness.nursery import with_popen
 from worker.supervisor import signals
 from worker.trainer.process_end import die_with_parent
 
@@ -65,7 +65,7 @@ def use_toys() -> None:
         toys = ["tests.faults.toy" if each == "worker.trainer" else each for each in arguments]
         return subprocess.Popen(toys, **options)
 
-    replace_popen(trainer_process, start)
+    trainer_process.subprocess = with_popen(start)  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

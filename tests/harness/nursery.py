@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import types
 from collections.abc import Mapping
@@ -46,6 +47,8 @@ class Nursery:
 
     def __init__(self, orders: socket.socket, process: subprocess.Popen[bytes] | None = None) -> None:
         self._orders, self._process = orders, process
+        self._environment = read_at_start(os.environ)  # of what it forks
+        self._one_at_a_time = threading.Lock()
 
     @classmethod
     def start(cls, *, trainers: bool) -> "Nursery":
@@ -58,16 +61,16 @@ class Nursery:
 
     def popen(self, arguments: list[str], **options: Any) -> subprocess.Popen[bytes]:
         """Start `[sys.executable, "-m", module, ...]` as `subprocess.Popen` does; fork where that is the same."""
-        environment = options.get("env")
-        is_module = arguments[:2] == [sys.executable, "-m"]
-        is_same = is_module and read_at_start(environment) == read_at_start(None)
+        given = options.get("env")
+        is_same = read_at_start(os.environ if given is None else given) == self._environment
+        is_same = is_same and arguments[:2] == [sys.executable, "-m"]
         if sys.platform == "linux" and is_same and not _needs_driver(arguments):
             return _Forked(self, arguments, **options)
         return subprocess.Popen(arguments, **options)
 
     def order(self, order: Mapping[str, Any], descriptors: list[int]) -> int:
         """Have it fork a process, and adopt that; return its id."""
-        with _adopting():
+        with self._one_at_a_time, _adopting():
             socket.send_fds(self._orders, [json.dumps(order).encode()], descriptors)
             answer = self._orders.recv(64)
         if not answer:
@@ -101,10 +104,9 @@ class _Forked(subprocess.Popen[bytes]):
         self._close_pipe_fds(*ends)  # type: ignore[attr-defined]
 
 
-def read_at_start(environment: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the variables that the interpreter and its libraries read only when they start; None: of this process."""
-    of = os.environ if environment is None else environment
-    return {name: value for name, value in of.items() if name.startswith(READ_AT_START)}
+def read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that the interpreter and its libraries read only when they start."""
+    return {name: value for name, value in environment.items() if name.startswith(READ_AT_START)}
 
 
 def _needs_driver(arguments: list[str]) -> bool:
@@ -258,16 +260,15 @@ def _fork_trainers() -> bool:
     its.close()
     nursery = Nursery(ours)
 
-    replace_popen(trainer_process, nursery.popen)
+    trainer_process.subprocess = with_popen(nursery.popen)  # type: ignore[attr-defined]
     return True
 
 
-def replace_popen(module: types.ModuleType, start: Any) -> None:
-    """Have a module that starts processes start them by another function."""
+def with_popen(start: Any) -> types.ModuleType:
+    """Return the module `subprocess` with another `Popen`, for a module that starts processes."""
     changed = types.ModuleType("subprocess")
-    changed.__dict__.update(subprocess.__dict__)
-    changed.Popen = start  # type: ignore[attr-defined]
-    module.subprocess = changed  # type: ignore[attr-defined]
+    changed.__dict__.update(subprocess.__dict__ | {"Popen": start})
+    return changed
 
 
 if __name__ == "__main__":

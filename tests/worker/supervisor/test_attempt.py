@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,16 +19,17 @@ from service.db.metrics import read
 from service.db.runs import decisions, probe_results
 from service.db.session import transaction
 from service.local.postgres import EmbeddedPostgres
+from tests.harness.nursery import Nursery, with_popen
 from tests.harness.waiting import until
 from tests.worker.supervisor.desk import Desk, settings
-from worker.supervisor import trainer_pool
+from worker.supervisor import trainer_pool, trainer_process
 from worker.supervisor.attempts import deadlines
 from worker.supervisor.claim_loop import Supervisor
 
 
 @pytest.fixture(scope="module")
 def start(
-    module_url: str, troubled: Path, tmp_path_factory: pytest.TempPathFactory
+    module_url: str, troubled: Path, troubled_nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Supervisor]]:
     """Start a slot in a thread of its own; it is drained at the end."""
     threads: list[tuple[Supervisor, threading.Thread]] = []
@@ -41,6 +43,7 @@ def start(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(troubled))
         patch.setattr(deadlines, "CANCEL_S", 2.0)
+        patch.setattr(trainer_process, "subprocess", with_popen(troubled_nursery.popen))
         yield started
         for slot, thread in threads:
             slot.drain()
@@ -67,9 +70,11 @@ def test_a_dead_trainer_is_replaced_by_the_spare_within_three_seconds(slot: Supe
     run = desk.submit("slow", steps=10_000, seconds=0.05)
     desk.stepping(run)
     until(lambda: spare(slot))
+    ready = {spare.pid for spare in slot.trainers.spares}
     os.kill(trainer_pid(slot), signal.SIGKILL)
     killed = time.monotonic()
     until(lambda: desk.run(run)["attempt"] == 2)
+    assert trainer_pid(slot) in ready
     assert time.monotonic() - killed < 2
     until(lambda: desk.sql("SELECT 1 FROM metric_chunk WHERE run_id = :id AND attempt = 2", id=run))
     assert time.monotonic() - killed < 3
@@ -458,6 +463,7 @@ def test_while_a_device_is_checked_the_lease_is_kept_and_a_cancel_is_obeyed(
 def test_a_trainer_that_hangs_in_its_start_counts_as_one_that_does_not_start(
     start: Callable[..., Supervisor], desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trainer_process, "subprocess", subprocess)  # a start that takes longer than the limit
     monkeypatch.setattr(trainer_pool, "START_LIMIT_S", 0.2)
     monkeypatch.setattr(trainer_pool, "START_PAUSE_S", 0.1)
     slot = start("w8", spares=0, pool="hanging")

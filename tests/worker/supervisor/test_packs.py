@@ -51,7 +51,11 @@ def submit(desk: Desk, request: pytest.FixtureRequest) -> Submit:
 
 @pytest.fixture
 def start(
-    module_url: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    module_url: str,
+    tmp_path: Path,
+    forked_trainers: None,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[..., Supervisor]]:
     """Start a slot that trains packs; it is drained at the end."""
     monkeypatch.setattr(deadlines, "CANCEL_S", 5.0)

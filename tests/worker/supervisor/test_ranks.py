@@ -36,7 +36,7 @@ SPEC: dict[str, Any] = {
 
 
 @pytest.fixture
-def pair(module_url: str, tmp_path: Path) -> Iterator[Supervisor]:
+def pair(module_url: str, tmp_path: Path, forked_trainers: None) -> Iterator[Supervisor]:
     """A slot with two devices."""
     slot = Supervisor(settings(module_url, tmp_path, "pair", devices="cpu+cpu", spares=0, stall_s=30.0))
     thread = threading.Thread(target=slot.run, name="pair")
