@@ -16,7 +16,8 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable
-from itertools import islice
+from contextlib import nullcontext
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from service.spec.probes.base import DENSE
 from tests.benchmarks.packs.equality import print_differences
 from tests.worker.trainer.pack.together import stacked
 from worker.trainer.loop import prepare, train
+from worker.trainer.pack.heap import freed_memory_kept
 from worker.trainer.pack.probes import PackedProbes
 from worker.trainer.pack.steps import Block, PackedSteps
 from worker.trainer.recorder import HostRecorder
@@ -41,13 +43,18 @@ DIGITS: dict[str, Any] = {
     "optimizer": {"kind": "sgd"},
     "steps": 100_000,
 }
+FROZEN = {"groups": [{"match": {"name": "layers.0.*"}, "freeze": True}]}  # the first layer
 CASES: dict[str, dict[str, Any]] = {
     "mlp-64": DIGITS | {"batch_size": 64},
     "mlp-16": DIGITS | {"batch_size": 16},
     "mlp-64-adam": DIGITS | {"batch_size": 64, "optimizer": {"kind": "adam"}},
     "mlp-16-adam": DIGITS | {"batch_size": 16, "optimizer": {"kind": "adam"}},
+    "mlp-64-frozen": DIGITS | {"batch_size": 64} | FROZEN,
+    "mlp-16-frozen": DIGITS | {"batch_size": 16} | FROZEN,
     "cnn-64": DIGITS | {"batch_size": 64, "model": {"kind": "cnn"}},
     "cnn1d-64": DIGITS | {"batch_size": 64, "dataset": {"kind": "mnist1d"}, "model": {"kind": "cnn1d"}},
+    "resnet-64": DIGITS | {"batch_size": 64, "model": {"kind": "resnet"}},
+    "resnet-16": DIGITS | {"batch_size": 16, "model": {"kind": "resnet"}},
     "transformer-16": DIGITS | {"batch_size": 16, "model": {"kind": "transformer", "width": 32}},
 }
 
@@ -83,8 +90,8 @@ def products(packed: PackedSteps, rows: int) -> Callable[[], None]:
     return work
 
 
-def measure(name: str, runs: int, steps: int, rounds: int) -> dict[str, float]:
-    """Medians over the rounds."""
+def measure(name: str, runs: int, steps: int, rounds: int, two: bool) -> dict[str, float]:
+    """Medians over the rounds; with those of `two` processes."""
     specs = specs_of(name, runs)
     packed, _ = stacked(specs)
     whole = prepare(specs[0].model_copy(update={"probes": ()}), 0, CPU)
@@ -112,7 +119,7 @@ def measure(name: str, runs: int, steps: int, rounds: int) -> dict[str, float]:
     names = ("packed_s", "packed_cpu_s", "alone_s", "alone_cpu_s", "times_faster", "times_less_cpu", "limit_cpu")
     more = {"probed_cpu_s": float(np.median(probed)), "vmap_cpu": float(np.median(by_vmap))}
     more |= {"recording": float(np.median(recorded)), "kb_a_run": bytes_of(packed) / runs / 1024}
-    more |= {"difference": float(difference)} | beside_two(name, packed, steps)
+    more |= {"difference": float(difference)} | (beside_two(name, packed, steps) if two else {})
     return dict(zip(names, np.median(found, 0).tolist(), strict=True)) | more
 
 
@@ -168,18 +175,21 @@ def main() -> None:
     """Print a line a case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", default=[], choices=[*CASES, []])
-    parser.add_argument("--runs", type=int, default=64)
+    parser.add_argument("--runs", type=int, nargs="+", default=[64])
     parser.add_argument("--steps", type=int, default=40, help="of a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--processor", action="store_true", help="leave out the wall times of two processes")
+    parser.add_argument("--kept", action="store_true", help="let malloc keep freed memory, also of the run alone")
     parser.add_argument("--equality", action="store_true", help="print the differences of every model and optimizer")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.equality:
         return print_differences()
-    for name in arguments.cases or CASES:
-        found = measure(name, arguments.runs, arguments.steps, arguments.rounds)
-        print(name, *(f"{key} {value:.3g}" for key, value in found.items()), flush=True)
+    for name, runs in product(arguments.cases or CASES, arguments.runs):
+        with freed_memory_kept() if arguments.kept else nullcontext():
+            found = measure(name, runs, arguments.steps, arguments.rounds, not arguments.processor)
+        print(name, runs, *(f"{key} {value:.3g}" for key, value in found.items()), flush=True)
 
 
 if __name__ == "__main__":

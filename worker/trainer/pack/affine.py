@@ -5,7 +5,7 @@ or a squared error, whose gradients are short. Values are kept as (R, features, 
 rows lie side by side takes a twentieth of the time of one whose classes do.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -30,27 +30,39 @@ class Layer(NamedTuple):
 
 
 class AffineChain:
-    """The losses and gradients of R members of one chain."""
+    """The losses and gradients of R members of one chain, of which some parameters may be frozen."""
 
-    def __init__(self, layers: Sequence[Layer], smoothing: Sequence[float] | None, like: Tensor) -> None:
-        self.layers = layers
+    def __init__(
+        self, layers: Sequence[Layer], smoothing: Sequence[float] | None, like: Tensor, frozen: Collection[str]
+    ) -> None:
+        self.layers, self.frozen = layers, frozen
+        learning = [at for at, each in enumerate(layers) if not {each.weight, each.bias} <= {*frozen, None}]
+        self.lowest = learning[0]  # of the layers with gradients; nothing below it is differentiated
         self.smoothing = None if smoothing is None else torch.tensor(smoothing).to(like).view(-1, 1, 1)
         self._memory: dict[tuple[str, int, int], Tensor] = {}  # by use, layer and rows
         self._latest: list[Tensor] = []  # values of the latest forward pass
 
     @classmethod
-    def of(cls, models: Sequence[nn.Module], criteria: Sequence[nn.Module]) -> "AffineChain | None":
-        """Return None unless these models and losses have this form."""
+    def of(
+        cls, models: Sequence[nn.Module], criteria: Sequence[nn.Module], frozen: Collection[str] = ()
+    ) -> "AffineChain | None":
+        """Return None unless these models and losses have this form; `frozen` parameters get no gradients."""
         layers = _layers(models[0])
         if layers is None or not all(isinstance(each.activation, ACTIVATIONS) for each in layers):
             return None
         like = next(models[0].parameters())
         first = criteria[0]
         if type(first) is nn.MSELoss:
-            return cls(layers, None, like)
+            return cls(layers, None, like, frozen)
         if type(first) is not nn.CrossEntropyLoss or first.weight is not None or first.ignore_index != NO_IGNORE_INDEX:
             return None
-        return cls(layers, [getattr(each, "label_smoothing", 0.0) for each in criteria], like)
+        return cls(layers, [getattr(each, "label_smoothing", 0.0) for each in criteria], like, frozen)
+
+    def keep(self, slots: Sequence[int]) -> None:
+        """Keep the members in these slots."""
+        if self.smoothing is not None:
+            self.smoothing = self.smoothing[list(slots)]
+        self._memory, self._latest = {}, []
 
     def fits(self, batch: PackedBatch) -> bool:
         """Whether the targets are of the loss's usual kind."""
@@ -63,12 +75,13 @@ class AffineChain:
         runs = len(values[0])
         y = batch.y.expand(runs, *batch.y.shape) if batch.shared else batch.y
         losses, slope = self._squared(values[-1], y) if self.smoothing is None else self._entropy(values[-1], y)
-        for at in range(len(self.layers) - 1, -1, -1):
+        for at in range(len(self.layers) - 1, self.lowest - 1, -1):
             layer = self.layers[at]
-            torch.bmm(slope, values[at].transpose(1, 2), out=gradients[layer.weight])
-            if layer.bias is not None:
+            if layer.weight not in self.frozen:
+                torch.bmm(slope, values[at].transpose(1, 2), out=gradients[layer.weight])
+            if layer.bias is not None and layer.bias not in self.frozen:
                 torch.sum(slope, 2, out=gradients[layer.bias])
-            if at:
+            if at > self.lowest:
                 memory = self._kept("slope", at, values[at].shape, slope)
                 slope = torch.bmm(weights[layer.weight].transpose(1, 2), slope, out=memory)
                 _backward(self.layers[at - 1].activation, slope, values[at])

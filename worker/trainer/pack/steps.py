@@ -71,17 +71,19 @@ class PackedSteps:
     def __init__(self, trainings: Sequence[Training], random: Sequence[MemberRandom]) -> None:
         self.trainings = list(trainings)
         first = trainings[0]
-        by_hand = AffineChain.of([each.model for each in trainings], [each.criterion for each in trainings]) is not None
+        models, criteria = [each.model for each in trainings], [each.criterion for each in trainings]
+        names = {id(p): name for name, p in first.model.named_parameters()}
+        self.names = [[names.pop(id(p)) for p in own.group["params"]] for own in first.rates.groups]
+        self.frozen = [*names.values()]  # parameters without optimizer
+        self.chain = AffineChain.of(models, criteria, self.frozen)
+        apart = self.chain is not None
         self.groups = [
-            StackedGroup([each.rates.groups[at].optimizer for each in trainings], own.at, apart=by_hand)
+            StackedGroup([each.rates.groups[at].optimizer for each in trainings], own.at, apart)
             for at, own in enumerate(first.rates.groups)
         ]
-        names = {id(p): name for name, p in first.model.named_parameters()}
-        self.names = [[names.pop(id(p)) for p in group.groups[0]["params"]] for group in self.groups]
-        self.frozen = [*names.values()]  # parameters without optimizer
-        kept = [[dict(each.model.named_parameters())[name] for name in self.frozen] for each in trainings]
-        self.constants = Stack(kept) if self.frozen else None
-        self.model = StackedModel([each.model for each in trainings], [each.criterion for each in trainings], random)
+        kept = [[dict(each.named_parameters())[name] for name in self.frozen] for each in models]
+        self.constants = Stack(kept, apart) if self.frozen else None
+        self.model = StackedModel(models, criteria, random)
         self.throughput = Throughput(len(trainings), measures=first.device.type == "cpu")
         self.clipping = PackedClipping([each.pipeline.clipping for each in trainings])
         self._gather()
@@ -96,15 +98,14 @@ class PackedSteps:
             for names, group, pieces in zip(self.names, self.groups, self._gradients, strict=True)
             for name, slope in zip(names, group.parameters.parts(pieces), strict=True)
         }
-        found = AffineChain.of(self.model.models, self.model.criteria)
-        self.chain = None if self.frozen else found
 
     def keep(self, slots: Sequence[int]) -> None:
         """Keep the trainings in these slots, in this order."""
         self.trainings = [self.trainings[slot] for slot in slots]
-        parts: list[Keeps] = [*self.groups, self.model, self.clipping]
-        for part in parts + ([self.constants] if self.constants else []):
-            part.keep(slots)
+        parts: list[Keeps | None] = [*self.groups, self.model, self.clipping, self.constants, self.chain]
+        for part in parts:
+            if part is not None:
+                part.keep(slots)
         self._gather()
 
     def weights(self) -> dict[str, Tensor]:

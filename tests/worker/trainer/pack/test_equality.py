@@ -30,6 +30,7 @@ LAYERS: tuple[dict[str, Any], ...] = (
     {"layer": "LogSoftmax"},
 )
 OBJECTIVE: dict[str, Any] = {"dataset": {"kind": "none"}, "loss": {"kind": "objective"}}
+FROZEN: dict[str, Any] = {"model": {"kind": "mlp", "hidden": (8, 6), "activation": "relu"}}
 MODELS: dict[str, dict[str, Any]] = {
     "mlp": {"model": {"kind": "mlp", "hidden": (8, 6), "activation": "tanh"}},
     "mlp with dropout": {"model": {"kind": "mlp", "hidden": (8,), "dropout": 0.2}},
@@ -37,6 +38,10 @@ MODELS: dict[str, dict[str, Any]] = {
     "mlp with layer norm": {"model": {"kind": "mlp", "hidden": (8,), "norm": "layer"}},
     "mlp by autograd": {"model": {"kind": "mlp", "hidden": (8, 6), "activation": "gelu"}},
     "mlp without bias": {"model": {"kind": "mlp", "hidden": (8, 6), "activation": "relu", "bias": False}},
+    "mlp of frozen first layer": FROZEN | {"groups": ({"match": {"name": "layers.0.*"}, "freeze": True},)},
+    "mlp of frozen last layers": FROZEN | {"groups": ({"match": {"name": "layers.[24].*"}, "freeze": True},)},
+    "mlp of frozen biases": FROZEN | {"groups": ({"match": {"dim": 1}, "freeze": True},)},
+    "mlp of frozen weights": FROZEN | {"groups": ({"match": {"dim": 2}, "freeze": True},)},
     "linear": {"model": {"kind": "linear"}},
     "sum of units": {"model": {"kind": "sum_of_units"}},
     "cnn": {"model": {"kind": "cnn", "channels": (4,)}, **IMAGES},
@@ -144,6 +149,17 @@ def test_members_keep_their_own_numbers(experiment: Make, name: str) -> None:
     specs = [experiment(precision="fp64", **changes) for changes in DIFFERENT[name]]
     assert name in OFTEN_APART or len({packs.pack_key(spec) for spec in specs}) == 1
     check(specs, EXACT)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if "frozen" in name])
+def test_frozen_layers_are_computed_by_hand_too(experiment: Make, name: str) -> None:
+    packed, _ = stacked(of_rates(experiment, **MODELS[name]))
+    weights = {name: each.clone() for name, each in packed.weights().items()}
+    packed.run(2)
+    assert packed.chain is not None
+    frozen = {name for name, each in packed.weights().items() if torch.equal(each, weights[name])}
+    assert frozen == weights.keys() - packed.slopes.keys()
+    assert frozen
 
 
 def test_members_that_leave_change_nothing_for_the_others(experiment: Make) -> None:
