@@ -79,8 +79,6 @@ def _problems(spec: Experiment) -> Iterator[str]:
         yield "Its rows are augmented anew at each step."
     if spec.folds > 1:
         yield "Its runs train on different folds."
-    if any(rule.unfreeze_at is not None for rule in spec.groups):
-        yield "Some of its parameters are frozen at first."
     if spec.stop is not None and spec.stop.grad_norm_below is not None:
         yield "A stop rule reads the gradient of each step."
     if any(probe.on_demand and probe.every_steps == 1 for probe in spec.probes):

@@ -94,7 +94,6 @@ ALONE: list[tuple[dict[str, Any], str]] = [
     ({"optimizer": {"kind": "sgd", "lr": 0.1}, "schedule": CYCLED_LATER}, "begins at 0"),
     ({"stop": {"grad_norm_below": 1e-3}}, "stop rule"),
     ({"probes": ({"kind": "sharpness", "every_steps": 1},)}, "every step"),
-    ({"groups": ({"match": {"name": "*"}, "freeze": True, "unfreeze_at": 9},)}, "frozen"),
     ({"model": {"kind": "mlp", "hidden": (2000, 2000)}}, "parameters"),
 ]
 

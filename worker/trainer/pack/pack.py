@@ -39,9 +39,11 @@ class Pack:
 
     def advance(self) -> None:
         """Make some steps of all members: a block of common ones, or the next one of each alone."""
+        self._unstack()
         if self.steps and self.probes:
-            left = self.probes.next_values - self.members[0].training.step
-            count = min(left, *(each.common_steps() for each in self.members))
+            step = self.members[0].training.step
+            stops = [self.probes.next_values, *(late - 1 for late in self.steps.late)]
+            count = min(min(stops) - step, *(each.common_steps() for each in self.members))
             self._make_block(self.steps, self.probes, min(count, self._most_steps()))
         else:
             self._each(Member.make_own_step)
@@ -53,6 +55,12 @@ class Pack:
         if self.packable and self.steps is None and self.members:
             self.steps = PackedSteps([each.training for each in self.members], [each.random for each in self.members])
             self.probes = PackedProbes(self.steps)
+
+    def _unstack(self) -> None:
+        """Let each member make the next step if it unfreezes parameters, whose optimizer has no state yet."""
+        if self.steps and self.probes and self.members and self.members[0].training.step + 1 in self.steps.late:
+            self.probes.hand_back()
+            self.steps = self.probes = None
 
     def _most_steps(self) -> int:
         return FIRST_BLOCK if not self._step_s else max(1, int(BLOCK_S / self._step_s))

@@ -26,7 +26,6 @@ def cannot_pack(training: Training) -> str:
         "batches are computed in parts": spec.accumulate > 1,
         "the precision scales the loss or rounds the forward pass": spec.precision not in ("fp64", "fp32", "tf32"),
         "batches take time": training.batches.takes_time or training.batches.on_disk,
-        "parameters begin to learn later": bool(training.unfreezing.late),
         "a stop rule looks at every step": pipeline.stopping.needs_norm,
         "the loss has a state": pipeline.gradients.switches_loss,
         "several devices train": spec.resources.devices > 1,

@@ -89,6 +89,11 @@ class PackedProbes:
         self._gather()
         self._plan(self.steps.trainings[0].step)
 
+    def hand_back(self) -> None:
+        """Let the members' own probes be called at the next steps."""
+        for training in self.steps.trainings:
+            training.probes.take_back(training)
+
     def before_forward(self, step: int) -> None:
         """Begin a probed update."""
         self._layers.forget()

@@ -25,7 +25,7 @@ class Block(NamedTuple):
 
     losses: Table
     rates: Table  # of /optimizer/lr
-    groups: list[Table]  # rates of the parameter groups, where they differ
+    groups: list[Table]  # rates of the parameter groups, where they differ; 0 while they are frozen
     norms: Table | None  # of the gradients before clipping
     measured: Sequence[Metrics] | None  # by each member's probes at the last step; None: it has no values
 
@@ -73,13 +73,17 @@ class PackedSteps:
         first = trainings[0]
         models, criteria = [each.model for each in trainings], [each.criterion for each in trainings]
         names = {id(p): name for name, p in first.model.named_parameters()}
-        self.names = [[names.pop(id(p)) for p in own.group["params"]] for own in first.rates.groups]
-        self.frozen = [*names.values()]  # parameters without optimizer
+        self.late = {own.first for own in first.rates.groups if own.first > first.step}  # steps that others unfreeze
+        self.places = [
+            at for at, own in enumerate(first.rates.groups) if own.first <= first.step
+        ]  # of groups that learn
+        self.names = [[names.pop(id(p)) for p in first.rates.groups[at].group["params"]] for at in self.places]
+        self.frozen = [*names.values()]  # parameters that do not learn, or not yet
         self.chain = AffineChain.of(models, criteria, self.frozen)
         apart = self.chain is not None
         self.groups = [
-            StackedGroup([each.rates.groups[at].optimizer for each in trainings], own.at, apart)
-            for at, own in enumerate(first.rates.groups)
+            StackedGroup([each.rates.groups[at].optimizer for each in trainings], first.rates.groups[at].at, apart)
+            for at in self.places
         ]
         kept = [[dict(each.named_parameters())[name] for name in self.frozen] for each in models]
         self.constants = Stack(kept, apart) if self.frozen else None
@@ -121,10 +125,10 @@ class PackedSteps:
         """Make the next `count` steps; no `probes` have values before the last one."""
         first = self.trainings[0].step + 1
         updates = range(first, first + count)
-        rates = [self.rates.of_group(updates, at) for at in range(len(self.groups))]
+        rates = [self.rates.of_group(updates, at) for at in range(len(self.trainings[0].rates.groups))]
         plans = [
-            group.plan(own, self.rates.momenta(updates, at))
-            for at, (group, own) in enumerate(zip(self.groups, rates, strict=True))
+            group.plan(rates[at], self.rates.momenta(updates, at))
+            for at, group in zip(self.places, self.groups, strict=True)
         ]
         losses, norms, seen = [], [], Observed()
         last = probes is not None and probes.next_values == updates[-1]
@@ -144,7 +148,8 @@ class PackedSteps:
         for training in self.trainings:
             training.step += count
             training.rates.apply(training.step)
-        differing = rates if self.trainings[0].rates.differ else []
+        learning = [own * (at in self.places) for at, own in enumerate(rates)]
+        differing = learning if self.trainings[0].rates.differ else []
         recorded, norm = self.rates.recorded(updates), _table(norms) if norms[0] is not None else None
         measured = probes.after_update(updates[-1], seen) if probes is not None and last else None
         return Block(_table(losses), recorded, differing, norm, measured)

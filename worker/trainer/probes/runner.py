@@ -129,6 +129,11 @@ class ProbeRunner:
         self._plan(training)
         return given
 
+    def take_back(self, training: ProbedTraining) -> None:
+        """Call the `step_probes` again, after the step that the training stands at."""
+        self._schedule |= {probe: probe.next_step(training.step) for probe in self.step_probes.values()}
+        self._plan(training)
+
     def after_packed_update(
         self, training: ProbedTraining, step: int, random_state: Callable[[], AbstractContextManager[None]]
     ) -> Metrics:

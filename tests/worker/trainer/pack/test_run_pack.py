@@ -20,7 +20,7 @@ from worker.trainer.requests import run_request
 
 CPU = torch.device("cpu")
 RUNS = 4
-CLOSE = 1e-5
+CLOSE, EXACT = 1e-5, 1e-12  # in double precision
 
 
 class Link:
@@ -90,13 +90,13 @@ def alone(request: TrainRequest) -> Link:
     return link
 
 
-def check_same(packed: Link, single: Link) -> None:
+def check_same(packed: Link, single: Link, close: float = CLOSE) -> None:
     """The same frames, and nearly the same values at the same steps."""
     assert packed.kinds == single.kinds
     found, wanted = packed.points, single.points
     assert {name: each.keys() for name, each in found.items()} == {name: each.keys() for name, each in wanted.items()}
     for name, values in wanted.items():
-        assert found[name] == pytest.approx(values, rel=CLOSE, abs=CLOSE)
+        assert found[name] == pytest.approx(values, rel=close, abs=close)
 
 
 SPECS: dict[str, dict[str, Any]] = {
@@ -123,6 +123,44 @@ def test_a_run_of_a_pack_reports_what_it_would_alone(tmp_path: Path, experiment:
     run_pack(requests(tmp_path / "pack", experiment, rates(**SPECS[name])), CPU, links)
     for request in requests(tmp_path / "alone", experiment, rates(**SPECS[name])):
         check_same(links[request.lease or ""], alone(request))
+
+
+LATE: dict[str, dict[str, Any]] = {
+    "by hand": {},
+    "by autograd": {"model": {"kind": "mlp", "hidden": (8, 6), "activation": "gelu"}},
+    "evaluated and clipped": {"evaluate": {"every_steps": 5}, "clip": {"norm": 0.5}},
+    "of Adam": {"optimizer": {"kind": "adam"}},
+    "of a cycled momentum": {
+        "optimizer": {"kind": "sgd", "momentum": 0.9},
+        "schedule": {"kind": "one_cycle", "max_lr": 0.1, "cycle_momentum": True},
+    },
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_parameters_begin_to_learn_in_a_pack_as_alone(
+    tmp_path: Path, experiment: Make, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    late = [
+        {"match": {"name": f"layers.{at}.*"}, "name": f"at{first}", "freeze": True, "unfreeze_at": first, "lr": 0.02}
+        for at, first in ((0, 9), (2, 20))
+    ]
+    spec = {"model": {"kind": "mlp", "hidden": (8, 6)}, "precision": "fp64", "steps": 40, "probes": DEFAULT_PROBES}
+    spec |= {"groups": tuple(late), "optimizer": {"kind": "sgd"}} | LATE[name]
+    changes = [spec | {"optimizer": spec["optimizer"] | {"lr": 0.02 * (at + 1)}} for at in range(RUNS)]
+    calls: list[int] = []
+    run = PackedSteps.run
+
+    def count(steps: PackedSteps, number: int, *probes: Any) -> Any:
+        calls.append(number)
+        return run(steps, number, *probes)
+
+    monkeypatch.setattr(PackedSteps, "run", count)
+    links = Links()
+    run_pack(requests(tmp_path / "pack", experiment, changes), CPU, links)
+    for request in requests(tmp_path / "alone", experiment, changes):
+        check_same(links[request.lease or ""], alone(request), EXACT)
+    assert sum(calls) == 40 - 3  # the first step and those that unfreeze are each run's own
 
 
 @pytest.mark.parametrize(("seeds", "measured"), [([0, 0, 0], 1), ([0, 1, 0], 2)])
