@@ -12,7 +12,7 @@ from worker.trainer.pack.optimizers import RULES
 
 OURS = ("torch.nn.", "worker.trainer.")  # modules whose forward pass is known to be a function of their tensors
 UNSTACKED = (nn.LSTM, nn.RReLU)  # a fused kernel that is as fast for each run alone, and own random numbers
-FEW = 2  # runs
+FEW = 3  # runs
 FREE = {"init", "dropout", "spread", "start", "noise"}  # fields of a model that only its tensors and draws depend on
 
 
@@ -39,7 +39,8 @@ def cannot_pack(training: Training) -> str:
 def pays(trainings: Sequence[Training]) -> bool:
     """Whether common steps take less time than own ones.
 
-    On a CPU two models that are batched by `vmap` lose up to a tenth, and four gain (docs/decisions.md).
+    On a CPU two models that are batched by `vmap` lose up to a third, three most often some, and four gain
+    (docs/decisions.md).
     """
     first = trainings[0]
     if len(trainings) > FEW or first.device.type != "cpu":

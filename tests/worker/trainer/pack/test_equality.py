@@ -30,6 +30,7 @@ LAYERS: tuple[dict[str, Any], ...] = (
     {"layer": "LogSoftmax"},
 )
 OBJECTIVE: dict[str, Any] = {"dataset": {"kind": "none"}, "loss": {"kind": "objective"}}
+STILL: dict[str, Any] = {"groups": ({"match": {"name": "*"}, "norm_statistics": "frozen", "name": "all"},)}
 FROZEN: dict[str, Any] = {"model": {"kind": "mlp", "hidden": (8, 6), "activation": "relu"}}
 MODELS: dict[str, dict[str, Any]] = {
     "mlp": {"model": {"kind": "mlp", "hidden": (8, 6), "activation": "tanh"}},
@@ -46,6 +47,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "sum of units": {"model": {"kind": "sum_of_units"}},
     "cnn": {"model": {"kind": "cnn", "channels": (4,)}, **IMAGES},
     "cnn with batch norm": {"model": {"kind": "cnn", "channels": (4,), "norm": "batch"}, **IMAGES},
+    "cnn with running statistics": {"model": {"kind": "cnn", "channels": (4,), "norm": "batch"}, **STILL, **IMAGES},
     "cnn1d with group norm": {"model": {"kind": "cnn1d", "channels": (4, 8), "norm": "group"}, **SEQUENCES},
     "cnn1d with instance norm": {"model": {"kind": "cnn1d", "channels": (4,), "norm": "instance"}, **SEQUENCES},
     "resnet": {"model": {"kind": "resnet", "width": 4, "stages": 2}, **IMAGES},

@@ -185,7 +185,7 @@ def test_runs_with_the_same_start_share_its_reading(
 
 
 @pytest.mark.parametrize(
-    ("model", "runs", "common"), [("mlp", 2, True), ("cnn", 2, False), ("cnn", 3, True), ("mlp", 1, False)]
+    ("model", "runs", "common"), [("mlp", 2, True), ("cnn", 3, False), ("cnn", 4, True), ("mlp", 1, False)]
 )
 def test_steps_are_common_where_that_pays(
     tmp_path: Path, experiment: Make, monkeypatch: pytest.MonkeyPatch, model: str, runs: int, common: bool
