@@ -185,3 +185,19 @@ export function refusal(me, owner, project, shared = false) {
   if (me.level === "read") return t("right.read");
   return owner === me.member || project?.members_manage ? "" : t("right.owner", { owner: escapeInvisible(owner) });
 }
+
+// A PNG in base64, painted: the page's policy loads no image from text.
+export function Picture({ png, label, side }) {
+  const canvas = useRef(null);
+  useEffect(() => {
+    let gone = false;
+    const blob = new Blob([Uint8Array.from(atob(png), (each) => each.charCodeAt(0))], { type: "image/png" });
+    createImageBitmap(blob).then((bitmap) => {
+      if (gone || !canvas.current) return;
+      Object.assign(canvas.current, { width: bitmap.width, height: bitmap.height });
+      canvas.current.getContext("2d").drawImage(bitmap, 0, 0);
+    }, () => {});
+    return () => { gone = true; };
+  }, [png]);
+  return html`<canvas ref=${canvas} role="img" aria-label=${label} title=${label} style=${{ width: side ? `${side}px` : "100%", imageRendering: "pixelated" }}></canvas>${side ? null : html`<p><small>${label}</small></p>`}`;
+}

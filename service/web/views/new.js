@@ -3,7 +3,7 @@ import { Chart, colour } from "../lib/chart.js";
 import { useDraft } from "../lib/kept.js";
 import { Fields, UPLOADS } from "../lib/form.js";
 import { applyPatch } from "../lib/json_patch.js";
-import { ActionButton, ask, escapeInvisible, formatBytes, formatCount, formatSeconds, get, html, navigate, Pending, post, Problems, Said, t, useEffect, useGet, useRef, useRequest, useState } from "../lib/page.js";
+import { ActionButton, ask, escapeInvisible, formatBytes, formatCount, formatSeconds, get, html, navigate, Pending, Picture, post, Problems, Said, StateLabel, t, useEffect, useGet, useRef, useRequest, useState } from "../lib/page.js";
 import { putLines, takeLists } from "../lib/sweep.js";
 import { Sweep, SweepLines, useChecked, Warnings } from "./searching.js";
 import { Upload } from "./upload.js";
@@ -143,11 +143,14 @@ function Parts({ spec, change, problems }) {
   const families = familiesOf(catalog);
   const more = pick(schema?.properties || {}, (name) => !MAIN.includes(name) && !families.some(({ field }) => field === name));
   const wrong = problems.some(({ pointer }) => Object.keys(more).some((name) => pointer === `/${name}` || pointer.startsWith(`/${name}/`)));
+  const names = Object.keys(more);
+  const isAbove = (name) => names.indexOf(name) <= names.indexOf("augment");
   const fields = (properties) => html`<${Fields} schema=${{ properties }} defs=${schema?.$defs} value=${spec} at="" problems=${problems} set=${set}/>`;
   return html`<${Section} title=${t("spec.run")} isFirst=${true} wrong=${problems.some(({ pointer }) => MAIN.some((name) => pointer.startsWith(`/${name}`)))}>${fields(pick(schema?.properties || {}, (name) => MAIN.includes(name)))}</${Section}>
     ${families.map(({ field, family, items }) => html`<${Part} key=${field} name=${field} family=${family} kinds=${items} pool=${spec.pool} value=${spec[field] || {}} problems=${problems}
       set=${(value) => set(field, value)}/>`)}
-    <${Section} title=${t("more.fields")} wrong=${wrong}><details open=${wrong || Boolean(spec.start)}><summary>${Object.keys(more).join(", ")}</summary>${fields(more)}</details></${Section}>
+    <${Section} title=${t("more.fields")} wrong=${wrong}><details open=${wrong || Boolean(spec.start)}><summary>${Object.keys(more).join(", ")}</summary>${fields(pick(more, isAbove))}
+      ${spec.augment?.length ? html`<${Augmented} key=${JSON.stringify(DRAWN_FROM.map((name) => spec[name]))} spec=${spec}/>` : null}${fields(pick(more, (name) => !isAbove(name)))}</details></${Section}>
     <${Uploads}/><${Preview} spec=${spec}/>`;
 }
 
@@ -202,6 +205,22 @@ function Estimate({ answer }) {
     <div><dt>${t("steps")}</dt><dd>${formatCount(total)}</dd></div><div><dt>${t("steps.epoch")}</dt><dd>${formatCount(perEpoch)}</dd></div>
     <div><dt>${t("duration")}</dt><dd>${duration ? html`${formatSeconds(duration.seconds)} <small>${t("duration.range", { low: formatSeconds(duration.low), high: formatSeconds(duration.high), n: duration.runs })}</small>` : html`<small>${t("duration.unknown")}</small>`}</dd></div>
     <div><dt>${t("packed")}</dt><dd>${alone ? html`${t("packed.alone")} <small><${Said} text=${alone}/></small>` : t("packed.together")}</dd></div></dl>`;
+}
+
+const DRAWN_FROM = ["augment", "dataset", "batch_size", "seeds", "shuffle", "sampler", "pool"];
+const GOING = ["queued", "running"];
+const AGAIN_MS = 1000;
+
+// Images as a run of this spec would begin with; a worker draws them when they are asked for.
+function Augmented({ spec }) {
+  const [job, set] = useState({});
+  useEffect(() => {
+    const look = async () => set(await get(`/v1/augmentations/previews/${job.id}`).catch(() => ({ ...job })));
+    const timer = GOING.includes(job.state) && setTimeout(look, AGAIN_MS);
+    return () => clearTimeout(timer);
+  }, [job]);
+  return html`<div class="inner preview"><p><${ActionButton} label=${t("augmented")} disabled=${GOING.includes(job.state)} act=${async () => set(await post("/v1/augmentations/preview", spec))}/></p>
+    ${job.png ? html`<${Picture} png=${job.png} label=${t("reading.augmented_samples")}/>` : job.id ? html`<p role="status"><${StateLabel} state=${job.state}/> <${Said} text=${job.error || job.waits}/></p>` : null}</div>`;
 }
 
 // The planned rate, drawn as it is typed.

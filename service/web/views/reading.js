@@ -1,7 +1,7 @@
 // One reading of an instrument, drawn as what it is: a histogram, a line, a surface with a path, or numbers with their names.
 import { Chart, look } from "../lib/chart.js";
 import { Contour } from "../lib/contour.js";
-import { absoluteUrl, escapeInvisible, escapeProse, formatCount, formatNumber, html, List, parseNumber, t, useEffect, useMemo, useRef } from "../lib/page.js";
+import { absoluteUrl, escapeInvisible, escapeProse, formatCount, formatNumber, html, List, parseNumber, Picture, t, useMemo } from "../lib/page.js";
 
 const numbers = (values) => values.map((value) => (value === null ? null : parseNumber(value))).map((value) => (Number.isFinite(value) ? value : null));
 const MOST = 24; // numbers with names
@@ -12,22 +12,6 @@ const LONG = 160; // characters; what is longer stands whole behind a fold
 function Line({ x, curves, logX = false, xLabel, spans, label }) {
   const lines = useMemo(() => Object.entries(curves).map(([name, y], index) => ({ label: name, y: numbers(y), ...look(index), points: x.length < 40 })), [x, curves]);
   return html`<${Chart} x=${numbers(x)} lines=${lines} logX=${logX} spans=${spans} height=${190} xLabel=${xLabel} label=${label}/>`;
-}
-
-// A PNG in base64, painted: the page's policy loads no image from text.
-function Picture({ png, label, side }) {
-  const canvas = useRef(null);
-  useEffect(() => {
-    let gone = false;
-    const blob = new Blob([Uint8Array.from(atob(png), (each) => each.charCodeAt(0))], { type: "image/png" });
-    createImageBitmap(blob).then((bitmap) => {
-      if (gone || !canvas.current) return;
-      Object.assign(canvas.current, { width: bitmap.width, height: bitmap.height });
-      canvas.current.getContext("2d").drawImage(bitmap, 0, 0);
-    }, () => {});
-    return () => { gone = true; };
-  }, [png]);
-  return html`<canvas ref=${canvas} role="img" aria-label=${label} title=${label} style=${{ width: side ? `${side}px` : "100%", imageRendering: "pixelated" }}></canvas>${side ? null : html`<p><small>${label}</small></p>`}`;
 }
 
 const heads = (...words) => words.map((word) => ({ text: t(`reading.${word}`) }));
