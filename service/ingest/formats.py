@@ -13,6 +13,7 @@ from service.spec.datasets.report import Format
 MAGIC: dict[bytes, Format] = {b"PAR1": "parquet", b"PK\x03\x04": "npz"}
 PICKLE = "a pickle, which runs code when it is read: save numbers, as NPZ or Parquet"
 UTF16 = "in UTF-16: save it in UTF-8"
+TOKENS = "binary: files of tokens (train.bin) are read from the mounted folder, by the dataset kind token_files"
 REFUSED = {
     **dict.fromkeys((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), PICKLE),
     b"\x93NUMPY": "a single array: save it and its targets together with numpy.savez",
@@ -43,7 +44,7 @@ def detect_format(path: Path, declared: Format | None, name: str = "") -> Format
     if found is None:
         if declared in ("parquet", "npz", "images", "safetensors"):
             raise invalid_file("wrong_format", f"the file does not begin as {declared} does.")
-        check_text(path)
+        check_text(path, name)
         found = declared or _guess_text_format(head, name)
     if found == "npz" and is_image_archive(path):
         found = "images"
@@ -68,8 +69,8 @@ def _guess_text_format(head: bytes, name: str) -> Format:
     return "text" if name.lower().endswith((".txt", ".md")) else "csv"
 
 
-def check_text(path: Path) -> None:
-    """Raise `Invalid` unless the file is UTF-8 to its end, without NUL."""
+def check_text(path: Path, name: str = "") -> None:
+    """Raise `Invalid` unless the file is UTF-8 to its end, without NUL; its name tells what it may be instead."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     with path.open("rb") as file:
         while True:
@@ -77,6 +78,7 @@ def check_text(path: Path) -> None:
             piece = file.read(PIECE_BYTES)
             if (at := piece.find(b"\x00")) >= 0:
                 what = UTF16 if _is_utf16(path) else "no text: save the table as CSV, JSON, Parquet or NPZ"
+                what = TOKENS if name.lower().endswith(".bin") else what
                 raise invalid_file("not_text", f"byte {start + at} is NUL: the file is {what}.")
             try:
                 decoder.decode(piece, final=not piece)

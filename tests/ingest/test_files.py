@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from service.errors import Invalid
 from service.ingest import inspect_file
 from service.ingest.cells import to_doubles
+from service.ingest.formats import detect_format
 from service.ingest.report import read_batches
 from service.spec.datasets.report import RULES, Reading, Report
 
@@ -193,6 +194,19 @@ def test_a_bad_file_is_refused_with_what_and_where(content: str | bytes, code: s
     told = problem(written(tmp_path, content))
     assert told.code == code
     assert says in told.detail
+
+
+def test_a_file_of_tokens_is_refused_with_where_it_is_read_from(tmp_path: Path) -> None:
+    """Small tokens of two bytes look like UTF-16, which such a file is not."""
+    path = tmp_path / "given"
+    path.write_bytes(np.arange(200, dtype=np.uint16).tobytes())
+    told = []
+    for name in ("train.bin", "train.csv"):
+        with pytest.raises(Invalid) as refused:
+            detect_format(path, None, name)
+        told.append(refused.value.problems[0].detail)
+    assert "token_files" in told[0]
+    assert "token_files" not in told[1]
 
 
 def test_a_problem_never_quotes_the_file(tmp_path: Path) -> None:

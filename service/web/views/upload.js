@@ -57,17 +57,22 @@ const MOST_CLASSES = 20; // distinct whole numbers that are taken for classes
 const UNEVEN = 0.7; // share of the rows in one class, from which accuracy alone says little
 
 const kindsOf = (names) => names.map((kind) => ({ kind }));
+const countOf = ({ classes }) => Object.keys(classes || {}).length;
+const TARGET = /^(y|labels?|targets?|class(es)?)$/i; // how what is to be predicted is often called
 
-// "classification" of texts and of a few whole numbers, "regression" of other numbers, null where neither fits.
-function taskOf({ type, classes }) {
-  const n = classes ? Object.keys(classes).length : 0;
-  if (n > 1 && (type === "text" || type === "boolean" || (type === "integer" && n <= MOST_CLASSES))) return "classification";
+// "classification" of texts and of a few whole numbers, "regression" of other numbers, "distribution" of an array of
+// shares of classes, null where none fits.
+function taskOf(column) {
+  const { name, type, shape, min, max, class_names: names } = column;
+  const n = countOf(column);
+  if (shape.length) return shape.length === 1 && TARGET.test(name) && min >= 0 && max <= 1 ? "distribution" : null;
+  if (n > 1 && (type === "text" || type === "boolean" || names.length || (type === "integer" && n <= MOST_CLASSES))) return "classification";
   return type === "integer" || type === "number" ? "regression" : null;
 }
 
 // Beside the accuracy, which is always recorded.
 function metricsOf(task, { classes }) {
-  if (task === "regression") return ["r2", "mae"];
+  if (task !== "classification") return task === "regression" ? ["r2", "mae"] : [];
   const rows = Object.values(classes);
   const isUneven = Math.max(...rows) > UNEVEN * rows.reduce((sum, n) => sum + n, 0);
   return [...(isUneven ? ["balanced_accuracy"] : []), ...(rows.length === 2 ? ["auc"] : [])];
@@ -85,30 +90,42 @@ function preparationOf(features) {
   ].filter(Boolean);
 }
 
-// The model that takes the place of one for rows, where the file is no table.
-const MODELS = { images: "cnn", text: "transformer" };
+// What a model can learn from beside the target: the first array alone, or numbers and categories that are no names of rows.
+function featuresOf(columns, rows) {
+  const array = columns.find(({ shape }) => shape.length);
+  return array ? [array] : columns.filter((each) => each.type !== "other" && !each.infinite && each.missing < rows && (!isText(each) || (each.classes && countOf(each) <= rows / 2)));
+}
+
+const isImage = ({ holds }) => holds === "image";
+const MODELS = { images: "cnn", text: "transformer", upload: "mlp" }; // one takes the place of another
 
 // The spec with the upload as its dataset, or as the weights to start from.
 function withUpload(spec, stored, target) {
-  const { id, format, name, report: { columns } } = stored;
+  const { id, format, name, report: { columns, rows } } = stored;
   if (isWeights(stored)) return { ...spec, start: { upload: id, head: "new" } };
   const column = columns.find((each) => each.name === target);
-  const task = column ? taskOf(column) : "classification";
+  const image = columns.find(isImage);
+  const task = column && !image ? taskOf(column) : "classification";
   const drops = column?.missing > 0;
-  const features = columns.filter((each) => each !== column && !each.aside);
+  const others = columns.filter((each) => each !== column && !each.aside);
+  const features = featuresOf(others, rows);
+  const kind = image ? "images" : format === "text" ? format : "upload";
+  const model = features[0]?.shape.length === 3 ? "cnn" : MODELS[kind];
   return {
     ...spec, name: name.replace(/\.\w+$/, "").slice(0, 128) || spec.name, notes: "", tags: [],
-    dataset: MODELS[format] ? { kind: format, upload: id } : { kind: "upload", upload: id, predict: target, task, prepare: preparationOf(features), ...(drops ? { missing: "drop" } : {}) },
-    ...(MODELS[format] && spec.model.kind === "mlp" ? { model: { kind: MODELS[format] } } : {}),
-    loss: { kind: task === "classification" ? "cross_entropy" : "mse" }, metrics: kindsOf(column ? metricsOf(task, column) : []),
+    dataset: { kind, upload: id, ...(kind === "upload" ? { predict: target, task, ...(features.length < others.length ? { features: features.map((each) => each.name) } : {}), prepare: preparationOf(features), ...(drops ? { missing: "drop" } : {}) }
+      : format === "parquet" ? { image: image.name, label: target } : {}) },
+    ...(spec.model.kind !== model && Object.values(MODELS).includes(spec.model.kind) ? { model: { kind: model } } : {}),
+    ...(kind === "images" ? {} : { augment: [] }),
+    loss: { kind: task === "regression" ? "mse" : "cross_entropy" }, metrics: kindsOf(column ? metricsOf(task, column) : []),
   };
 }
 
 // What is to be predicted where there is a choice, and the loss and metrics that fit it.
 function UseUpload({ stored, use }) {
-  const columns = stored.report.columns.filter((column) => taskOf(column) && !column.shape.length);
-  const [target, pick] = useState(columns.at(-1)?.name);
-  if (!columns.length && !isWeights(stored) && !MODELS[stored.format]) return null;
+  const columns = stored.report.columns.filter(taskOf);
+  const [target, pick] = useState((columns.find(({ name }) => TARGET.test(name)) || columns.at(-1))?.name);
+  if (!columns.length && !isWeights(stored) && stored.format !== "text") return null;
   return html`<p class="row">${columns.length ? html`<label>${t("upload.target")} <select value=${target} onChange=${(event) => pick(event.target.value)}>${columns.map(({ name }) => html`<option value=${name}>${escapeInvisible(name)}</option>`)}</select></label>` : null}
     <button type="button" class="primary" onClick=${() => use((spec) => withUpload(spec, stored, target))}>${t("upload.use")}</button> ${columns.length ? html`<small>${t(`upload.task.${taskOf(columns.find(({ name }) => name === target))}`)}</small>` : null}</p>`;
 }
