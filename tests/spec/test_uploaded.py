@@ -151,6 +151,7 @@ def test_the_shape_after_a_preparation_is_known_from_the_report() -> None:
     [
         ((MEAN, HOT), {}, [("/features/2", "missing_values")]),
         ((MEAN, MODE), {}, [("/features/2", "not_a_number")]),
+        ((MEAN, HOT, MODE), {}, [("/prepare", "not_encoded")]),
         ((MODE, HOT), {"features": ("size", "many")}, [("/prepare", "too_many_categories")]),
         ((HOT,), {"features": ("size", "image")}, [("/features", "wrong_shape")]),
         ((MEAN, MODE, HOT | {"columns": ("tag",)}), {}, [("/prepare/2/columns/0", "no_such_column")]),

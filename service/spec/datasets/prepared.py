@@ -80,6 +80,8 @@ def preparation_problems(
             yield Problem(pointer, "missing_values", gaps(column, rows, is_feature=True))
         elif source.categories is not None:
             yield from _encodable(column)
+            if not problems and column.name in left and left[column.name].categories is not None:
+                yield _left_as_text(column)
         else:
             yield from number(column, pointer, encoding_advice(column))
     if planned and not problems and len(planned[-1].after) > MAX_FEATURES:
@@ -96,6 +98,12 @@ def encoding_advice(column: Column) -> str:
         return "leave it out of /features, or upload it as numbers"
     step = f'{{"kind": "one_hot", "columns": ["{column.name}"]}}'
     return f"add {step} to /dataset/prepare, leave it out of /features, or upload it as numbers"
+
+
+def _left_as_text(column: Column) -> Problem:
+    """Return the problem of a column that had blanks at the step that would encode it, and was filled after it."""
+    order = "the step that fills its missing values must come before the one that encodes it"
+    return Problem("/prepare", "not_encoded", f"the column {column.name} is still text after the last step: {order}.")
 
 
 def _encodable(column: Column) -> Iterator[Problem]:
