@@ -34,7 +34,7 @@ def resolve(root: Path | None, spec: Experiment) -> Experiment:
     if isinstance(spec.dataset, MountedBase):
         dataset = _resolved(root, spec.dataset, describe, "/dataset", "/dataset/kind")
         spec = spec.model_copy(update={"dataset": dataset})
-    if spec.start is not None and spec.start.mounted is not None:
+    if spec.start is not None and spec.start.mounted is not None and spec.start.upload is None:  # else refused later
         layout = filled_layout(spec)
         start = _resolved(root, spec.start, partial(describe_weights, layout=layout), "/start", "/start/mounted")
         spec = spec.model_copy(update={"start": start})

@@ -1,6 +1,6 @@
 """Weights that a training starts from: an uploaded or mounted safetensors file, checked before anything runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -15,6 +15,8 @@ from service.spec.layout import Parameter
 from service.spec.validation_errors import closest
 
 MAX_SHOWN = 5  # parameters that a problem names
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # buffers, which no layout lists
+FLOATING = ("F64", "F32", "F16", "BF16")  # as safetensors names them
 
 
 class FoundWeights(Part):
@@ -73,8 +75,9 @@ class StartWeights(Part):
         return FoundWeights(sha256=sha256, tensors=len(report.columns)), problems
 
     def _misfits(self, report: Report, layout: Sequence[Parameter]) -> Iterator[Problem]:
-        """Yield one problem that names the first parameters which the file lacks or has in another shape."""
+        """Yield one problem that names the first parameters that only one side has, or whose shape or type differs."""
         shapes = {column.name: column.shape for column in report.columns}
+        types = {column.name: column.holds for column in report.columns}
         head = head_of([parameter.name for parameter in layout])
         found = []
         for parameter in layout:
@@ -86,11 +89,23 @@ class StartWeights(Part):
                 found.append(f"{parameter.name} is missing" + (f" (is it {meant}?)" if meant else ""))
             elif given != parameter.shape:
                 found.append(f"{parameter.name} is {list(given)}, not {list(parameter.shape)}")
+            elif types[parameter.name] not in FLOATING:
+                found.append(f"{parameter.name} holds {types[parameter.name]}, not one of {', '.join(FLOATING)}")
+        kept = head if self.head == "new" else ""
+        found += [f"{name} is not in the model" for name in _strangers(shapes, layout, kept)]
         if found:
             more = f", and {len(found) - MAX_SHOWN} more" if len(found) > MAX_SHOWN else ""
             fix = f' With {{"head": "new"}} the last layer, {head}, may differ.' if self.head == "keep" else ""
             detail = f"the model's parameters are not those of the file: {', '.join(found[:MAX_SHOWN])}{more}.{fix}"
             yield Problem(f"/{self.source}", "shape_mismatch", detail)
+
+
+def _strangers(names: Iterable[str], layout: Sequence[Parameter], kept: str) -> Iterator[str]:
+    """Yield tensors of the file that are neither a parameter, nor statistics of a normalisation, nor in `kept`."""
+    own = {parameter.name for parameter in layout}
+    for name in names:
+        if name not in own and name.rpartition(".")[2] not in STATISTICS and not (kept and is_in(name, kept)):
+            yield name
 
 
 def head_of(names: Sequence[str]) -> str:

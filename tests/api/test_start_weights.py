@@ -72,6 +72,21 @@ def test_parameters_that_do_not_fit_are_named(client: TestClient) -> None:
     assert "layers.0.weight is [8, 4], not [9, 4]" in detail
 
 
+def test_a_tensor_that_the_model_lacks_and_one_of_whole_numbers_are_named(client: TestClient) -> None:
+    statistics = {"layers.1.running_mean": [8]}  # only a worker knows a model's buffers
+    given = upload(client, weights(**{"head.weight": [5, 8]}, **statistics))
+    assert refusal(client, {"upload": given})["detail"].startswith(
+        "the model's parameters are not those of the file: head.weight is not in the model."
+    )
+    whole = upload(client, weights().replace(b"F32", b"I32"))
+    assert "layers.0.weight holds I32, not one of F64, F32, F16, BF16" in refusal(client, {"upload": whole})["detail"]
+
+
+def test_a_file_that_is_both_uploaded_and_mounted_is_a_contradiction(client: TestClient) -> None:
+    problem = refusal(client, {"upload": upload(client, weights()), "mounted": "net.safetensors"})
+    assert (problem["pointer"], problem["code"]) == ("/start", "contradiction")
+
+
 def refusal(client: TestClient, start: dict[str, Any]) -> dict[str, Any]:
     answer = client.post("/v1/experiments?dry_run=true", json=SPEC | {"start": start})
     assert answer.status_code == 422, answer.text

@@ -17,7 +17,7 @@ from worker.trainer.data.uploads import check_sha256, verify_upload
 
 
 def load_start(model: nn.Module, spec: Experiment, files: DatasetFolders) -> None:
-    """Copy the spec's start weights into the model; raise `RunFailure` where names or shapes differ.
+    """Copy the spec's start weights into the model; raise `RunFailure` where names, shapes or types differ.
 
     Every parameter and buffer must be in the file, except those of a new head; nothing is copied if one is not.
     """
@@ -34,6 +34,8 @@ def load_start(model: nn.Module, spec: Experiment, files: DatasetFolders) -> Non
             problems.append(f"{name} is not in the file")
         elif given[name].shape != tensor.shape:
             problems.append(f"{name} is {list(given[name].shape)} in the file, not {list(tensor.shape)}")
+        elif tensor.is_floating_point() and (fault := _unfit(given[name])):
+            problems.append(f"{name} {fault}")
     if problems:
         more = f", and {len(problems) - MAX_SHOWN} more" if len(problems) > MAX_SHOWN else ""
         raise RunFailure("spec_cannot_build", f"/start/{spec.start.source}: {', '.join(problems[:MAX_SHOWN])}{more}")
@@ -41,6 +43,14 @@ def load_start(model: nn.Module, spec: Experiment, files: DatasetFolders) -> Non
         for name, tensor in own.items():  # the model's own tensors, not copies
             if not (kept and is_in(name, kept)):
                 tensor.copy_(given[name])
+
+
+def _unfit(tensor: Tensor) -> str:
+    """Return why the numbers of a tensor are no weights or statistics: whole ones, or some that are not finite."""
+    if not tensor.is_floating_point():
+        return f"holds {str(tensor.dtype).removeprefix('torch.')} in the file, not floating-point numbers"
+    bad = tensor.numel() - int(tensor.isfinite().sum())
+    return f"has {bad} of {tensor.numel()} values in the file that are NaN or infinite" if bad else ""
 
 
 def _verified(start: StartWeights, files: DatasetFolders) -> Path:

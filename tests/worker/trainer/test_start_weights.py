@@ -151,6 +151,9 @@ def test_probes_that_look_at_the_beginning_see_the_start_weights(
         ({"layers.0.weight": torch.zeros(3, 4)}, r"layers.0.weight is \[3, 4\] in the file, not \[8, 4\]"),
         ({"layers.1.running_var": None}, "layers.1.running_var is not in the file"),
         ({"extra.weight": torch.zeros(1)}, "extra.weight is not in the model"),
+        ({"layers.0.bias": torch.zeros(8, dtype=torch.int32)}, "layers.0.bias holds int32 in the file"),
+        ({"layers.0.bias": torch.full((8,), torch.nan)}, "layers.0.bias has 8 of 8 values in the file that are NaN"),
+        ({"layers.1.running_var": torch.tensor([torch.inf] * 8)}, "layers.1.running_var has 8 of 8 values"),
     ],
 )
 def test_a_file_that_does_not_fit_fails_before_any_step(
