@@ -46,6 +46,13 @@ def refusals_are_small_problem_documents(ctx: Any, response: Any, case: Any) -> 
     assert [document["instance"]] == response.headers["x-request-id"]
 
 
+def has_long_number(value: Any) -> bool:
+    """Whether a document has a whole number of more than 20 digits."""
+    if isinstance(value, dict | list):
+        return any(map(has_long_number, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, int) and abs(value) >= 10**20
+
+
 class Fuzzer:
     """Sends drawn requests to an app, with a key."""
 
@@ -73,6 +80,7 @@ class Fuzzer:
         )
         def holds(case: Any) -> None:
             assume(not any(value in ([], {}) for value in (case.query or {}).values()))  # sent as nothing: maybe valid
+            assume(not has_long_number(case.body))  # which no document may have, and no schema says
             self.cases += 1
             case.call_and_validate(headers=self.headers, excluded_checks=EXCLUDED if start is not None else [])
 
