@@ -53,6 +53,8 @@ class Nursery:
     @classmethod
     def start(cls, *, trainers: bool) -> "Nursery":
         """Start one; with `trainers` also trainers are forked, warm, wherever a worker of it starts one on the CPU."""
+        if sys.platform != "linux":
+            return cls(socket.socket())  # `popen` forks nothing there
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", __name__, str(its.fileno()), *["--trainers"] * trainers]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SADDLE_")}

@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.harness.nursery import Nursery
 from tests.harness.product import children, environment_of
 from tests.harness.waiting import until
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it forks nothing")
 SERVER = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "0"]
 
 
