@@ -102,8 +102,12 @@ def stranger(browser: Browser, address: str) -> Iterator[Page]:
 
 
 @pytest.fixture
-def page(stranger: Page, address: str, key: str) -> Page:
-    """A signed-in browser at the table of experiments."""
+def page(stranger: Page, address: str, key: str, request: pytest.FixtureRequest) -> Page:
+    """A signed-in browser: at the table of experiments, or nowhere yet if the test says by `see` where it goes."""
+    if "see" in request.fixturenames:
+        session = stranger.context.request.post(f"{address}/v1/session", data={"key": key}, headers={"Origin": address})
+        assert session.ok
+        return stranger
     stranger.goto(f"{address}/#key={key}")
     stranger.get_by_role("link", name="Saddle").wait_for()
     return stranger
