@@ -6,6 +6,7 @@ model's shape; of images also a file in base64; of a language a text, or tokens.
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from service.spec.validation_errors import closest, escape_key
 
 MAX_ROWS = 100  # of one request
 MAX_TOLD = 20  # problems of one request
+MAX_BYTE = 255  # largest value of a pixel
+NOTED = re.compile(r"^\s*[+-]?[0-9][0-9.,'\s]*$")  # a number with other marks than float takes
 TRUTH = {"true": 1.0, "false": 0.0}  # as in a CSV file
 
 
@@ -80,7 +83,10 @@ def _read_row(row: Any, dataset: DatasetBase, columns: list[RowColumn] | None) -
         return list(_read_values(row, columns))
     if isinstance(dataset, ImagesBase) and isinstance(row, str):
         return _check_base64(row)
-    return _read_numbers(row, dataset.stored_shape, "", blanks=bool(_filled(dataset)))
+    found = _read_numbers(row, dataset.stored_shape, "", blanks=bool(_filled(dataset)))
+    if dataset.of_bytes:
+        _check_bytes(found, "")
+    return found
 
 
 def _read_values(row: Any, columns: list[RowColumn]) -> Iterator[Any]:
@@ -122,7 +128,8 @@ def _read_number(value: Any, pointer: str, what: str) -> float | int:
         number = _written(value)
     if not isinstance(number, int | float):
         shown = f"{value[:40]!r}" if isinstance(value, str) else "this"
-        raise BadRow(pointer, "not_a_number", f"{what}, and {shown} is none.")
+        fix = ": write it with a point, as 1234.5" if isinstance(value, str) and NOTED.match(value) else ""
+        raise BadRow(pointer, "not_a_number", f"{what}, and {shown} is none{fix}.")
     if not abs(number) <= MAX_FLOAT32:
         raise BadRow(pointer, "too_large", f"{what} between -{MAX_FLOAT32} and {MAX_FLOAT32}.", MAX_FLOAT32)
     return number
@@ -146,6 +153,16 @@ def _read_numbers(value: Any, shape: tuple[int, ...], pointer: str, blanks: bool
         detail = f"give numbers of the shape {list(shape)}; this {found}."
         raise BadRow(pointer, "wrong_shape", detail, list(shape))
     return [_read_numbers(each, shape[1:], f"{pointer}/{at}", blanks) for at, each in enumerate(value)]
+
+
+def _check_bytes(value: Any, pointer: str) -> None:
+    """Raise `BadRow` at the first number that is no value of a pixel."""
+    for at, each in enumerate(value):
+        if isinstance(each, list):
+            _check_bytes(each, f"{pointer}/{at}")
+        elif not 0 <= each <= MAX_BYTE:
+            detail = f"an image's values are numbers from 0 to {MAX_BYTE}, and this is {each:g}."
+            raise BadRow(f"{pointer}/{at}", "out_of_range", detail, [0, MAX_BYTE])
 
 
 def _read_tokens(row: Any, dataset: LanguageBase) -> Any:

@@ -121,6 +121,7 @@ def test_a_run_is_replayed_forked_and_its_weights_taken_home(
     assert "kept are: 40" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [folder]
     assert saddle("model", "parent", tmp_path / "model", "--step", "40") == 0
+    assert f"{tmp_path / 'model'}/load.py rows.json" in capsys.readouterr().out
     names = ["card.md", "inputs.json", "load.py", "model.safetensors", "spec.json"]
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == names
     assert saddle("model", "parent", tmp_path / "model") == 2

@@ -108,10 +108,17 @@ def test_rows_of_a_table_come_out_in_the_order_of_its_columns() -> None:
         (TEXT, {"text": "a"}, ("/rows/0", "wrong_type", None)),
         (IMAGES, "no base64", ("/rows/0", "not_base64", None)),
         (IMAGES, [[[0] * 4] * 3], ("/rows/0/0", "wrong_shape", None)),
+        (IMAGES, [[[0] * 4] * 3 + [[0, 0, 256, 0]]], ("/rows/0/0/3/2", "out_of_range", None)),
+        (IMAGES, [[[0.5] * 4] * 3 + [[0, -1, 0, 0]]], ("/rows/0/0/3/1", "out_of_range", None)),
     ],
 )
 def test_what_does_not_fit_is_told_by_row_and_column(dataset: DatasetBase, row: Any, expected: Any) -> None:
     assert told(dataset, row) == [expected]
+
+
+def test_a_decimal_comma_is_told_how_to_be_written() -> None:
+    details = [read_rows(Iris(), None, [[text, 1, 1, 1]])[1][0].detail for text in ("1,5", "1.234,5", "big")]
+    assert [detail.endswith("none: write it with a point, as 1234.5.") for detail in details] == [True, True, False]
 
 
 def test_so_many_problems_are_told_and_no_more() -> None:

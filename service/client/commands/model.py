@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from service.client import lookup
 from service.client.commands.context import Commands, Context, command
@@ -50,7 +51,15 @@ def do_model(arguments: argparse.Namespace, context: Context) -> None:
     if context.json:
         context.emit({"folder": str(folder)})
     else:
-        context.say(f"{folder}  predict: python {folder}/load.py rows.json")
+        given = input_arguments(json.loads((folder / "inputs.json").read_text()))
+        context.say(f"{folder}  predict: python {folder}/load.py {given}")
+
+
+def input_arguments(inputs: Mapping[str, Any]) -> str:
+    """Return what load.py takes of this model's data."""
+    if inputs.get("vocabulary"):
+        return "--text 'how a text begins'"
+    return "--images a.png b.jpg" if inputs.get("resize") else "rows.json"
 
 
 def do_predictions(arguments: argparse.Namespace, context: Context) -> None:

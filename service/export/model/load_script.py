@@ -116,6 +116,8 @@ def generate(prompt, length=200, temperature=1.0, top_k=None, seed=0, model=None
     """Return what follows a text, or a list of tokens, each token drawn from what the model predicts."""
     model, draw = model or load(), torch.Generator().manual_seed(seed)
     tokens = given = encode(prompt) if isinstance(prompt, str) else list(prompt)
+    if not given:
+        raise ValueError("the prompt is empty: give one character, or one token, at least")
     for _ in range(length):
         with torch.no_grad():
             logits = model(torch.tensor([tokens[-INPUTS["shape"][0] :]]))[0, -1].double()
@@ -131,7 +133,10 @@ def generate(prompt, length=200, temperature=1.0, top_k=None, seed=0, model=None
 IMAGES = """def image(path):
     \"\"\"Return the values of an image file as a row of the data: bytes of the training's size.\"\"\"
     channels, *size = INPUTS["shape"]
-    return decode_image(Path(path).read_bytes(), channels, tuple(size), INPUTS["resize"]).tolist()
+    try:
+        return decode_image(Path(path).read_bytes(), channels, tuple(size), INPUTS["resize"]).tolist()
+    except BadImage as error:
+        raise ValueError(f"{path} {error}") from error
 
 
 def predict(rows, model=None):

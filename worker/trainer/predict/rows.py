@@ -7,26 +7,74 @@ import torch
 from torch import Tensor
 
 SHOWN_TOKENS = 5  # most likely next tokens in an answer
+ENCODERS = ("one_hot", "ordinal", "embed")  # steps that take categories, which may be texts
+TRUTH = {"true": 1.0, "false": 0.0}  # as in a CSV file
 
 
 def model_rows(rows: list[Any], inputs: dict[str, Any]) -> Tensor:
-    """Rows as they are in the data -> x (N, *shape), scaled as in the training."""
+    """Rows as they are in the data -> x (N, *shape), scaled as in the training; `ValueError` names what is wrong."""
     if inputs["vocabulary"]:
         return token_rows(rows, inputs)
     if inputs["preparation"]:
         rows = [prepare_row(row, at, inputs) for at, row in enumerate(rows)]
-    elif rows and isinstance(rows[0], dict):
-        rows = [[row[name] for name in inputs["features"]] for row in rows]
-    x = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), *inputs["shape"])
+    elif names := inputs["features"]:
+        is_flat = inputs["shape"] == [len(names)]  # else one array, by its column or by itself
+        rows = [row_values(row, at, names, is_flat) for at, row in enumerate(rows)]
+    x = stacked(rows, inputs["shape"])
     if "features" in inputs["scales"]:
         x = (x - scale_part(inputs, "features", "shift")) / scale_part(inputs, "features", "divisor")
     return x if inputs["double"] else x.float()
 
 
+def stacked(rows: list[Any], shape: list[int]) -> Tensor:
+    """Nested numbers -> x (N, *shape)."""
+    try:
+        return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), *shape)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"each row must be numbers of the shape {list(shape)}: {error}") from error
+
+
+def row_values(row: Any, at: int, names: list[str], is_flat: bool) -> Any:
+    """The numbers of a row in the order of its columns; of an array the array."""
+    if not is_flat:
+        return list(read_columns(row, at, names).values()) if isinstance(row, dict) else row
+    values = {name: read_number(value, name, at) for name, value in read_columns(row, at, names).items()}
+    if lacking := [name for name, value in values.items() if value is None]:
+        raise ValueError(f"row {at} has no value of {lacking[0]!r}")
+    return list(values.values())
+
+
+def read_columns(row: Any, at: int, names: list[str]) -> dict[str, Any]:
+    """The values of a row by column, from a dictionary or in the order of the columns; None for NaN."""
+    shown = ", ".join(names[:10])
+    if isinstance(row, dict):
+        if absent := [name for name in names if name not in row]:
+            raise ValueError(f"row {at} has no column {absent[0]!r}; it needs {shown}, and null where one is missing")
+        values = [row[name] for name in names]
+    elif len(values := flat_values(row)) != len(names):
+        raise ValueError(f"row {at} has {len(values)} values for {len(names)} columns: {shown}")
+    lacking = [isinstance(value, float) and math.isnan(value) for value in values]
+    return {name: None if lacks else value for name, value, lacks in zip(names, values, lacking, strict=True)}
+
+
+def read_number(value: Any, name: str, at: int) -> float | None:
+    """A number, also one written as text, or true or false; None stays."""
+    try:
+        if isinstance(value, str):
+            return TRUTH[value.strip().lower()] if value.strip().isalpha() else float(value)
+        return None if value is None else float(value)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"row {at}: {value!r} of the column {name!r} is no number") from error
+
+
 def prepare_row(row: Any, at: int, inputs: dict[str, Any]) -> list[float]:
     """A row by column, or values in the order of the columns or of an array, None if missing -> its features."""
     steps, names = inputs["preparation"]["steps"], inputs["preparation"]["features"]
-    values = dict(row) if isinstance(row, dict) else dict(zip(inputs["features"], flat_values(row), strict=True))
+    categories = {name for step in steps if step["kind"] in ENCODERS for name in step["columns"]}
+    values: dict[str, Any] = {
+        name: value if name in categories else read_number(value, name, at)
+        for name, value in read_columns(row, at, inputs["features"]).items()
+    }
     for step in steps:
         for name, fitted in step["columns"].items():
             try:
@@ -39,7 +87,8 @@ def prepare_row(row: Any, at: int, inputs: dict[str, Any]) -> list[float]:
 
 
 def flat_values(row: Any) -> list[Any]:
-    """The values of nested lists, one after the other."""
+    """The values of nested lists, or of an array, one after the other."""
+    row = row.tolist() if hasattr(row, "tolist") else row
     return [value for part in row for value in flat_values(part)] if isinstance(row, list | tuple) else [row]
 
 
@@ -53,7 +102,7 @@ def prepare_value(name: str, value: Any, step: dict[str, Any], fitted: dict[str,
         return {name: filled} | ({f"{name} missing": value is None} if step["indicator"] else {})
     if value is None:
         return {name: None}
-    if kind in ("one_hot", "ordinal", "embed"):
+    if kind in ENCODERS:
         label = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
         label = label.lower() if isinstance(value, bool) else label
         known = [category for category, count in zip(fitted["categories"], fitted["counts"], strict=True) if count]
@@ -90,6 +139,8 @@ def transform_value(value: float, kind: str, method: str | None, power: float | 
 def token_rows(rows: list[Any], inputs: dict[str, Any]) -> Tensor:
     """Token numbers, or texts of known characters, of equal length -> x (N, T)."""
     known = inputs["characters"]
+    if empty := [at for at, row in enumerate(rows) if not row]:
+        raise ValueError(f"row {empty[0]} is empty: give one character, or one token, at least")
     for row in (row for row in rows if isinstance(row, str)):
         if unknown := sorted({each for each in row if each not in known}):
             raise ValueError(f"the training text has no {unknown[0]!r}")

@@ -110,6 +110,23 @@ def test_rows_are_scaled_as_in_the_training_and_classes_have_their_names(
     assert home["predict"](named) == answers
 
 
+def test_rows_as_a_file_has_them_are_read_and_what_does_not_fit_is_named(
+    experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = run_at_home(taken_home(trained(experiment()), tmp_path, ["a", "b", "c", "d"]), monkeypatch)
+    expected = home["predict"]([[1.5, 0, 1, 2]])
+    assert home["predict"]([{"a": "1.5", "b": "False", "c": True, "d": " 2 ", "other": "x"}]) == expected
+    for row, said in (
+        ({"a": 1, "b": 2, "c": 3}, "row 1 has no column 'd'"),
+        ([1, 2, 3], "row 1 has 3 values for 4 columns: a, b, c, d"),
+        ({"a": 1, "b": "abc", "c": 3, "d": 4}, "row 1: 'abc' of the column 'b' is no number"),
+        ([1, None, 3, 4], "row 1 has no value of 'b'"),
+        ([1, float("nan"), 3, 4], "row 1 has no value of 'b'"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            home["predict"]([[1, 2, 3, 4], row])
+
+
 def training_rows(training: Training, raw: Any) -> Tensor:
     scale = training.scales["features"]
     return torch.from_numpy(((raw - scale["shift"]) / scale["divisor"]).astype("float32"))
@@ -227,6 +244,10 @@ def test_a_language_model_at_home_reads_and_writes_texts(
     if tokens is None:
         with pytest.raises(ValueError, match="no 'X'"):
             found["encode"]("X")
+    with pytest.raises(ValueError, match="the prompt is empty"):
+        found["generate"]("")
+    with pytest.raises(ValueError, match="row 0 is empty"):
+        found["predict"]([""])
 
 
 def test_two_definitions_of_one_name_are_refused() -> None:
@@ -251,3 +272,8 @@ def test_a_model_of_images_at_home_takes_image_files(tmp_path: Path, monkeypatch
     assert json.loads(run_without_saddle(home, "--images", *paths)) == expected
     defined = run_at_home(home, monkeypatch)
     assert defined["predict"]([str(paths[0]), x[1].tolist()]) == expected[:2]
+    paths[0].write_bytes(b"no image")
+    with pytest.raises(ValueError, match=f"{paths[0].name} is no image in one of the formats"):
+        defined["predict"]([str(paths[0])])
+    with pytest.raises(ValueError, match=r"each row must be numbers of the shape \[3"):
+        defined["predict"]([[1, 2]])
