@@ -14,8 +14,10 @@ from service.ingest.cells import Batch, PresentCells, UnreadValues
 from service.ingest.formats import BOM, PIECE_BYTES
 from service.ingest.validation import MAX_ROW_BYTES, check_names, invalid_file
 from service.spec.datasets.report import Reading
+from service.spec.validation_errors import sanitise
 
 MAX_CELLS, MAX_ROWS, MAX_BYTES = 200_000, 2**16, 2**24  # of a batch
+MAX_NAMED = 5  # keys that a problem names
 BLANKS = re.compile(r"[ \t\r\n]+")
 EXPECTED_FORMAT = "give one flat object per line, or an array of them (pandas: to_json(orient='records'))"
 NESTED_VALUE = object()  # stands for a list or an object
@@ -60,8 +62,12 @@ def _read_rows(path: Path, is_dense: bool) -> Iterator[tuple[list[str], list[dic
             check_names(names)
             known = set(names)
         elif not row.keys() <= known:
-            detail = f"{location} has {len(row.keys() - known)} keys that the first row does not have"
-            raise invalid_file("ragged_row", f"{detail}: give all of them there.")
+            new = [name for name in row if name not in known]
+            more = f" and {len(new) - MAX_NAMED} more" if len(new) > MAX_NAMED else ""
+            detail = f"{location} has {', '.join(new[:MAX_NAMED])}{more}, which the first row does not have"
+            raise invalid_file(
+                "ragged_row", sanitise(f"{detail}: give it every key, with null where a value is missing.")
+            )
         rows.append({name: _to_cell(value, location) for name, value in row.items()})
         cells, size = cells + (len(names) if is_dense else len(row)), size + row_bytes
         if cells >= MAX_CELLS or size >= MAX_BYTES or len(rows) >= MAX_ROWS:

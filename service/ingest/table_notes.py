@@ -1,6 +1,7 @@
 """What to know of a table before training on it: sentences for its report."""
 
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 
 from service.ingest.column_statistics import ColumnStatistics
 from service.spec.datasets.precision import MIN_SPACINGS, is_coarse
@@ -17,21 +18,30 @@ def notes_on(
     for reason in dict.fromkeys(column.aside for column in columns if column.aside):
         aside = [column for column in columns if column.aside == reason]
         yield f"{_listed(aside)}: no feature unless /features names it, because {reason}."
-    for kind in dict.fromkeys(column.holds for column in columns if column.holds):
-        unread = [column for column in columns if column.holds == kind]
-        yield f"{_listed(unread)}: {kind}, which is not read; to train on it, upload it as numbers or texts."
+    yield from notes_on_unread(columns)
     if empty := [column for column in columns if column.missing == rows]:
         yield f"{_listed(empty)}: no value in any row, so leave it out of /features."
     if gaps := [column for column in columns if 0 < column.missing < rows]:
         yield f"{_listed(gaps)}: rows without a value. Steps of prepare fill them, missing drop leaves them out."
     yield from _notes_on_notation(columns, found, ambiguous)
-    if alike := [column for column in columns if column.type == "text" and _differ_in_blanks(column)]:
+    texts = [column for column in columns if column.type == "text"]
+    if alike := [column for column in texts if _coincide(column, str.strip)]:
         yield f"{_listed(alike)}: values that differ only in blanks around them, which are different classes."
+    if twins := [column for column in texts if _coincide(column, _normalised)]:
+        yield f"{_listed(twins)}: values that look alike and are two classes, because accents are written in two ways."
     if coarse := [column for column in columns if is_coarse(column.std, column.min, column.max)]:
         few = f"varies by less than {MIN_SPACINGS} float32 spacings at its size"
         yield f"{_listed(coarse)}: {few}. Scaled (the default) it keeps every digit; with scaling none it loses some."
     if test:
         yield f"x_train and x_test are one column x, and so on: the last {test} of {rows} rows are the test part."
+
+
+def notes_on_unread(columns: Sequence[Column]) -> Iterator[str]:
+    """Yield each type that is not read, with the columns of it."""
+    for kind in dict.fromkeys(column.holds for column in columns if column.holds):
+        unread = [column for column in columns if column.holds == kind]
+        instead = "as numbers or texts" if kind != "binary" else "as numbers or texts, and images as {bytes, path}"
+        yield f"{_listed(unread)}: {kind}, which is not read; to train on it, upload it {instead}."
 
 
 def _notes_on_notation(
@@ -59,10 +69,15 @@ def _notes_on_notation(
         yield f"{_listed(written)}: as classes taken as written, so 007 and 7 are two; as numbers by value."
 
 
-def _differ_in_blanks(column: Column) -> bool:
-    """Whether two classes would be one without the blanks at their ends."""
+def _coincide(column: Column, change: Callable[[str], str]) -> bool:
+    """Whether two classes would be one after a change of their names."""
     classes = column.classes or {}
-    return len({name.strip() for name in classes}) < len(classes)
+    return len({change(name) for name in classes}) < len(classes)
+
+
+def _normalised(name: str) -> str:
+    """Return a name with each accented letter as one character (Unicode's NFC)."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _listed(columns: Sequence[Column]) -> str:

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from service.errors import Problem
 
 MAX_PROBLEMS = 50
+MAX_FIELDS = 12  # that a problem lists where no field has a similar name
 OTHER_NAMES = {  # of Keras, scikit-learn, torch and common use
     "learning_rate": "lr",
     "epsilon": "eps",
@@ -208,7 +209,9 @@ def _problem(item: ErrorDetails, place: ErrorLocation) -> Problem:
         inner = _parts(place.enclosing) if place.enclosing else {}
         parts = {name: f"{around}/{part}" for name, part in inner.items()}
         meant = suggest_field(str(item["loc"][-1]), place.fields, parts)
-        return Problem(pointer, "unknown_field", "there is no such field.", None, meant)
+        is_short = 0 < len(place.fields) <= MAX_FIELDS
+        instead = f"; there are {', '.join(place.fields)}" if is_short and meant is None else ""
+        return Problem(pointer, "unknown_field", f"there is no such field{instead}.", None, meant)
     if kind == "missing" and (about := _description(item, place)):
         return Problem(pointer, kind, f"field required: {about}.")
     if kind == "union_tag_not_found":

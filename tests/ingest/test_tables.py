@@ -74,6 +74,13 @@ def test_whole_numbers_beyond_doubles_are_classes_of_their_own(write: Any, tmp_p
     assert [found.classes[place] for place in places] == list(map(str, y))
 
 
+def test_classes_that_look_alike_are_told(tmp_path: Path) -> None:
+    composed = told(tmp_path, "a,y\n" + "1,caf\u00e9\n2,cafe\u0301\n" * 9)
+    assert [note for note in composed.notes if "look alike" in note] == list(composed.notes)
+    assert len(composed.notes) == 1
+    assert told(tmp_path, "a,y\n" + "1,caf\u00e9\n2,cafe\n" * 9).notes == ()
+
+
 def test_codes_with_leading_zeros_are_classes_as_written_and_numbers_by_value(tmp_path: Path) -> None:
     report = told(tmp_path, "a,y\n" + "".join(f"{i},{('007', '7', '12')[i % 3]}\n" for i in range(30)))
     column = report.columns[1]

@@ -111,6 +111,12 @@ def test_a_misspelt_word_is_answered_with_the_one_that_was_meant(source: str, me
     assert refused(source).did_you_mean == meant
 
 
+def test_a_series_by_itself_is_answered_with_a_figure_of_it() -> None:
+    assert refused("val/f1_macro > 0.5").detail.endswith(
+        "there is no such field. Of a series write last(val/f1_macro)."
+    )
+
+
 def plain(word: str) -> Node:
     return Or(tuple(Term(Fact(name, "text"), "~", (word,)) for name in SEARCHED))
 

@@ -226,6 +226,11 @@ def test_a_misspelt_field_is_answered_with_the_one_meant(changes: dict[str, Any]
     assert (found.pointer, found.code, found.did_you_mean) == (pointer, "unknown_field", meant)
 
 
+def test_a_field_like_no_other_is_answered_with_those_there_are() -> None:
+    (found,) = problems(stop={"target": {"series": "val/loss", "below": 0.1, "value": 0.1}})
+    assert found.detail == "there is no such field; there are series, below, above."
+
+
 def test_a_kind_stands_for_the_component_with_its_defaults() -> None:
     named = {"model": "mlp", "schedule": {"kind": "warmup", "steps": 5, "after": "cosine"}, "metrics": ["f1", "auc"]}
     written = {

@@ -31,7 +31,8 @@ class ClassFolders:
     classes: tuple[str, ...]  # in alphabetical order, as torchvision's ImageFolder numbers them
     validation: int  # number of rows before the test rows that are the set's own validation part
     test: int  # number of last rows that are the set's own test part
-    ignored: int  # other files
+    ignored: tuple[str, ...]  # other files
+    mistaken: tuple[str, ...] = ()  # classes with folders in them that are called like parts
 
 
 def group_names(names: Iterable[str]) -> ClassFolders:
@@ -58,7 +59,10 @@ def group_names(names: Iterable[str]) -> ClassFolders:
     ordered = [(name, classes.index(each)) for part in found.values() for each in sorted(part) for name in part[each]]
     validation, test = (len([*chain(*found[part].values())]) for part in ("validation", "test"))
     names_in_order, labels = zip(*ordered, strict=True)
-    return ClassFolders(names_in_order, labels, classes, validation, test, len(seen) - len(images))
+    ignored = tuple(str(path) for path in seen if path.suffix.lower() not in SUFFIXES)
+    nested = {path.parts[depth] for path in images if len(path.parts) > depth + 2}
+    mistaken = () if has_parts else tuple(name for name in classes if name.lower() in PARTS and name in nested)
+    return ClassFolders(names_in_order, labels, classes, validation, test, ignored, mistaken)
 
 
 def find_images(folder: Path) -> list[str]:

@@ -15,6 +15,7 @@ from service.ingest.hugging_face import StoredSplit, open_files
 from service.ingest.images.decode import BadImage, open_image
 from service.ingest.images.report import MAX_SHOWN, Sizes
 from service.ingest.parquet import decode
+from service.ingest.table_notes import notes_on_unread
 from service.ingest.validation import invalid_file
 from service.spec.datasets.report import Report
 
@@ -37,7 +38,11 @@ def check_encoded(path: Path, report: Report) -> Report:
     """Decode every image of a Parquet file once; name the columns of images and the classes of labels in the report."""
     stored = open_files([path])
     columns = [name for name in stored.schema.names if is_encoded(stored.schema.field(name).type)]
-    notes = [*report.notes]
+    unread = [column for column in report.columns if column.name not in columns]
+    notes = [
+        *notes_on_unread(unread),
+        *(each for each in report.notes if each not in [*notes_on_unread(report.columns)]),
+    ]
     for name in columns:
         sizes, bad = Sizes(), list[str]()
         for row, image in enumerate(_images(stored, name), 1):

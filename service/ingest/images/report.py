@@ -1,14 +1,18 @@
 """The report on an archive of images: every image is decoded once, so that a training meets no damaged one."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from service.ingest.images.archive import open_archive
-from service.ingest.images.decode import BadImage, open_image
+from service.ingest.images.class_folders import PARTS, ClassFolders
+from service.ingest.images.decode import FORMATS, BadImage, open_image
 from service.ingest.validation import SizeLimits, invalid_file
 from service.spec.datasets.report import RULES, Column, Reading, Report
+from service.spec.validation_errors import sanitise
 
 MAX_SHOWN = 5
+MORE = ", ..."
 
 
 def report_images(path: Path, limits: SizeLimits) -> Report:
@@ -27,12 +31,6 @@ def report_images(path: Path, limits: SizeLimits) -> Report:
     label = Column(
         name="label", type="text", missing=0, as_written=True, classes={k: counts[k] for k in folders.classes}
     )
-    notes = [sizes.note()]
-    if folders.ignored:
-        one = folders.ignored == 1
-        notes.append(
-            f"{folders.ignored} {'file that is no image is' if one else 'files that are no images are'} ignored."
-        )
     return Report(
         format="images",
         rows=len(folders.names),
@@ -40,8 +38,24 @@ def report_images(path: Path, limits: SizeLimits) -> Report:
         test=folders.test,
         reading=Reading(rules=RULES),
         columns=(Column(name="image", type="other", holds="image", missing=0), label),
-        notes=tuple(notes),
+        notes=(sizes.note(), *_notes(folders)),
     )
+
+
+def _notes(folders: ClassFolders) -> Iterator[str]:
+    """Yield which files are left out, and which classes may have been meant as parts."""
+    if folders.ignored:
+        count, shown = len(folders.ignored), ", ".join(folders.ignored[:MAX_SHOWN])
+        what = "file is ignored, which is" if count == 1 else "files are ignored, which are"
+        yield sanitise(
+            f"{count} {what} not in one of the formats {', '.join(FORMATS)}: {shown}{MORE * (count > MAX_SHOWN)}."
+        )
+    for name in folders.mistaken:
+        others = ", ".join(each for each in folders.classes if each.lower() not in PARTS)
+        yield sanitise(
+            f"The folder {name} is a class, and its folders are none, because {others} beside it "
+            "is no part (train, val, test): move it away if the parts were meant."
+        )
 
 
 class Sizes:
@@ -57,5 +71,8 @@ class Sizes:
 
     def note(self) -> str:
         """Return a sentence."""
-        widths, heights = (f"{min(each)} to {max(each)}" for each in (self._widths, self._heights))
+        widths, heights = (
+            f"{min(each)}" if len(each) == 1 else f"{min(each)} to {max(each)}"
+            for each in (self._widths, self._heights)
+        )
         return f"The images are {widths} pixels wide and {heights} high."

@@ -79,7 +79,8 @@ def by_group(labels: Labels, shares: tuple[float, float], seed: int, column: str
     validation, test = (math.ceil(groups * share) for share in shares)
     if groups - validation - test < 1:
         taken = " and ".join(f"{n} for {part}" for n, part in ((validation, "validation"), (test, "test")) if n)
-        detail = f"the column {column} has {groups} groups, and the shares take {taken}: none is left to train on."
+        count = "1 group" if groups == 1 else f"{groups} groups"
+        detail = f"the column {column} has {count}, and the shares take {taken}: none is left to train on."
         raise invalid_split("too_few_groups", f"{detail} Lower /dataset/validation or /dataset/test, or split by rows.")
     order = np.random.RandomState(seed).permutation(groups)
     part_of = np.full(groups, TRAIN, np.int8)
@@ -93,7 +94,9 @@ def by_group_folds(labels: Labels, test: float, seed: int, column: str, folds: i
     groups = len(labels.names)
     held_out = math.ceil(groups * test)
     if groups - held_out < folds:
-        detail = f"the column {column} has {groups} groups, of which the test takes {held_out}: too few for {folds}"
+        count = "1 group" if groups == 1 else f"{groups} groups"
+        held = f", of which the test takes {held_out}" if held_out else ""
+        detail = f"the column {column} has {count}{held}: too few for {folds}"
         raise invalid_split("too_few_groups", f"{detail} folds. Lower /dataset/folds or /dataset/test.")
     in_test = np.isin(labels.rows, np.random.RandomState(seed).permutation(groups)[:held_out])
     parts = np.full(len(labels.rows), TEST, np.int8)

@@ -223,7 +223,8 @@ class Parser:
         if known_path(name):
             return SpecField(tuple(name.split(".")))
         near = closest(token.text, [*facts, *spec_paths()])
-        raise filter_error(token.column, "there is no such field.", [*facts], near, self.parameter)
+        series = f" Of a series write {FIGURES[0]}({token.text})." if "/" in token.text else ""
+        raise filter_error(token.column, f"there is no such field.{series}", [*facts], near, self.parameter)
 
     def figure(self, token: Token) -> Figure:
         """Read a figure of a series, such as last(series)."""

@@ -73,6 +73,7 @@ class Ordinal(EncoderBase):
         if self.order is None:
             return
         if lacking := [each for each in feature.categories or () if each not in self.order]:
-            yield Problem("/order", "incomplete", f"lacks {', '.join(lacking[:3])}: list every value of the columns.")
+            named = ", ".join(map(repr, lacking[:3]))
+            yield Problem("/order", "incomplete", f"lacks {named}: list every value of the columns.")
         if len({*self.order}) < len(self.order):
             yield Problem("/order", "repeated", "give each value once.")

@@ -24,7 +24,7 @@ def test_classes_are_numbered_as_torchvision_numbers_them_and_parts_come_in_orde
     )
     assert found.names == ("set/train/a/x/2.JPG", "set/train/b/1.png", "set/val/b/3.png", "set/test/a/9.png")
     assert (found.labels, found.classes) == ((0, 1, 1, 0), ("a", "b"))
-    assert (found.validation, found.test, found.ignored) == (1, 1, 1)
+    assert (found.validation, found.test, found.ignored) == (1, 1, ("set/README",))
 
 
 def test_a_class_may_be_called_test_and_hidden_files_are_no_images() -> None:
@@ -55,9 +55,17 @@ def test_the_report_counts_classes_and_parts(tmp_path: Path) -> None:
     assert label is not None
     assert label.classes == {"cat": 18, "dog": 18}
     assert report.notes == (
-        "The images are 20 to 25 pixels wide and 14 to 14 high.",
-        "1 file that is no image is ignored.",
+        "The images are 20 to 25 pixels wide and 14 high.",
+        "1 file is ignored, which is not in one of the formats JPEG, PNG, WEBP, BMP, GIF: notes.txt.",
     )
+
+
+def test_a_folder_of_parts_beside_another_is_told_to_be_a_class(tmp_path: Path) -> None:
+    beside = class_files(2, ("train/", "val/")) | {"unlabelled/1.png": class_files(1)["cat/00.png"]}
+    report = inspect_file(archive(tmp_path / "pets.zip", beside))
+    assert [each.partition(" is a class")[0] for each in report.notes[1:]] == ["The folder train", "The folder val"]
+    vehicles = {name.replace("cat/", "train/"): content for name, content in class_files(2).items()}
+    assert len(inspect_file(archive(tmp_path / "vehicles.zip", vehicles)).notes) == 1
 
 
 def test_classes_are_named_in_the_order_of_their_numbers_however_the_report_is_stored(tmp_path: Path) -> None:
@@ -80,6 +88,7 @@ def test_a_parquet_file_of_encoded_images_names_its_classes(tmp_path: Path) -> N
     assert image is not None
     assert label is not None
     assert (report.format, image.holds, label.class_names) == ("parquet", "image", ("cat", "dog"))
+    assert not any("not read" in note for note in report.notes)
 
 
 def test_damaged_images_are_named(tmp_path: Path) -> None:
