@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from service.spec.experiment import Experiment
+from service.spec.memory import evaluation_rows
 from service.spec.training import Precision
 from tests.gpu.check import device, main
 from worker.trainer.failures import run_failure_of
@@ -15,6 +16,8 @@ from worker.trainer.loop import Training, prepare, train
 from worker.trainer.numerics import report_nondeterminism, set_numerics
 from worker.trainer.probes.inline.sanity_checks import measure
 from worker.trainer.probes.model_copy import ModelCopy
+from worker.trainer.step.gradients import split_batch
+from worker.trainer.step.losses import partial_loss
 
 LIMIT_S = 60
 RUNS_ON_CPU = True
@@ -113,8 +116,9 @@ def probes(name: str, on: torch.device) -> dict[str, float | str]:
     precision: Precision = "bf16" if on.type == "cuda" or name in AUTOCAST_ON_CPU else "fp32"
     training = training_of(name, precision, on)
     with torch.no_grad(), training.pipeline.precision.forward():
-        rows = training.batches.x[:2048]
-        loss = float(training.criterion(training.model(rows), training.batches.y[:2048]))
+        rows = training.batches.x[:2048], training.batches.y[:2048]
+        chunks = split_batch(rows, -(-len(rows[0]) // evaluation_rows(training.spec)))  # another order rounds otherwise
+        loss = sum(float(partial_loss(training.criterion, training.model(x), y, len(rows[1]))) for x, y in chunks)
     assert measure(training)["initial_loss"] == loss, f"{name}: the initial loss is another function's"
     return {f"{name}, Hessian product": product}
 
