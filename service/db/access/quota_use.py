@@ -12,6 +12,7 @@ LIMIT = """
         AND (q.project_id IS NULL OR q.project_id = s.project_id) AND (q.member_id IS NULL OR q.member_id = s.member_id)
     ORDER BY q.member_id NULLS LAST, q.project_id NULLS LAST LIMIT 1
 """
+MOST_RUNNING = 2**31 - 1  # from here on a limit is none: its column holds no larger number
 COUNT = text(
     f"""
     WITH month AS (SELECT date_trunc('month', clock_timestamp(), 'UTC') AS began),
@@ -34,7 +35,7 @@ COUNT = text(
     INSERT INTO quota_use AS stored
         (project_id, member_id, device_s, upload_bytes, checkpoint_bytes, running_limit, held)
     SELECT s.project_id, s.member_id, s.device_s, s.upload_bytes, s.checkpoint_bytes,
-        ({LIMIT.format(name="running_runs")}),
+        nullif(least(({LIMIT.format(name="running_runs")}), {MOST_RUNNING}), {MOST_RUNNING}),
         coalesce(s.device_s >= 3600.0 * ({LIMIT.format(name="device_hours")}), false)
     FROM summed s
     ON CONFLICT (project_id, member_id) DO UPDATE SET device_s = excluded.device_s,

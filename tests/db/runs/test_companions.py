@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from service.db.access import quotas
+from service.db.access import quota_use, quotas
 from service.db.access.principal import Principal
 from service.db.experiments import experiments
 from service.db.runs import claims, companions, derived_runs, endings, leases, reaper, turns, workers
@@ -201,3 +201,11 @@ def test_a_run_that_comes_of_another_trains_alone(engine: Engine, principal: Pri
     submit(engine, principal, 2)
     assert len(take(engine, new_leases(9))) == 1
     assert len(take(engine, new_leases(9))) == 2
+
+
+def test_a_quota_that_no_number_of_runs_reaches_is_no_limit(engine: Engine, principal: Principal) -> None:
+    with transaction(engine) as connection:
+        quotas.set_limit(connection, "running_runs", "person", None, None, 2413631241920)
+        quota_use.count(connection)
+        limits = connection.execute(text("SELECT DISTINCT running_limit FROM quota_use")).scalars().all()
+    assert limits == [None]
