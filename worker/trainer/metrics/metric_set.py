@@ -20,7 +20,7 @@ class Accumulator(Protocol):
     def update(self, outputs: Tensor, targets: Tensor, /) -> None:
         """Add a batch."""
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor | float:
         """Return the value, or one for each name."""
 
 
@@ -85,16 +85,32 @@ class Measurement:
         """Add a batch: the model's outputs, and targets as the loss takes them."""
         with torch.autocast(outputs.device.type, enabled=False):
             batch = self.metrics.convert(outputs, y)
-            for accumulator in self.accumulators:
+            for metric, accumulator in zip(self.metrics.spec.metrics, self.accumulators, strict=True):
+                versions = [each._version for each in batch]
                 accumulator.update(*batch)
+                if versions != [each._version for each in batch]:
+                    detail = "update() changes its outputs or targets in place, which other metrics take too"
+                    raise ValueError(f"the metric {metric.kind}: {detail}: change a copy")
 
     def compute(self, part: str) -> Metrics:
         """Return the values by series; tensors on the device."""
         found: Metrics = {}
-        for names, accumulator in zip(self.metrics.names, self.accumulators, strict=True):
-            values = accumulator.compute().reshape(-1).unbind()
+        each = zip(self.metrics.spec.metrics, self.metrics.names, self.accumulators, strict=True)
+        for metric, names, accumulator in each:
+            values = self._values(metric.kind, accumulator.compute(), len(names))
             found |= {f"{part}/{name}": value for name, value in zip(names, values, strict=True)}
         return found
+
+    def _values(self, kind: str, computed: object, count: int) -> tuple[Tensor, ...]:
+        """Return what a metric computed as tensors; raise `ValueError` unless it is a number for each of its names."""
+        try:
+            values = torch.as_tensor(computed, device=self.metrics.device).reshape(-1)
+        except (TypeError, ValueError, RuntimeError) as error:
+            found = type(computed).__name__
+            raise ValueError(f"the metric {kind}: compute() returns {found}: needed is a number or a tensor") from error
+        if len(values) != count:
+            raise ValueError(f"the metric {kind}: compute() returns {len(values)} values for its {count} names")
+        return values.unbind()
 
 
 def class_scores(outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

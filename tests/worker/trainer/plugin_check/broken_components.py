@@ -415,6 +415,34 @@ class Computeless(MetricBase):
     tasks = ("classification",)
     kind: Literal["computeless"] = "computeless"
 
+class Many(MetricBase):
+    """It has one name, and two values."""
+    target = "ours.measures:Many"
+    direction = "max"
+    tasks = ("classification",)
+    kind: Literal["many"] = "many"
+
+class Wordy(MetricBase):
+    """Its value is a word."""
+    target = "ours.measures:Wordy"
+    direction = "max"
+    tasks = ("classification",)
+    kind: Literal["wordy"] = "wordy"
+
+class Greedy(MetricBase):
+    """It overwrites what other metrics take."""
+    target = "ours.measures:Greedy"
+    direction = "max"
+    tasks = ("classification",)
+    kind: Literal["greedy"] = "greedy"
+
+class Plain(MetricBase):
+    """Its value is a number of Python: nothing is wrong with it."""
+    target = "ours.measures:Plain"
+    direction = "max"
+    tasks = ("classification",)
+    kind: Literal["plain"] = "plain"
+
 class Share(MetricBase):
     """The share of right classes: nothing is wrong with it."""
     target = "ours.measures:Share"
@@ -429,6 +457,28 @@ import torch
 class Computeless:
     def update(self, outputs, targets):
         pass
+
+class Many:
+    def update(self, outputs, targets):
+        pass
+
+    def compute(self):
+        return torch.zeros(2)
+
+class Wordy(Many):
+    def compute(self):
+        return "0.5"
+
+class Greedy(Many):
+    def update(self, outputs, targets):
+        outputs.mul_(0)
+
+    def compute(self):
+        return torch.zeros(())
+
+class Plain(Many):
+    def compute(self):
+        return 0.5
 
 class Share:
     def __init__(self, classes):
@@ -512,7 +562,7 @@ class Wavering:
 """
 KINDS = {
     "augmentations": ("inverted", "floating", "wavering"),
-    "metrics": ("computeless", "share"),
+    "metrics": ("computeless", "many", "wordy", "greedy", "plain", "share"),
     "preparations": ("changeless", "clipped"),
     "models": ("misdescribed", "unfillable", "filled", "sequences", "tunable"),
     "losses": ("rowwise", "running", "learning", "counting", "steady"),

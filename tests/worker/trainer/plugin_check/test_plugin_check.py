@@ -46,6 +46,9 @@ FAULTS = {
     "augmentation.floating": "makes torch.float32 of shape [8, 3, 16, 16] of images: needed are bytes of shape [8, 3, ",
     "augmentation.wavering": "makes other images of the same seed and step: draw from torch's default generator only",
     "metric.computeless": "names ours.measures:Computeless, which lacks the method compute",
+    "metric.many": "fails with ValueError: the metric many: compute() returns 2 values for its 1 names",
+    "metric.wordy": "fails with ValueError: the metric wordy: compute() returns str: needed is a number or a tensor",
+    "metric.greedy": "fails with ValueError: the metric greedy: update() changes its outputs or targets in place",
     "preparation.changeless": "names ours.columns:Changeless, which lacks the method change",
     "probe.meddling": "changes the training (step 2): a probe must only read",
     "probe.failing": "fails at step 1: ValueError: no such thing",
@@ -54,7 +57,7 @@ FAULTS = {
 RIGHT = {
     *("model.right", "model.counted", "model.torchrandom", "model.filled"),
     "loss.steady",
-    *("optimizer.stateful", "schedule.halving", "dataset.fixed", "probe.largest", "metric.share"),
+    *("optimizer.stateful", "schedule.halving", "dataset.fixed", "probe.largest", "metric.share", "metric.plain"),
     "preparation.clipped",
 }
 
