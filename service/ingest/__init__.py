@@ -41,8 +41,8 @@ def without_incomplete_rows(contents: Sequence[Path], reports: Sequence[Report],
     return drop_incomplete_rows(contents, reports, wanted)
 
 
-def count_split(content: Path, wanted: Upload) -> ResolvedSplit:
-    """Return how many rows each part of a resolved dataset has, where a column decides; raise `Invalid`."""
+def count_split(content: Path, wanted: Upload) -> tuple[ResolvedSplit, tuple[str, ...]]:
+    """Return how many rows each part has, where a column decides, and untrained classes; raise `Invalid`."""
     from service.ingest.stored.incomplete_rows import count_parts  # noqa: PLC0415
 
     return count_parts(content, wanted)

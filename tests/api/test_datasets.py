@@ -234,6 +234,20 @@ def test_a_split_that_cannot_be_is_refused_at_its_field(
     assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [(pointer, code)]
 
 
+def test_a_class_without_training_rows_is_warned_of_also_in_a_spec_from_before_the_warning(client: TestClient) -> None:
+    rows = "".join(f"{i},{'abc'[i % 3]},{'val' if i % 3 == 2 or i < 9 else 'train'}\n" for i in range(60))
+    stored = upload(client, f"x,y,part\n{rows}".encode()).json()
+    split = {"kind": "column", "column": "part"}
+    spec = SPEC | {"dataset": chosen(stored, features=["x"], predict="y", split=split)}
+    answer = client.post("/v1/experiments?dry_run=true", json=spec)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()["spec"]
+    assert "class_untrained" in [each["code"] for each in answer.json()["warnings"]]
+    assert found["dataset"]["resolved"].pop("untrained") == ["c"]
+    again = client.post("/v1/experiments?dry_run=true", json=found)
+    assert (again.status_code, again.json().get("hash")) == (200, answer.json()["hash"]), again.text
+
+
 def test_rows_are_drawn_by_a_column_of_weights_that_the_server_has_checked(
     client: TestClient, settings: Settings
 ) -> None:

@@ -171,13 +171,33 @@ def test_the_reading_process_counts_what_is_left_after_incomplete_rows(stored: t
     assert problems == []
     assert found is not None
     resolved = wanted.model_copy(update={"resolved": found.model_copy(update={"dropped": ROWS - found.rows})})
-    counted = count_split(path, resolved)
+    counted, untrained = count_split(path, resolved)
+    assert untrained == ()
     left = frame.dropna()
     splitter = GroupShuffleSplit(1, test_size=0.1, random_state=0)
     (_, held_out), *_ = splitter.split(left, groups=left["patient"])
     assert (counted.train + counted.validation + counted.test, counted.test) == (len(left), len(held_out))
     parts = SplitRequest.of(resolved).assign(path)
     assert np.flatnonzero(parts == PARTS.index("test")).tolist() == held_out.tolist()
+
+
+@pytest.mark.parametrize("missing", ["refuse", "drop"])
+def test_classes_that_no_training_row_has_are_warned_of(missing: str, tmp_path: Path) -> None:
+    rows = [f"{i},{'abc'[i % 3]},{'val' if i % 3 == 2 or i < 6 else 'train'}" for i in range(30)]
+    gap = ",a,train\n" if missing == "drop" else ""
+    (tmp_path / "content").write_text("\n".join(["x,y,part", gap + rows[0], *rows[1:]]))
+    wanted = upload(features=("x",), task="classification", split={"kind": "column", "column": "part"}, missing=missing)
+    report = inspect_file(tmp_path / "content")
+    kept = without_incomplete_rows([tmp_path / "content"], [report], wanted)[0]
+    found, _ = wanted.resolve(kept, "0" * 64)
+    assert found is not None
+    found = found.model_copy(update={"dropped": report.rows - kept.rows})
+    split, untrained = count_split(tmp_path / "content", wanted.model_copy(update={"resolved": found}))
+    assert untrained == ("c",)
+    told = found.model_copy(update={"split": split, "untrained": untrained})
+    warned = [each for each in wanted.model_copy(update={"resolved": told}).warnings() if each.pointer == "/split"]
+    assert [each.code for each in warned] == ["class_untrained"]
+    assert warned[0].detail == "no training row has the class c: a model cannot learn what only other parts have."
 
 
 def test_the_column_of_a_split_is_no_feature_unless_it_is_named(stored: tuple[Path, Any]) -> None:

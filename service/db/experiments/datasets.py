@@ -266,6 +266,8 @@ def _check(claimed: object, resolved: object, problems: list[Problem], part: str
     """Raise `Invalid` for problems of an upload, or where the spec claims that it holds something else."""
     if problems:
         raise Invalid.of([problem.under(part) for problem in problems])
+    if isinstance(claimed, Resolved) and isinstance(resolved, Resolved):  # a spec from before this remark has none
+        claimed = claimed.model_copy(update={"untrained": resolved.untrained})
     if claimed not in (None, resolved):
         detail = "is not what the upload holds: leave it out, the server writes it."
         raise Invalid.of([Problem(f"{part}/resolved", "read_only", detail)])
@@ -291,8 +293,8 @@ def _resolved(
         dropped = [before.rows - after.rows for before, after in zip(reports, kept, strict=True)]
         resolved, problems = wanted.resolve_files(kept, dropped, hashes)
         if resolved is not None and wanted.split_column:
-            split = count_split(contents[0], wanted.model_copy(update={"resolved": resolved}))
-            resolved = resolved.model_copy(update={"split": split})
+            split, untrained = count_split(contents[0], wanted.model_copy(update={"resolved": resolved}))
+            resolved = resolved.model_copy(update={"split": split, "untrained": untrained})
     return resolved, problems
 
 

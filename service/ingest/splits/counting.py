@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import TypeAdapter
 
+from service.ingest.class_labels import class_indices
+from service.ingest.report import read_batches
 from service.ingest.rows import Selection
-from service.ingest.splits.assignment import ColumnSplits, Mask, Parts, assign_parts
+from service.ingest.splits.assignment import TRAIN, ColumnSplits, Mask, Parts, assign_parts
 from service.spec.datasets.splits import Split
 from service.spec.datasets.uploaded import Upload
 
@@ -49,7 +51,7 @@ def digest(parts: Parts) -> str:
 
 
 def count_parts(content: Path, request: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a `ResolvedSplit`; `request` is a `SplitRequest` as JSON."""
+    """Return the fields of a `ResolvedSplit`, and `untrained` classes; `request` is a `SplitRequest` as JSON."""
     selection = Selection.of_json(request["selection"])
     split: Any = TypeAdapter(Split).validate_python(request["split"])
     validation, test = request["shares"]
@@ -58,7 +60,22 @@ def count_parts(content: Path, request: dict[str, Any]) -> dict[str, Any]:
     train, validation, test, *folds = np.bincount(parts, minlength=3).tolist()
     if folds:
         validation, train = max(folds), sum(folds) - max(folds)
-    return {"train": train, "validation": validation, "test": test, "folds": folds, "sha256": digest(parts)}
+    found = {"train": train, "validation": validation, "test": test, "folds": folds, "sha256": digest(parts)}
+    return found | {"untrained": [] if folds else _untrained(content, asked, parts)}
+
+
+def _untrained(content: Path, asked: SplitRequest, parts: Parts) -> list[str]:
+    """Return the classes that no training row has."""
+    selection = asked.selection
+    if selection.task != "classification":
+        return []
+    target = selection.predict[0]
+    batches = read_batches(content, selection.format, [target], selection.reading)
+    labels = np.concatenate([class_indices(batch[target], selection.classes) for batch in batches])
+    if asked.drop:
+        labels = labels[_complete(content, selection)]
+    trained = {*np.unique(labels[parts == TRAIN]).tolist()}
+    return [name for number, name in enumerate(selection.classes) if number not in trained]
 
 
 def _complete(content: Path, selection: Selection) -> Mask:

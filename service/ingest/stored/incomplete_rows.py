@@ -60,8 +60,8 @@ def _count_complete(content: Path, selection: Selection, train: int) -> tuple[in
     return rows, test, tuple(counts)
 
 
-def count_parts(content: Path, wanted: Upload) -> ResolvedSplit:
-    """Return how many rows each part of a resolved dataset has; another process reads them."""
+def count_parts(content: Path, wanted: Upload) -> tuple[ResolvedSplit, tuple[str, ...]]:
+    """Return how many rows each part of a resolved dataset has, and untrained classes; another process reads them."""
     return _count_parts(content.resolve(), SplitRequest.of(wanted))
 
 
@@ -86,9 +86,10 @@ def _check_weights(content: Path, dataset: str) -> None:
 
 
 @lru_cache(maxsize=1_000)
-def _count_parts(content: Path, request: SplitRequest) -> ResolvedSplit:
-    asked = {"path": str(content), "split": request.as_json()}
-    return ResolvedSplit.model_validate_json(SHARED.ask(asked, LIMITS))
+def _count_parts(content: Path, request: SplitRequest) -> tuple[ResolvedSplit, tuple[str, ...]]:
+    found = json.loads(SHARED.ask({"path": str(content), "split": request.as_json()}, LIMITS))
+    untrained = tuple(found.pop("untrained"))
+    return ResolvedSplit.model_validate_json(json.dumps(found)), untrained
 
 
 def _without_gaps(report: Report, needed: set[str]) -> Report:

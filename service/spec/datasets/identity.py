@@ -13,7 +13,7 @@ ADDED_TO_RESOLVED: Json = {  # likewise
     **{"split": None, "files": [], "columns": [], "inputs": 0, "tokenized": None, "coded": []},
 }
 ADDED_TO_TOKENIZED: Json = {"lossless": True}  # likewise
-REMARKS = {"coarse"}  # fields of a resolved dataset that only warn
+REMARKS = {"coarse", "untrained"}  # fields of a resolved dataset that only warn
 
 
 def data_identity(dataset: Json) -> Json:

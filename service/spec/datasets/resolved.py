@@ -55,6 +55,7 @@ class Resolved(StoredFile):
     characters: str = Field("", description="the vocabulary: characters by token id")
     aside: tuple[str, ...] = Field((), description="columns that are not used as features unless `features` names them")
     coarse: tuple[str, ...] = Field((), description="unscaled columns whose values float32 can hardly distinguish")
+    untrained: tuple[str, ...] = Field((), description="classes that no training row has, where a column decides")
     split: ResolvedSplit | None = Field(None, description="the parts, where a column decides them")
     files: tuple[PartFile, ...] = Field(
         (), description="files of the validation and the test part, of a split by files"

@@ -35,6 +35,7 @@ from service.spec.preparation.base import Feature
 from service.spec.preparation.plan import plan_steps
 
 MIN_ROWS = 2
+MAX_SHOWN = 5  # classes that a warning names
 NO_TABLES = {
     "text": "is a text: use the dataset kind text.",
     "images": "is an archive of images: use the dataset kind images.",
@@ -269,6 +270,12 @@ class Upload(RegressionBase, UploadedBase):
             count = "1 row is" if self.found.dropped == 1 else f"{self.found.dropped} rows are"
             detail = f"{count} left out, because a column that is trained on has no value there."
             yield Problem("/missing", "rows_dropped", detail)
+        if lacking := self.found.untrained:
+            more = f" and {len(lacking) - MAX_SHOWN} more" if len(lacking) > MAX_SHOWN else ""
+            named = ", ".join(lacking[:MAX_SHOWN]) + more
+            what = "the class" if len(lacking) == 1 else "any of the classes"
+            detail = f"no training row has {what} {named}: a model cannot learn what only other parts have."
+            yield Problem("/split", "class_untrained", detail)
         for name in self.found.coarse:
             pointer = "/target_scaling" if name in self.predicted else "/scaling"
             detail = (
