@@ -272,9 +272,9 @@ class Upload(RegressionBase, UploadedBase):
             yield Problem("/missing", "rows_dropped", detail)
         if lacking := self.found.untrained:
             more = f" and {len(lacking) - MAX_SHOWN} more" if len(lacking) > MAX_SHOWN else ""
-            named = ", ".join(lacking[:MAX_SHOWN]) + more
+            shown = ", ".join(lacking[:MAX_SHOWN]) + more
             what = "the class" if len(lacking) == 1 else "any of the classes"
-            detail = f"no training row has {what} {named}: a model cannot learn what only other parts have."
+            detail = f"no training row has {what} {shown}: a model cannot learn what only other parts have."
             yield Problem("/split", "class_untrained", detail)
         for name in self.found.coarse:
             pointer = "/target_scaling" if name in self.predicted else "/scaling"
