@@ -248,12 +248,21 @@ def test_the_mechanics_have_their_ranges(changes: dict[str, Any], pointer: str) 
         ({"average": {"kind": "ema", "decay": 0.999}}, "/average/decay"),
         ({"stop": {"patience": {"evaluations": 50}}}, "/stop/patience/evaluations"),
         ({"stop": {"seconds": 5}}, "/stop/seconds"),
+        ({"stop": {"target": {"series": "val/accuracy", "below": 0.9}}}, "/stop/target"),
+        ({"stop": {"target": {"series": "val/loss", "above": 0.1}}}, "/stop/target"),
         ({"determinism": "warn"}, "/determinism"),
         ({"determinism": "off"}, "/determinism"),
     ],
 )
 def test_what_is_probably_not_meant_is_warned_of(changes: dict[str, Any], pointer: str) -> None:
     assert pointer in [warning.pointer for warning in parse_experiment(PLAIN | changes).warnings]
+
+
+def test_a_target_in_the_better_direction_is_not_warned_of() -> None:
+    for target in ({"series": "val/accuracy", "above": 0.9}, {"series": "loss", "below": 0.1}):
+        assert "/stop/target" not in [
+            each.pointer for each in parse_experiment(PLAIN | {"stop": {"target": target}}).warnings
+        ]
 
 
 def test_everything_wrong_is_said_at_once() -> None:

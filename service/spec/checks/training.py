@@ -237,6 +237,11 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
     best = experiment.checkpoint.best
     if best is not None and best.mode != better_direction(best.series):
         yield Problem("/checkpoint/best/mode", "probably_reversed", f"{best.series} is better the other way round.")
+    target = stop.target if stop is not None else None
+    is_measure = target is not None and target.series.startswith(("loss", "val/", "train/", "average/"))
+    if target is not None and is_measure and (target.below is None) != (better_direction(target.series) == "max"):
+        detail = f"{target.series} is better the other way round, so the rule may hold at the first evaluation."
+        yield Problem("/stop/target", "probably_reversed", detail)
     late = [after for after in _averages_after(experiment) if after >= experiment.total_steps]
     if isinstance(experiment.average, OptimizerAverage) and late:
         detail = f"the mean begins after update /optimizer/t0, {late[0]:g}, and the run ends before: it is no mean."
