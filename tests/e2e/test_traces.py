@@ -14,6 +14,10 @@ from tests.harness.product import Product
 from tests.harness.waiting import until
 
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+OF_API, OF_WORKER = (
+    ("POST /v1/experiments", "check", "store"),
+    ("claim", "attempt", "first step", "checkpoint", "ending"),
+)
 Span = dict[str, Any]
 
 
@@ -89,7 +93,7 @@ def test_a_run_is_one_trace_from_its_post_to_its_end(
     assert answer.status_code == 201, answer.text
     asked, run = answer.headers["X-Request-Id"], answer.json()["runs"][0]["id"]
     assert traced.wait_for_end(run)["state"] == "succeeded"
-    until(lambda: receiver.of("attempt"))
+    until(lambda: all(map(receiver.of, OF_API + OF_WORKER)))  # each process sends its own every few seconds
     (request,) = receiver.of("POST /v1/experiments")
     assert (request["parent"], request["service"], request["url.query"]) == (PARENT_ID, "saddle-api", "")
     for name in ("check", "store"):
