@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from service.errors import RunFailure
 from worker.trainer.data.memory_mapped import CPU, DeviceScale, Indices, MappedRows, PackedRows, RowTensor
 
 RESIDENT_ITEM_BYTES = 4  # of a token in the memory of a device
@@ -24,11 +25,11 @@ class TokenArray:
         self._resident: dict[torch.device, Tensor] = {}
 
     def check(self, tokens: npt.NDArray[Any]) -> None:
-        """Raise `ValueError` for a token that is not of the vocabulary; a GPU would report it late and vaguely."""
+        """Raise `RunFailure` for a token that is not of the vocabulary; a GPU would report it late and vaguely."""
         if tokens.size and not 0 <= int(tokens.min()) <= (largest := int(tokens.max())) < self.vocabulary:
-            raise ValueError(
-                f"there is a token {largest}, and the {self.vocabulary} tokens are 0..{self.vocabulary - 1}"
-            )
+            detail = f"there is a token {largest}, and the {self.vocabulary} tokens are 0..{self.vocabulary - 1}"
+            fix = f"/dataset/vocabulary must be {largest + 1} at least, or the files are of another tokenizer"
+            raise RunFailure("spec_cannot_build", f"{detail}: {fix}")
 
     def on(self, device: torch.device) -> Tensor:
         """Return the tokens (n,) int32 on a device."""
