@@ -63,6 +63,7 @@ def test_the_list_has_figures_and_pictures_and_is_filtered_and_sorted(see: See, 
     expect(page.locator("pre.place")).to_be_visible()
     box.fill("name IN (fast, slow)")
     box.press("Enter")
+    page.get_by_role("link", name="fast", exact=True).wait_for()  # a heading of the table before sorts what that shows
     page.get_by_role("button", name="Best").click()
     expect(page.locator("tbody tr").first).to_contain_text("fast")
     page.get_by_role("button", name="Best").click()
