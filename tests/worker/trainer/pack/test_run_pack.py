@@ -125,6 +125,20 @@ def test_a_run_of_a_pack_reports_what_it_would_alone(tmp_path: Path, experiment:
         check_same(links[request.lease or ""], alone(request))
 
 
+@pytest.fixture
+def common_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many steps each call has made for all runs of a pack at once."""
+    calls: list[int] = []
+    run = PackedSteps.run
+
+    def count(steps: PackedSteps, number: int, *probes: Any) -> Any:
+        calls.append(number)
+        return run(steps, number, *probes)
+
+    monkeypatch.setattr(PackedSteps, "run", count)
+    return calls
+
+
 LATE: dict[str, dict[str, Any]] = {
     "by hand": {},
     "by autograd": {"model": {"kind": "mlp", "hidden": (8, 6), "activation": "gelu"}},
@@ -139,7 +153,7 @@ LATE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", LATE)
 def test_parameters_begin_to_learn_in_a_pack_as_alone(
-    tmp_path: Path, experiment: Make, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, experiment: Make, common_steps: list[int], name: str
 ) -> None:
     late = [
         {"match": {"name": f"layers.{at}.*"}, "name": f"at{first}", "freeze": True, "unfreeze_at": first, "lr": 0.02}
@@ -148,19 +162,11 @@ def test_parameters_begin_to_learn_in_a_pack_as_alone(
     spec = {"model": {"kind": "mlp", "hidden": (8, 6)}, "precision": "fp64", "steps": 40, "probes": DEFAULT_PROBES}
     spec |= {"groups": tuple(late), "optimizer": {"kind": "sgd"}} | LATE[name]
     changes = [spec | {"optimizer": spec["optimizer"] | {"lr": 0.02 * (at + 1)}} for at in range(RUNS)]
-    calls: list[int] = []
-    run = PackedSteps.run
-
-    def count(steps: PackedSteps, number: int, *probes: Any) -> Any:
-        calls.append(number)
-        return run(steps, number, *probes)
-
-    monkeypatch.setattr(PackedSteps, "run", count)
     links = Links()
     run_pack(requests(tmp_path / "pack", experiment, changes), CPU, links)
     for request in requests(tmp_path / "alone", experiment, changes):
         check_same(links[request.lease or ""], alone(request), EXACT)
-    assert sum(calls) == 40 - 3  # the first step and those that unfreeze are each run's own
+    assert sum(common_steps) == 40 - 3  # the first step and those that unfreeze are each run's own
 
 
 @pytest.mark.parametrize(("seeds", "measured"), [([0, 0, 0], 1), ([0, 1, 0], 2)])
@@ -188,20 +194,12 @@ def test_runs_with_the_same_start_share_its_reading(
     ("model", "runs", "common"), [("mlp", 2, True), ("cnn", 3, False), ("cnn", 4, True), ("mlp", 1, False)]
 )
 def test_steps_are_common_where_that_pays(
-    tmp_path: Path, experiment: Make, monkeypatch: pytest.MonkeyPatch, model: str, runs: int, common: bool
+    tmp_path: Path, experiment: Make, common_steps: list[int], model: str, runs: int, common: bool
 ) -> None:
-    calls: list[int] = []
-    run = PackedSteps.run
-
-    def count(steps: PackedSteps, number: int, *probes: Any) -> Any:
-        calls.append(number)
-        return run(steps, number, *probes)
-
-    monkeypatch.setattr(PackedSteps, "run", count)
     changes = rates(dataset={"kind": "digits"}, model={"kind": model}, steps=5)[:runs]
     links = Links()
     run_pack(requests(tmp_path, experiment, changes), CPU, links)
-    assert sum(calls) == (4 if common else 0)
+    assert sum(common_steps) == (4 if common else 0)
     assert [links[str(at)].of(Ended)[0].step for at in range(runs)] == [5] * runs
 
 
